@@ -1,0 +1,5 @@
+"""`python -m bpsta_cli` is `bpsta`."""
+
+from bpsta_cli.cli import main
+
+main()

@@ -1,0 +1,59 @@
+"""`bpsta eval`: accuracy, confusion and firing rates of trained runs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples
+from bpsta_cli.cli.output import Output, percent
+from bpsta_cli.cli.runs import Opened, measure
+
+
+def evaluate(
+    runs: Runs,
+    samples: Samples = None,
+    device: Device = "auto",
+    data_dir: DataDir = Path("data"),
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Measure accuracy, loss, confusion and firing rates of trained runs on the test set."""
+    output = Output(as_json=as_json)
+
+    def work(run: Opened) -> dict[str, Any]:
+        from bpsta_cli import evaluation
+
+        found = evaluation.evaluate(
+            run.network,
+            run.store,
+            run.store.split("test"),
+            T=run.info.settings.T,
+            device=run.device,
+            samples=samples,
+            loss=run.info.settings.training.loss,
+            on_batch=run.on_batch,
+        )
+        return asdict(found)
+
+    results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)
+    output.table(
+        "Test set" if samples is None else f"First {samples} test samples",
+        ["run", "accuracy", "loss", "samples", "firing rate"],
+        [
+            [
+                row["run"],
+                percent(row["accuracy"]),
+                f"{row['loss']:.4f}",
+                str(row["samples"]),
+                _rate(row["firing_rate"]),
+            ]
+            for row in results
+        ],
+    )
+    if len(results) == 1 and results[0]["firing_rates"]:
+        rates = results[0]["firing_rates"]
+        output.table("Firing rate by layer", ["layer", "rate"], [[name, _rate(rate)] for name, rate in rates.items()])
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.4f}"

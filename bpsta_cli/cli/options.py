@@ -1,0 +1,64 @@
+"""Options that several commands share, with their help; settings are described by their schema."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from bpsta_cli import config
+
+
+def setting(model: type[BaseModel], name: str, *flags: str, default: str | None = None) -> Any:
+    """A Typer option whose help is the schema's own words and default.
+
+    Args:
+        model: the settings class.
+        name: its field.
+        flags: the option's names; `--name` by default.
+        default: words for the default where the schema has none.
+    """
+    field = model.model_fields[name]
+    shown = default if default is not None else ("none" if field.default is None else str(field.default).lower())
+    text = (field.description or "").replace("; none:", "; none means")
+    names = flags or (f"--{name.replace('_', '-')}",)
+    return typer.Option(*names, help=f"{text} (default: {shown})", show_default=False)
+
+
+def settle(where: str, model: type[config.Model], base: dict[str, Any], **given: Any) -> config.Model:
+    """`base` with the options that were given, checked."""
+    return config.validate(
+        model, base | {name: value for name, value in given.items() if value is not None}, where=where
+    )
+
+
+Runs = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN...", help="Run directories that bpsta train wrote.", show_default=False),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(help="Use only the first so many test samples. (default: all)", show_default=False),
+]
+Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N.")]
+DataDir = Annotated[Path, typer.Option(help="Folder of raw and prepared data.")]
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of an existing copy of the raw files, read where it lies. (default: download)",
+        show_default=False,
+    ),
+]
+ParamsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--params",
+        help="Take the settings from this params.yaml; options override it. (default: no file)",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Also write the JSON object to this file. (default: no file)", show_default=False),
+]

@@ -1,0 +1,63 @@
+"""Where a command's words go: people read tables, machines one JSON object, errors go to standard error."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+class Output:
+    """One command's sink.
+
+    With `as_json` standard output carries one JSON object and nothing else; all that is meant for people
+    goes to standard error.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.people = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    def say(self, text: str) -> None:
+        """One line for people."""
+        self.people.print(Text(text))
+
+    def warn(self, text: str) -> None:
+        """One line of warning."""
+        Console(stderr=True, highlight=False).print(Text("Warning: ", style="yellow") + Text(text), soft_wrap=True)
+
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        """A table for people: the first column is names, the others are figures."""
+        table = Table(title=title, title_justify="left", header_style="bold")
+        for place, column in enumerate(columns):
+            table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self.people.print(table)
+
+    def result(self, value: dict[str, Any]) -> None:
+        """The machine-readable object, where it was asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_error(message: str) -> None:
+    """One mistake, told on standard error."""
+    console = Console(stderr=True, highlight=False)
+    console.print(Text("Error: ", style="bold red") + Text(message), soft_wrap=True)
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as a percentage with two decimals; a dash for none."""
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def write_result(path: Path | None, value: dict[str, Any]) -> None:
+    """The result as a file, where one was asked for."""
+    if path is not None:
+        from bpsta_cli import files
+
+        files.write_json(path, value)

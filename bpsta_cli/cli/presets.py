@@ -1,0 +1,22 @@
+"""The settings of a command line without a params.yaml: the catalogue's recipe of the data set."""
+
+from bpsta_cli.config import DatasetSettings
+from bpsta_cli.data import catalogue
+
+
+def preset(dataset: str, *, epochs: int | None = None) -> DatasetSettings:
+    """The recipe of `dataset`; for another number of epochs the warm-up keeps its share of them.
+
+    Raises:
+        DataError: unknown data set.
+    """
+    recipe = catalogue.get(dataset).recipe
+    warmup = recipe.warmup_epochs
+    if epochs is not None and epochs >= 1:
+        warmup = min(epochs - 1, round(epochs * recipe.warmup_epochs / recipe.epochs))
+    return DatasetSettings(
+        network=recipe.network,
+        epochs=recipe.epochs if epochs is None or epochs < 1 else epochs,
+        warmup_epochs=warmup,
+        batch_size=recipe.batch_size,
+    )

@@ -1,0 +1,64 @@
+"""Progress with rate and remaining time: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+QUIET_SECONDS = 2.0
+"""Work shorter than this shows nothing."""
+LINE_SECONDS = 10.0
+"""Time between lines where there is no terminal."""
+
+
+class Bar:
+    """Shows how far a piece of work is; a context manager.
+
+    Args:
+        unit: what is counted, for the rate ("samples").
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.console = Console(stderr=True, highlight=False)
+        self.began = time.monotonic()
+        self.last_line = self.began
+        self.rich: Progress | None = None
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.rich is not None:
+            self.rich.stop()
+
+    def update(self, done: int, total: int, label: str) -> None:
+        """`done` of `total` units; `label` says what is being worked on."""
+        now = time.monotonic()
+        if now - self.began < QUIET_SECONDS:
+            return
+        rate = done / (now - self.began)
+        if self.console.is_terminal:
+            self._bar(done, total, f"{label} ({rate:,.0f} {self.unit}/s)")
+        elif now - self.last_line >= LINE_SECONDS:
+            self.last_line = now
+            left = (total - done) / rate if rate else float("inf")
+            sys.stderr.write(f"{label}: {done}/{total} {self.unit}, {rate:,.0f}/s, {left:.0f} s left\n")
+
+    def _bar(self, done: int, total: int, label: str) -> None:
+        if self.rich is None:
+            self.rich = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self.rich.add_task(label, total=total)
+            self.rich.start()
+        self.rich.update(self.rich.task_ids[0], completed=done, total=total, description=label)

@@ -1,0 +1,28 @@
+"""`bpsta report`: the pipeline's results into tables and figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bpsta_cli.cli.options import Json
+from bpsta_cli.cli.output import Output
+
+
+def report(
+    results: Annotated[Path, typer.Option(help="Folder with the pipeline's results; written into.")] = Path("results"),
+    params: Annotated[Path, typer.Option(help="The params.yaml that names the grid's cells.")] = Path("params.yaml"),
+    as_json: Json = False,
+) -> None:
+    """Write tables (CSV, Markdown) and figures (PNG, SVG) of the grid's results."""
+    from bpsta_cli.reporting import write_report
+
+    output = Output(as_json=as_json)
+    written = write_report(results, params)
+    for table in written.tables:
+        output.table(table.title, list(table.shown.columns), table.shown.astype(str).to_numpy().tolist())
+        output.say(table.note + "\n")
+    if written.missing:
+        output.warn(f"no results for {', '.join(written.missing)}")
+    output.say("\n".join(map(str, written.files)))
+    output.result({"files": [str(path) for path in written.files], "missing": written.missing})

@@ -1,0 +1,81 @@
+"""What eval, energy and latency share: open each run with its data, show progress, gather results."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bpsta_cli.cli.output import Output, write_result
+from bpsta_cli.cli.progress import Bar
+from bpsta_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from bpsta_cli.checkpoints import RunInfo
+    from bpsta_cli.data.store import Store
+    from bpsta_cli.evaluation import OnBatch
+    from bpsta_cli.networks import Network
+
+
+@dataclass
+class Opened:
+    """A run that is ready to be measured."""
+
+    info: "RunInfo"
+    network: "Network"
+    store: "Store"
+    device: "torch.device"
+    on_batch: "OnBatch"
+
+
+def measure(
+    runs: list[Path],
+    work: Callable[[Opened], dict[str, Any]],
+    *,
+    device: str,
+    data_dir: Path,
+    samples: int | None,
+    output: Output,
+    out: Path | None,
+) -> list[dict[str, Any]]:
+    """Do `work` on every run; print JSON and write the file where asked for. One run: one object."""
+    if samples is not None and samples < 1:
+        raise SettingsError("unusable option", expected="--samples of at least 1", got=str(samples), todo="Correct it.")
+    results = [_measure_one(run, work, device, data_dir) for run in runs]
+    whole = results[0] if len(results) == 1 else {"runs": results}
+    write_result(out, whole)
+    output.result(whole)
+    return results
+
+
+def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path) -> dict[str, Any]:
+    import torch
+
+    from bpsta_cli.checkpoints import RunDir
+    from bpsta_cli.prepared import prepared_store
+    from bpsta_cli.provenance import device_name, provenance
+    from bpsta_cli.training import resolve_device
+
+    place = resolve_device(device)
+    info, network = RunDir(run).network(place)
+    settings = info.settings
+    with Bar("samples") as bar:
+        store = prepared_store(
+            settings.dataset,
+            settings.data,
+            T=settings.T,
+            data_dir=data_dir,
+            expected_hash=info.data_hash,
+            progress=bar.update,
+        )
+        found = work(Opened(info, network, store, place, lambda done, total: bar.update(done, total, run.name)))
+    return {
+        "run": str(run),
+        "dataset": settings.dataset,
+        "method": settings.method,
+        "T": settings.T,
+        "seed": settings.seed,
+        **found,
+        "provenance": provenance(device_name(place.type), torch.get_num_threads()),
+    }

@@ -1,0 +1,241 @@
+"""`bpsta train`: one run, from settings to a run directory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, Source, setting, settle
+from bpsta_cli.cli.output import Output, percent
+from bpsta_cli.cli.presets import preset
+from bpsta_cli.cli.progress import Bar
+from bpsta_cli.config import (
+    DatasetSettings,
+    MethodSettings,
+    NeuronSettings,
+    Params,
+    RunSettings,
+    TrainingSettings,
+    load_params,
+    validate,
+)
+from bpsta_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    from bpsta_cli.training import EpochDone
+
+RECIPE = "the data set's recipe"
+
+
+def train(
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Which data set; bpsta prepare --list shows them all.", show_default=False),
+    ] = None,
+    T: Annotated[int, setting(RunSettings, "T", "--T")] = RunSettings.model_fields["T"].default,
+    method: Annotated[
+        str,
+        typer.Option(help="Learning rule: stbp, bpsa, bpsta, a file with a rule of your own; or ann, the ReLU twin."),
+    ] = RunSettings.model_fields["method"].default,
+    network: Annotated[str | None, setting(DatasetSettings, "network", default=RECIPE)] = None,
+    epochs: Annotated[int | None, setting(DatasetSettings, "epochs", default=RECIPE)] = None,
+    warmup_epochs: Annotated[int | None, setting(DatasetSettings, "warmup_epochs", default=RECIPE)] = None,
+    batch_size: Annotated[int | None, setting(DatasetSettings, "batch_size", default=RECIPE)] = None,
+    seed: Annotated[int, setting(RunSettings, "seed")] = RunSettings.model_fields["seed"].default,
+    lr: Annotated[float | None, setting(TrainingSettings, "lr")] = None,
+    weight_decay: Annotated[float | None, setting(TrainingSettings, "weight_decay")] = None,
+    lr_warmup_epochs: Annotated[int | None, setting(TrainingSettings, "lr_warmup_epochs")] = None,
+    schedule: Annotated[str | None, setting(TrainingSettings, "schedule")] = None,
+    sgdr_period: Annotated[int | None, setting(TrainingSettings, "sgdr_period")] = None,
+    loss: Annotated[str | None, setting(TrainingSettings, "loss")] = None,
+    label_smoothing: Annotated[float | None, setting(TrainingSettings, "label_smoothing")] = None,
+    clip_norm: Annotated[float | None, setting(TrainingSettings, "clip_norm")] = None,
+    norm: Annotated[str | None, setting(TrainingSettings, "norm")] = None,
+    dropout: Annotated[float | None, setting(TrainingSettings, "dropout")] = None,
+    selection: Annotated[str | None, setting(TrainingSettings, "selection")] = None,
+    validation_fraction: Annotated[float | None, setting(TrainingSettings, "validation_fraction")] = None,
+    threshold: Annotated[float | None, setting(NeuronSettings, "threshold")] = None,
+    decay: Annotated[float | None, setting(NeuronSettings, "decay")] = None,
+    alpha: Annotated[float | None, setting(MethodSettings, "alpha")] = None,
+    surrogate: Annotated[str | None, setting(MethodSettings, "surrogate")] = None,
+    surrogate_width: Annotated[float | None, setting(MethodSettings, "surrogate_width")] = None,
+    detach_reset: Annotated[
+        bool | None, setting(MethodSettings, "detach_reset", "--detach-reset/--no-detach-reset")
+    ] = None,
+    init_from: Annotated[str | None, setting(RunSettings, "init_from", default="random weights")] = None,
+    source: Source = None,
+    split_by: Annotated[str | None, setting(DatasetSettings, "split_by")] = None,
+    size: Annotated[int | None, setting(DatasetSettings, "size")] = None,
+    resize: Annotated[str | None, setting(DatasetSettings, "resize")] = None,
+    test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
+    params: ParamsFile = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run directory. (default: runs/DATASET-METHOD-T8-s0, numbered where taken)",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the unfinished run in --out, if it has the same settings."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in --out.")] = False,
+    device: Device = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(help="CPU threads; results may differ in the last digits. (default: torch's)"),
+    ] = None,
+    data_dir: DataDir = Path("data"),
+    as_json: Json = False,
+) -> None:
+    """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first."""
+    if dataset is None:
+        raise SettingsError(
+            "no data set", expected="--dataset NAME", got="none", todo="bpsta prepare --list shows all."
+        )
+    settings = _settings(
+        load_params(params) if params else None,
+        run={"dataset": dataset, "method": method, "T": T, "seed": seed, "init_from": init_from},
+        data={
+            "network": network,
+            "epochs": epochs,
+            "warmup_epochs": warmup_epochs,
+            "batch_size": batch_size,
+            "source": None if source is None else str(source),
+            "split_by": split_by,
+            "size": size,
+            "resize": resize,
+            "test_fraction": test_fraction,
+        },
+        neuron={"threshold": threshold, "decay": decay},
+        rule={
+            "alpha": alpha,
+            "surrogate": surrogate,
+            "surrogate_width": surrogate_width,
+            "detach_reset": detach_reset,
+        },
+        training={
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "lr_warmup_epochs": lr_warmup_epochs,
+            "schedule": schedule,
+            "sgdr_period": sgdr_period,
+            "loss": loss,
+            "label_smoothing": label_smoothing,
+            "clip_norm": clip_norm,
+            "norm": norm,
+            "dropout": dropout,
+            "selection": selection,
+            "validation_fraction": validation_fraction,
+        },
+    )
+    if resume and out is None:
+        raise SettingsError(
+            "nothing to resume", expected="--out RUN beside --resume", got="no --out", todo="Name the run."
+        )
+    _run(
+        settings,
+        out or _free_directory(settings),
+        Output(as_json=as_json),
+        resume,
+        overwrite,
+        device,
+        threads,
+        data_dir,
+    )
+
+
+def _settings(
+    params: Params | None,
+    *,
+    run: dict[str, Any],
+    data: dict[str, Any],
+    neuron: dict[str, Any],
+    rule: dict[str, Any],
+    training: dict[str, Any],
+) -> RunSettings:
+    """The file's settings (else the recipe's), with the options that were given on top."""
+    name, method = run["dataset"], run["method"]
+    base = params.settings_of(name) if params else preset(name, epochs=data["epochs"])
+    where = "the options"
+    return validate(
+        RunSettings,
+        run
+        | {
+            "data": settle(where, DatasetSettings, base.model_dump(), **data),
+            "neuron": settle(where, NeuronSettings, params.neuron.model_dump() if params else {}, **neuron),
+            "rule": settle(where, MethodSettings, params.rule_of(method).model_dump() if params else {}, **rule),
+            "training": settle(where, TrainingSettings, params.training.model_dump() if params else {}, **training),
+        },
+        where=where,
+    )
+
+
+def _free_directory(settings: RunSettings) -> Path:
+    method = Path(settings.method).stem
+    name = f"{settings.dataset}-{method}-T{settings.T}-s{settings.seed}"
+    path, count = Path("runs") / name, 1
+    while path.exists():
+        count += 1
+        path = Path("runs") / f"{name}-{count}"
+    return path
+
+
+def _run(
+    settings: RunSettings,
+    out: Path,
+    output: Output,
+    resume: bool,
+    overwrite: bool,
+    device: str,
+    threads: int | None,
+    data_dir: Path,
+) -> None:
+    import torch
+
+    from bpsta_cli import training
+    from bpsta_cli.checkpoints import RunDir
+    from bpsta_cli.prepared import prepared_store
+
+    if threads is not None:
+        if threads < 1:
+            raise SettingsError(
+                "unusable option", expected="--threads of at least 1", got=str(threads), todo="Correct it."
+            )
+        torch.set_num_threads(threads)
+    place = training.resolve_device(device)
+    training.check(settings)
+    with Bar("samples") as bar:
+        store = prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
+    output.say(
+        f"{settings.dataset}, {settings.method}, T = {settings.T}, {settings.data.network}, "
+        f"{settings.data.epochs} epochs of {len(store.split('train'))} samples on {place} -> {out}"
+    )
+    events = training.train(settings, store, out, device=place, resume=resume, overwrite=overwrite)
+    with Bar("steps") as bar:
+        for event in events:
+            if isinstance(event, training.StepDone):
+                total = settings.data.epochs * event.steps
+                label = f"epoch {event.epoch + 1}/{settings.data.epochs}"
+                bar.update(event.epoch * event.steps + event.step, total, label)
+            else:
+                _say_epoch(event, settings, output)
+    metrics = RunDir(out).metrics()
+    output.say(
+        f"{out}: test accuracy {percent(metrics['accuracy'])} "
+        f"({metrics['selection']} selection, epoch {metrics['selected_epoch'] + 1} of {metrics['epochs']})"
+    )
+    output.result({"run": str(out)} | {key: value for key, value in metrics.items() if key != "provenance"})
+
+
+def _say_epoch(event: "EpochDone", settings: RunSettings, output: Output) -> None:
+    record = event.record
+    rate = "" if record["firing_rate"] is None else f", firing rate {record['firing_rate']:.4f}"
+    output.say(
+        f"epoch {record['epoch'] + 1:>3}/{settings.data.epochs} {record['phase']:<7} "
+        f"loss {record['train_loss']:.4f}, train {percent(record['train_accuracy'])}, "
+        f"test {percent(record['accuracy'])}{rate}"
+    )
+    for warning in event.warnings:
+        output.warn(warning)

@@ -1,0 +1,217 @@
+"""The validated settings of a run and of the whole grid (params.yaml): one schema, no torch."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bpsta_cli.errors import SettingsError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    """Unknown keys are errors: a misspelt key must never pass for a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class NeuronSettings(_Strict):
+    """The leaky integrate-and-fire neuron's constants (Eq. 4)."""
+
+    threshold: float = Field(0.5, gt=0, description="firing threshold theta, in units of the potential")
+    decay: float = Field(0.9, ge=0, le=1, description="decay lambda of the potential per time step")
+
+
+class MethodSettings(_Strict):
+    """What only some learning rules read; the others ignore it."""
+
+    alpha: float = Field(0.2, ge=0, description="weight of the error that crosses a spike in time (Eq. 10)")
+    surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = Field(
+        "rectangular", description="stbp: the curve that stands for the spike's derivative"
+    )
+    surrogate_width: float = Field(1.0, gt=0, description="stbp: width of that curve")
+    detach_reset: bool = Field(False, description="stbp: leave the reset out of the gradient")
+
+
+class TrainingSettings(_Strict):
+    """How the weights are found (the paper's "Results"), the same for every method."""
+
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    lr_warmup_epochs: int | None = Field(
+        None,
+        ge=0,
+        description="epochs over which the learning rate rises; none: 5, at most a tenth of the epochs",
+    )
+    schedule: Literal["cosine", "sgdr"] = Field("cosine", description="what follows the rise")
+    sgdr_period: int = Field(10, ge=1, description="sgdr: epochs of the first cosine; each next is twice as long")
+    loss: Literal["mse", "cross-entropy", "tet"] = Field("mse", description="mse is Eq. 5")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
+    norm: Literal["per-step", "folded", "tdbn"] = Field("per-step", description="batch norm's statistics over time")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of neurons that a DP token silences")
+    selection: Literal["final", "validation", "test"] = Field(
+        "final",
+        description="which epoch's weights are kept: the last, or the best on a held-out part or the test set",
+    )
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="share of the training part held out when selection is validation"
+    )
+
+
+class DatasetSettings(_Strict):
+    """One data set's own share of the settings."""
+
+    network: str = Field(description="a named structure or the paper's notation")
+    epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
+    warmup_epochs: int = Field(ge=0, description="the first of them, trained as the ReLU twin without neurons")
+    batch_size: int = Field(ge=1, description="samples a step")
+    source: str | None = Field(None, description="folder of an existing copy of the raw files")
+    split_by: Literal["number", "time"] = Field("number", description="events: how they are cut into T frames")
+    size: int | None = Field(None, ge=1, description="events: side of the frames in pixels; none: the sensor's")
+    resize: Literal["sum", "nearest"] = Field(
+        "sum",
+        description="events: a coarser cell adds its pixels up, or takes one of them as the paper's code does",
+    )
+    test_fraction: float | None = Field(
+        None, gt=0, lt=1, description="events: share of the recordings held out where a copy has no test part"
+    )
+
+    @model_validator(mode="after")
+    def _warmup_leaves_an_epoch(self) -> "DatasetSettings":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
+        return self
+
+
+class RunSettings(_Strict):
+    """Everything that decides the outcome of one training run."""
+
+    dataset: str
+    method: str = "bpsta"
+    T: int = Field(8, ge=1, le=10_000, description="number of time steps")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order of samples and dropout")
+    data: DatasetSettings
+    neuron: NeuronSettings = NeuronSettings()
+    rule: MethodSettings = MethodSettings()
+    training: TrainingSettings = TrainingSettings()
+    init_from: str | None = Field(None, description="run whose weights are the starting point")
+
+    @property
+    def lr_warmup_epochs(self) -> int:
+        """Epochs of the learning rate's rise: the setting, or the paper's 5 and at most a tenth of the run."""
+        chosen = self.training.lr_warmup_epochs
+        return min(5, self.data.epochs // 10) if chosen is None else chosen
+
+
+class Grid(_Strict):
+    """The cells of the study: every combination is one run."""
+
+    dataset: list[str] = Field(min_length=1)
+    method: list[str] = Field(min_length=1)
+    T: list[int] = Field(min_length=1)
+    seed: list[int] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _only_spiking_methods(self) -> "Grid":
+        if "ann" in self.method:
+            raise ValueError("learning rules only: ann, the ReLU twin, has no time steps to measure")
+        return self
+
+
+class Params(_Strict):
+    """params.yaml: the grid and the settings of its cells."""
+
+    grid: Grid
+    neuron: NeuronSettings = NeuronSettings()
+    methods: dict[str, MethodSettings] = {}
+    training: TrainingSettings = TrainingSettings()
+    datasets: dict[str, DatasetSettings]
+
+    def settings_of(self, dataset: str) -> DatasetSettings:
+        """The settings of one data set.
+
+        Raises:
+            SettingsError: none for this data set.
+        """
+        if dataset not in self.datasets:
+            raise SettingsError(
+                "data set without settings",
+                expected=f"one of {', '.join(self.datasets)} (params.yaml, datasets)",
+                got=repr(dataset),
+                todo="Add its entry under datasets.",
+            )
+        return self.datasets[dataset]
+
+    def rule_of(self, method: str) -> MethodSettings:
+        """The settings of one learning rule; the defaults where the file has none."""
+        return self.methods.get(method, MethodSettings())
+
+
+def validate(model: type[Model], values: Any, *, where: str) -> Model:
+    """Check `values` against `model`; the first problem becomes a SettingsError that names its key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as invalid:
+        raise _explain(invalid, model, where) from None
+
+
+def load_params(path: Path) -> Params:
+    """Read and check a params.yaml.
+
+    Raises:
+        SettingsError: no such file, not YAML, an unknown key, a value out of range.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            "no such settings file",
+            expected="a params.yaml",
+            got=str(path),
+            todo="Check the path after --params.",
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+        raise SettingsError(
+            "unreadable settings file",
+            expected="YAML",
+            got=f"{path}: {' '.join(str(broken).split())}",
+            todo="Mend the file at that line.",
+        ) from None
+    return validate(Params, values, where=str(path))
+
+
+def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> SettingsError:
+    first = invalid.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole"
+    if first["type"] == "extra_forbidden":
+        siblings = _keys_beside(model, tuple(str(part) for part in first["loc"][:-1]))
+        name = str(first["loc"][-1])
+        close = difflib.get_close_matches(name, siblings, n=1)
+        return SettingsError(
+            f"unknown key in {where}",
+            expected=f"one of {', '.join(siblings)}",
+            got=key,
+            todo=f"Did you mean {close[0]}?" if close else "Remove it or correct its spelling.",
+        )
+    return SettingsError(
+        f"unusable value in {where}",
+        expected=f"{key}: {first['msg'].removeprefix('Value error, ')}",
+        got="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
+        todo=f"Correct {key}.",
+    )
+
+
+def _keys_beside(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
+    """The names that the schema knows at `path`; dictionaries of models are stepped through by any name."""
+    for part in path:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field is not None else None
+        arguments = getattr(annotation, "__args__", ())
+        inner = [a for a in (annotation, *arguments) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if inner:
+            model = inner[0]
+    return list(model.model_fields)

@@ -1,0 +1,225 @@
+"""The data sets `bpsta` knows: one row each. Imports nothing heavy, so that listing them is instant."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bpsta_cli.errors import DataError
+
+Kind = Literal["image", "events"]
+_DIGITS = tuple(str(digit) for digit in range(10))
+_GESTURES = (
+    "hand clapping",
+    "right hand wave",
+    "left hand wave",
+    "right arm clockwise",
+    "right arm counter-clockwise",
+    "left arm clockwise",
+    "left arm counter-clockwise",
+    "arm roll",
+    "air drums",
+    "air guitar",
+    "other gestures",
+)
+_CLOTHES = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `bpsta train` uses for a data set when the settings name nothing else.
+
+    Attributes:
+        network: the structure, in the paper's notation or as a structure's name.
+        epochs: passes over the training split, the warm-up included.
+        warmup_epochs: of these, the epochs over which the learning rate rises.
+        batch_size: samples a step.
+    """
+
+    network: str
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set: what it is, where it comes from, and how its stored integers become an input.
+
+    Attributes:
+        name: what a command calls it.
+        title: what a reader calls it.
+        kind: "image" (one array, the same at every time step) or "events" (frames of event counts).
+        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on.
+        classes: the labels' names; label i is classes[i].
+        counts: samples in the whole (training, test) split, to tell a partial copy by.
+        split: which split it is, in words.
+        source: where the data comes from.
+        licence: its licence.
+        citation: what to cite.
+        embedded: nothing is downloaded.
+        scale: multiplies the stored integers to give the network's input.
+        loader: "module:function" that finds the files (see `sources.Source`).
+        recipe: defaults for training.
+        checksums: file -> MD5, as the library that downloads it publishes them.
+        note: what else a reader should know.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    counts: tuple[int, int]
+    split: str
+    source: str
+    licence: str
+    citation: str
+    embedded: bool
+    scale: float
+    loader: str
+    recipe: Recipe
+    checksums: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+_ROWS = (
+    Dataset(
+        name="digits",
+        title="Optical digits, 8 x 8",
+        kind="image",
+        shape=(1, 8, 8),
+        classes=_DIGITS,
+        counts=(1437, 360),
+        split="no official split: stratified 80/20, scikit-learn's train_test_split with random_state 0",
+        source="scikit-learn's load_digits: the 1,797 test images of UCI optdigits, 0..16 grey levels",
+        licence="CC BY 4.0",
+        citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998, doi:10.24432/C50P49",
+        embedded=True,
+        scale=1 / 16,
+        loader="bpsta_cli.data.static:digits",
+        recipe=Recipe("32C3-64C3-MP2-128C3-AP4-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
+    ),
+    Dataset(
+        name="mnist",
+        title="MNIST",
+        kind="image",
+        shape=(1, 28, 28),
+        classes=_DIGITS,
+        counts=(60_000, 10_000),
+        split="official",
+        source="http://yann.lecun.com/exdb/mnist/, through torchvision.datasets.MNIST",
+        licence="CC BY-SA 3.0",
+        citation="LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document "
+        "recognition, Proc. IEEE 86(11), 1998, doi:10.1109/5.726791",
+        embedded=False,
+        scale=1 / 255,
+        loader="bpsta_cli.data.static:mnist",
+        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP7-10Voting", epochs=10, warmup_epochs=2, batch_size=128),
+        checksums={
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    Dataset(
+        name="fashion-mnist",
+        title="Fashion-MNIST",
+        kind="image",
+        shape=(1, 28, 28),
+        classes=_CLOTHES,
+        counts=(60_000, 10_000),
+        split="official",
+        source="https://github.com/zalandoresearch/fashion-mnist, through torchvision.datasets.FashionMNIST",
+        licence="MIT",
+        citation="Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine "
+        "learning algorithms, 2017, arXiv:1708.07747",
+        embedded=False,
+        scale=1 / 255,
+        loader="bpsta_cli.data.static:fashion_mnist",
+        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP7-10Voting", epochs=10, warmup_epochs=2, batch_size=128),
+        checksums={
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ),
+    Dataset(
+        name="n-mnist",
+        title="N-MNIST",
+        kind="events",
+        shape=(2, 34, 34),
+        classes=_DIGITS,
+        counts=(60_000, 10_000),
+        split="official",
+        source="https://www.garrickorchard.com/datasets/n-mnist, through tonic.datasets.NMNIST",
+        licence="CC BY-SA 4.0",
+        citation="Orchard, Jayawant, Cohen and Thakor, Converting static image datasets to spiking "
+        "neuromorphic datasets using saccades, Front. Neurosci. 9:437, 2015, doi:10.3389/fnins.2015.00437",
+        embedded=False,
+        scale=1.0,
+        loader="bpsta_cli.data.events:n_mnist",
+        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=10, warmup_epochs=2, batch_size=64),
+        checksums={
+            "train.zip": "20959b8e626244a1b502305a9e6e2031",
+            "test.zip": "69ca8762b2fe404d9b9bad1103e97832",
+        },
+    ),
+    Dataset(
+        name="dvs-gesture",
+        title="DVS128 Gesture",
+        kind="events",
+        shape=(2, 128, 128),
+        classes=_GESTURES,
+        counts=(1176, 288),
+        split="official: subjects 1-23 train, 24-29 test",
+        source="https://research.ibm.com/interactive/dvsgesture/, through tonic.datasets.DVSGesture "
+        "or laid out by SpikingJelly",
+        licence="CC BY 4.0",
+        citation="Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017, "
+        "pp. 7243-7252, doi:10.1109/CVPR.2017.781",
+        embedded=False,
+        scale=1.0,
+        loader="bpsta_cli.data.events:dvs_gesture",
+        recipe=Recipe("large", epochs=100, warmup_epochs=5, batch_size=16),
+        checksums={
+            "ibmGestureTrain.tar.gz": "3a8f0d4120a166bac7591f77409cb105",
+            "ibmGestureTest.tar.gz": "56070e45dadaa85fff82e0fbfbc06de5",
+        },
+        note="tonic's copy keeps one recording of each class a trial and rounds time to 1 ms; "
+        "SpikingJelly's keeps all 1,176 + 288 at 1 us. State which one a number is from.",
+    ),
+)
+_BY_NAME = {row.name: row for row in _ROWS}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all data sets, in the catalogue's order."""
+    return tuple(_BY_NAME)
+
+
+def get(name: str) -> Dataset:
+    """The row called `name`.
+
+    Raises:
+        DataError: there is none; the message lists all and suggests the nearest.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), _BY_NAME, n=1, cutoff=0.5)
+    hint = f"Did you mean '{close[0]}'?" if close else "`bpsta prepare --list` shows what each one is."
+    raise DataError("unknown data set", expected=f"one of {', '.join(_BY_NAME)}", got=f"'{name}'", todo=hint)

@@ -1,0 +1,133 @@
+"""Accuracy, loss, confusion and firing rates of a network on prepared samples."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bpsta_cli import losses
+from bpsta_cli.data.encoding import to_input
+from bpsta_cli.data.store import Split, Store
+from bpsta_cli.errors import DataError
+from bpsta_cli.networks import Network
+
+EVAL_BATCH = 256
+"""Samples a batch where no gradient is kept; the result does not depend on it."""
+
+OnBatch = Callable[[int, int], None]
+"""Told how many samples are done, of how many."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measures; every share is a fraction in [0, 1].
+
+    Attributes:
+        accuracy: share of samples whose highest mean vote is the label's.
+        loss: the training loss, mean over samples.
+        samples: how many were evaluated.
+        firing_rate: spikes / (neurons x time steps x samples) over all neurons of the network.
+        firing_rates: the same for each layer of neurons.
+        confusion: [label][prediction] counts.
+    """
+
+    accuracy: float
+    loss: float
+    samples: int
+    firing_rate: float | None
+    firing_rates: dict[str, float]
+    confusion: list[list[int]]
+
+
+def batches(
+    store: Store,
+    split: Split,
+    T: int,
+    *,
+    device: torch.device,
+    samples: int | None = None,
+    size: int = EVAL_BATCH,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first `samples` of a split in order, as (input [T, B, C, H, W], labels [B]).
+
+    Raises:
+        DataError: the split is empty.
+    """
+    count = len(split) if samples is None else min(samples, len(split))
+    if count == 0:
+        raise DataError(
+            "nothing to evaluate",
+            expected="at least one sample",
+            got=f"an empty split in {store.path}",
+            todo="Prepare the data set again from a complete source.",
+        )
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
+        labels = torch.from_numpy(np.asarray(split.y[part])).to(device)
+        yield to_input(split.x[part], T=T, scale=store.scale, device=device), labels
+
+
+@torch.no_grad()
+def evaluate(
+    network: Network,
+    store: Store,
+    split: Split,
+    *,
+    T: int,
+    device: torch.device,
+    samples: int | None = None,
+    loss: str = "mse",
+    on_batch: OnBatch | None = None,
+) -> Evaluation:
+    """Measure `network` on the first `samples` of `split` (all by default).
+
+    Raises:
+        DataError: the split is empty.
+    """
+    network.eval()
+    classes = len(store.classes)
+    confusion = torch.zeros(classes, classes, dtype=torch.int64)
+    total = len(split) if samples is None else min(samples, len(split))
+    loss_sum, seen = 0.0, 0
+    with counting_spikes(network) as counts:
+        for x, labels in batches(store, split, T, device=device, samples=samples):
+            votes = network.votes(x)
+            loss_sum += losses.loss(loss, votes, labels).item() * len(labels)
+            predictions = votes.mean(0).argmax(1)
+            cells = labels * classes + predictions
+            confusion += torch.bincount(cells, minlength=classes**2).view(classes, classes).cpu()
+            seen += len(labels)
+            if on_batch:
+                on_batch(seen, total)
+    spikes, neuron_steps = sum(s for s, _ in counts.values()), sum(n for _, n in counts.values())
+    return Evaluation(
+        accuracy=confusion.diagonal().sum().item() / seen,
+        loss=loss_sum / seen,
+        samples=seen,
+        firing_rate=spikes / neuron_steps if neuron_steps else None,
+        firing_rates={name: s / n for name, (s, n) in counts.items()},
+        confusion=confusion.tolist(),
+    )
+
+
+@contextmanager
+def counting_spikes(network: Network) -> Iterator[dict[str, tuple[int, int]]]:
+    """Count, while the block runs, each neuron layer's (spikes, neurons x steps x samples)."""
+    counts: dict[str, tuple[int, int]] = {}
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def count(_module: nn.Module, _inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
+            fired, slots = counts.get(name, (0, 0))
+            counts[name] = (fired + int(torch.count_nonzero(spikes)), slots + spikes.numel())
+
+        return count
+
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in network.neurons().items()]
+    try:
+        yield counts
+    finally:
+        for handle in handles:
+            handle.remove()

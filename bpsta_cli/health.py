@@ -1,0 +1,110 @@
+"""Watches a network while it trains: firing rates, gradient norms, and values that are not finite."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bpsta_cli.errors import TrainingError
+from bpsta_cli.layers import Conv, Linear, is_constant
+from bpsta_cli.networks import Network
+
+SATURATED = 0.9
+"""Firing rate above which a layer hardly tells its inputs apart."""
+
+
+class Monitor:
+    """Per-layer figures of one epoch of training; made by `watching`."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.rates: dict[str, Tensor] = {}
+        self.squared_norms: dict[str, Tensor] = {}
+        self.inputs: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def start_epoch(self) -> None:
+        """Forget the last epoch."""
+        self.rates, self.squared_norms, self.steps = {}, {}, 0
+
+    def after_backward(self, loss: float) -> None:
+        """Take up one step's gradients.
+
+        Raises:
+            TrainingError: the loss, a layer's input or a gradient is not finite; the layer is named.
+        """
+        for name, total in self.inputs.items():
+            if not math.isfinite(total.item()):
+                raise _not_finite(f"input of layer {name}")
+        if not math.isfinite(loss):
+            raise _not_finite(f"loss ({loss})")
+        for name, layer in self.network.synapses().items():
+            if layer.weight.grad is not None:
+                norm = torch.linalg.vector_norm(layer.weight.grad)
+                if not math.isfinite(norm.item()):
+                    raise _not_finite(f"gradient of layer {name}")
+                self.squared_norms[name] = self.squared_norms.get(name, torch.zeros(())) + norm.cpu() ** 2
+        self.steps += 1
+
+    def firing_rates(self) -> dict[str, float]:
+        """Each neuron layer's mean firing rate over the epoch's training samples."""
+        return {name: (total / self.steps).item() for name, total in self.rates.items()}
+
+    def gradient_norms(self) -> dict[str, float]:
+        """Each weighted layer's root mean square gradient norm over the epoch's steps."""
+        return {name: math.sqrt(total.item() / self.steps) for name, total in self.squared_norms.items()}
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the epoch's firing rates, with what to try; empty when healthy."""
+        found = []
+        for name, rate in self.firing_rates().items():
+            if rate == 0:
+                found.append(
+                    f"{name} was silent for the whole epoch: under bpsa and bpsta it passes no gradient on. "
+                    "Try more warmup_epochs, a lower threshold or a higher learning rate."
+                )
+            elif rate > SATURATED:
+                found.append(
+                    f"{name} fires at {rate:.2f}, above {SATURATED}: it hardly tells its inputs apart. "
+                    "Try a higher threshold, a lower decay or a lower learning rate."
+                )
+        return found
+
+
+@contextmanager
+def watching(network: Network) -> Iterator[Monitor]:
+    """A `Monitor` that sees every training pass of `network` while the block runs."""
+    monitor = Monitor(network)
+    handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in network.neurons().items()]
+    if not handles:
+        handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in network.synapses().items()]
+    try:
+        yield monitor
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hook(monitor: Monitor, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not module.training:
+            return
+        seen = inputs[0].detach()
+        # a sum is finite only if every summand is: one pass, no copy
+        monitor.inputs[name] = (seen[0] if is_constant(seen) else seen).sum()
+        if not isinstance(module, Conv | Linear):
+            rate = output.detach().mean(dtype=torch.float32)
+            monitor.rates[name] = monitor.rates.get(name, torch.zeros_like(rate)) + rate
+
+    return look
+
+
+def _not_finite(what: str) -> TrainingError:
+    return TrainingError(
+        "training diverged",
+        expected="finite numbers",
+        got=f"a {what} that is not",
+        todo="The last good epoch is kept. Try a lower learning rate, clip_norm, or check the input data.",
+    )

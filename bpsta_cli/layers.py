@@ -1,0 +1,111 @@
+"""Layers that see time: [T, B, ...] in, [T, B, ...] out. Only the neuron lets one step act on the next.
+
+A static image enters as a stride-0 time axis; every layer up to the first neuron then computes it once and
+expands the result, which changes no value and, for batch norm, no running statistic.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def is_constant(x: Tensor) -> bool:
+    """Whether all time steps of `x` [T, ...] are the same memory."""
+    return x.shape[0] == 1 or x.stride(0) == 0
+
+
+def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply `function` [B, ...] -> [B, ...] to every step of `x` [T, B, ...], T folded into the batch."""
+    if is_constant(x):
+        y = function(x[0])
+        return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+    y = function(x.flatten(0, 1))
+    return y.view(*x.shape[:2], *y.shape[1:])
+
+
+class Conv(nn.Conv2d):
+    """Convolution at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> [T, B, C', H', W']."""
+        return over_time(super().forward, x)
+
+
+class Linear(nn.Linear):
+    """Linear layer at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N] -> [T, B, N']."""
+        return over_time(super().forward, x)
+
+
+class ReLU(nn.ReLU):
+    """ReLU at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, ...] -> the same shape."""
+        return over_time(super().forward, x)
+
+
+class MaxPool(nn.MaxPool2d):
+    """Max pooling at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> [T, B, C, H / k, W / k], rounded down."""
+        return over_time(super().forward, x)
+
+
+class AvgPool(nn.AvgPool2d):
+    """Average pooling at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> [T, B, C, H / k, W / k], rounded down."""
+        return over_time(super().forward, x)
+
+
+class Flatten(nn.Module):
+    """All but time and batch into one axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, ...] -> [T, B, N]."""
+        return over_time(lambda step: step.flatten(1), x)
+
+
+class NeuronDropout(nn.Module):
+    """Dropout of neurons: one mask per sample, kept for all T steps, as the paper's code does.
+
+    Args:
+        p: probability that a neuron is silenced; the others are scaled by 1 / (1 - p).
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, ...] -> the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        return x * F.dropout(torch.ones_like(x[0]), self.p)
+
+    def extra_repr(self) -> str:
+        """Its constant, for printing."""
+        return f"p={self.p}"
+
+
+class Voting(nn.Module):
+    """Output neurons vote for their class: the mean over groups of `voters`."""
+
+    def __init__(self, voters: int) -> None:
+        super().__init__()
+        self.voters = voters
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, voters * classes] -> [T, B, classes], in [0, 1] for spikes."""
+        return x.reshape(*x.shape[:-1], -1, self.voters).mean(-1)
+
+    def extra_repr(self) -> str:
+        """Its constant, for printing."""
+        return f"voters={self.voters}"

@@ -1,0 +1,244 @@
+"""Structures built into networks: tokens to layers, with the shape checked at every token."""
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from bpsta_cli import notation, rules
+from bpsta_cli.errors import StructureError
+from bpsta_cli.layers import (
+    AvgPool,
+    Conv,
+    Flatten,
+    Linear,
+    MaxPool,
+    NeuronDropout,
+    ReLU,
+    Voting,
+    is_constant,
+)
+from bpsta_cli.neurons import LIF
+from bpsta_cli.norms import make_norm
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+TWIN = "ann"
+"""The method that leaves the neurons out: the network's ReLU twin."""
+
+
+class Network(nn.Module):
+    """A structure as layers in time.
+
+    Attributes:
+        layers: the layers in order, named as the tables name them (conv1, norm1, relu1, lif1, ...).
+    """
+
+    def __init__(self, layers: "OrderedDict[str, nn.Module]", *, spiking: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(layers)
+        self.spiking = spiking
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the neurons take part.
+
+        False makes it the ReLU twin: the neurons are left out (ReLU stays), and an input that is the same at
+        every step is seen once.
+        """
+        return self._spiking
+
+    @spiking.setter
+    def spiking(self, value: bool) -> None:
+        self._spiking = value
+        for neuron in self._named(LIF).values():
+            neuron.active = value
+
+    def votes(self, x: Tensor) -> Tensor:
+        """Votes of every step: [T, B, C, H, W] -> [T, B, classes] (the twin on a constant input: T = 1)."""
+        if not self.spiking and is_constant(x):
+            x = x[:1]
+        votes: Tensor = self.layers(x)
+        return votes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mean votes: [T, B, C, H, W] -> [B, classes], in [0, 1] when spiking."""
+        return self.votes(x).mean(0)
+
+    def neurons(self) -> dict[str, LIF]:
+        """The spiking layers by name, in order; empty for the twin."""
+        return self._named(LIF) if self.spiking else {}
+
+    def synapses(self) -> dict[str, Conv | Linear]:
+        """The layers with synapses by name, in order."""
+        return self._named(Conv) | self._named(Linear)
+
+    def _named(self, kind: type[Layer]) -> dict[str, Layer]:
+        return {name: layer for name, layer in self.layers.named_modules() if isinstance(layer, kind)}
+
+
+def build(
+    structure: str,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    method: str = "bpsta",
+    *,
+    threshold: float = 0.5,
+    decay: float = 0.9,
+    alpha: float = 0.2,
+    surrogate: str = "rectangular",
+    surrogate_width: float = 1.0,
+    detach_reset: bool = False,
+    norm: str = "per-step",
+    dropout: float = 0.5,
+    backend: str = "auto",
+) -> Network:
+    """Build a network from [T, B, C, H, W] to mean votes [B, classes].
+
+    Args:
+        structure: a name (`notation.names()`) or the notation.
+        input_shape: (C, H, W) of one step.
+        classes: number of classes.
+        method: a learning rule (`rules.names()`) or "ann", the ReLU twin.
+        threshold: firing threshold of every neuron.
+        decay: decay of the membrane potential per step.
+        alpha: bpsta's weight of the error across a spike.
+        surrogate: stbp's surrogate.
+        surrogate_width: its width.
+        detach_reset: stbp's gradient through the reset left out.
+        norm: "per-step", "folded" or "tdbn".
+        dropout: probability of DP tokens.
+        backend: of the neuron's kernel.
+
+    Raises:
+        StructureError: a token that cannot be read or does not fit its input.
+        SettingsError: an unknown method, norm or backend, or a constant out of range.
+    """
+    rule = rules.make(
+        "bpsta" if method == TWIN else method,
+        alpha=alpha,
+        surrogate=surrogate,
+        surrogate_width=surrogate_width,
+        detach_reset=detach_reset,
+    )
+    builder = _Builder(
+        shape=input_shape,
+        neuron=lambda: LIF(rule, threshold, decay, backend=backend),
+        norm=lambda channels: make_norm(norm, channels, threshold=threshold),
+        dropout=dropout,
+    )
+    tokens = notation.parse(structure, inputs=math.prod(input_shape), classes=classes)
+    for place, token in enumerate(tokens[:-1]):
+        builder.add(token, first=place == 0, before_output=place == len(tokens) - 2)
+    builder.output(tokens[-1], classes)
+    return Network(builder.layers, spiking=method != TWIN)
+
+
+class _Builder:
+    """Turns tokens into layers while it keeps the shape that the next token will see."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        neuron: Callable[[], nn.Module],
+        norm: Callable[[int], nn.Module],
+        dropout: float,
+    ) -> None:
+        self.shape = shape
+        self.neuron, self.norm, self.dropout = neuron, norm, dropout
+        self.layers: OrderedDict[str, nn.Module] = OrderedDict()
+        self.counts: Counter[str] = Counter()
+
+    def add(self, token: notation.Token, *, first: bool, before_output: bool) -> None:
+        """Append what `token` stands for."""
+        if token.kind == "conv":
+            self._conv(token)
+        elif token.kind in ("max-pool", "avg-pool"):
+            self._pool(token)
+        elif token.kind == "dropout":
+            self._append("dropout", NeuronDropout(self.dropout))
+        elif token.kind == "input" or (token.kind == "neurons" and first):
+            self._check_input(token)
+        elif not (token.kind == "fc" and before_output and token.numbers[0] == math.prod(self.shape)):
+            # (the paper's "512FC-10Voting" only names the 512 inputs of the output layer)
+            self._hidden(token)
+
+    def output(self, token: notation.Token, classes: int) -> None:
+        """Append the output layer: `voters` neurons a class, their spikes averaged."""
+        voters = token.numbers[0]
+        if token.kind == "neurons":
+            if voters != classes:
+                raise StructureError(
+                    "output of the wrong size",
+                    expected=f"{classes} neurons, one a class",
+                    got=f"{token.text!r} ({token.place})",
+                    todo=f"End with {classes} or with nVoting.",
+                )
+            voters = 1
+        self._flatten()
+        self._append("linear", Linear(self.shape[0], voters * classes))
+        self._append("lif", self.neuron())
+        self._append("voting", Voting(voters))
+
+    def _append(self, kind: str, layer: nn.Module) -> None:
+        self.counts[kind] += 1
+        self.layers[f"{kind}{self.counts[kind]}"] = layer
+
+    def _conv(self, token: notation.Token) -> None:
+        filters, kernel = token.numbers
+        channels, height, width = self._image(token)
+        self.shape = (filters, height + 3 - kernel, width + 3 - kernel)
+        self._fits(token)
+        self._append("conv", Conv(channels, filters, kernel, padding=1))
+        self._append("norm", self.norm(filters))
+        self._append("relu", ReLU())
+        self._append("lif", self.neuron())
+
+    def _pool(self, token: notation.Token) -> None:
+        channels, height, width = self._image(token)
+        kernel = token.numbers[0]
+        self.shape = (channels, height // kernel, width // kernel)
+        self._fits(token)
+        self._append("pool", MaxPool(kernel) if token.kind == "max-pool" else AvgPool(kernel))
+
+    def _hidden(self, token: notation.Token) -> None:
+        self._flatten()
+        self._append("linear", Linear(self.shape[0], token.numbers[0]))
+        self._append("relu", ReLU())
+        self._append("lif", self.neuron())
+        self.shape = (token.numbers[0],)
+
+    def _flatten(self) -> None:
+        if len(self.shape) > 1:
+            self._append("flatten", Flatten())
+            self.shape = (math.prod(self.shape),)
+
+    def _check_input(self, token: notation.Token) -> None:
+        if math.prod(token.numbers) != math.prod(self.shape):
+            raise StructureError(
+                "input of the wrong size",
+                expected=f"{'x'.join(map(str, self.shape))} = {math.prod(self.shape)} values",
+                got=f"{token.text!r} ({token.place})",
+                todo="Leave the input out of the structure, or give the data set's own size.",
+            )
+
+    def _image(self, token: notation.Token) -> tuple[int, int, int]:
+        if len(self.shape) != 3:
+            raise StructureError(
+                "convolution or pooling after a layer of neurons",
+                expected="an image with height and width",
+                got=f"{token.text!r} ({token.place}) on {self.shape[0]} values",
+                todo="Put it before the first nFC.",
+            )
+        return self.shape[0], self.shape[1], self.shape[2]
+
+    def _fits(self, token: notation.Token) -> None:
+        if min(self.shape) < 1:
+            raise StructureError(
+                "the image is too small for the structure",
+                expected=f"at least 1 pixel after {token.text!r} ({token.place})",
+                got=f"{self.shape[1]} x {self.shape[2]}",
+                todo="Use a smaller kernel there, or less pooling before it.",
+            )

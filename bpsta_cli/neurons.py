@@ -1,0 +1,55 @@
+"""The neuron as a module: constants and a rule, handed to the kernel."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bpsta_cli import kernels, rules
+from bpsta_cli.kernels import dispatch
+
+
+class LIF(nn.Module):
+    """Leaky integrate-and-fire neurons with hard reset; `bpsta_cli.kernels.lif` has the equations.
+
+    No parameters, and no state between calls: every call starts from a potential of 0.
+
+    Attributes:
+        active: whether the neurons take part; False lets the input through, as the ReLU twin needs.
+
+    Args:
+        rule: a Rule, or a name or file that `bpsta_cli.rules.make` takes, then with that function's defaults.
+        threshold: potential at and above which a neuron fires, > 0.
+        decay: share of the potential that is left after one step, in [0, 1].
+        backend: "auto" or a kernel's name.
+
+    Raises:
+        SettingsError: an unusable constant, rule or backend.
+    """
+
+    def __init__(
+        self,
+        rule: rules.Rule | str = "bpsta",
+        threshold: float = 0.5,
+        decay: float = 0.9,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        kernels.check_constants(threshold, decay)
+        dispatch.choose(backend)
+        self.rule = rules.make(rule) if isinstance(rule, str) else rule
+        self.threshold, self.decay, self.backend = threshold, decay, backend
+        self.active = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T, ...] from input currents [T, ...]; the currents themselves when not active.
+
+        Raises:
+            StructureError: an input without steps or of an integer or complex dtype.
+        """
+        if not self.active:
+            return x
+        return kernels.lif(x, threshold=self.threshold, decay=self.decay, rule=self.rule, backend=self.backend)
+
+    def extra_repr(self) -> str:
+        """Every constant, so that a printed network says how its neurons work."""
+        return f"{self.rule}, threshold={self.threshold}, decay={self.decay}, backend={self.backend!r}"

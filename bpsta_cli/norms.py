@@ -1,0 +1,109 @@
+"""Batch norm over time, three ways: per step (as published), folded, and threshold-dependent."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bpsta_cli.errors import SettingsError
+from bpsta_cli.layers import is_constant, over_time
+
+
+class FoldedNorm(nn.BatchNorm2d):
+    """One set of statistics for all T * B images; one update of the running ones.
+
+    For an input that is the same at every step the statistics of one step are those of all; only the
+    factor that makes the running variance unbiased, n / (n - 1), counts T times as many values.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> the same shape."""
+        if not self.training or not is_constant(x) or x.shape[0] == 1:
+            return over_time(lambda folded: self._normalise(folded, self.running_mean, self.running_var), x)
+        mean, var = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+        y = self._normalise(x[0], mean, var, momentum=1.0)
+        n = x[0].numel() // x.shape[2]
+        total = n * x.shape[0]
+        var *= (n - 1) / n * total / (total - 1)
+        with torch.no_grad():
+            self._running("running_mean").lerp_(mean, self._momentum)
+            self._running("running_var").lerp_(var, self._momentum)
+        return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+
+    @property
+    def _momentum(self) -> float:
+        return 0.1 if self.momentum is None else self.momentum
+
+    def _running(self, name: str) -> Tensor:
+        return self.get_buffer(name)
+
+    def _normalise(self, x: Tensor, mean: Tensor | None, var: Tensor | None, momentum: float | None = None) -> Tensor:
+        return F.batch_norm(
+            x,
+            mean,
+            var,
+            self.weight,
+            self.bias,
+            self.training,
+            self._momentum if momentum is None else momentum,
+            self.eps,
+        )
+
+
+class PerStepNorm(FoldedNorm):
+    """Statistics of each time step by itself, T updates of the running ones: what the published code does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> the same shape."""
+        if not self.training:
+            return super().forward(x)
+        if is_constant(x):
+            # T updates r <- r + m (s - r) with the same s are one with momentum 1 - (1 - m)^T
+            momentum = 1 - (1 - self._momentum) ** x.shape[0]
+            y = self._normalise(x[0], self.running_mean, self.running_var, momentum)
+            return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+        return torch.stack([self._normalise(step, self.running_mean, self.running_var) for step in x])
+
+
+class ThresholdNorm(FoldedNorm):
+    """tdBN, Zheng et al. 2021 (arXiv:2011.05280), Eq. 7-8: folded, and scaled by the firing threshold.
+
+    Args:
+        channels: C.
+        threshold: V_th; the paper's further factor alpha is 1 outside of residual additions.
+    """
+
+    def __init__(self, channels: int, threshold: float) -> None:
+        super().__init__(channels)
+        self.threshold = threshold
+
+    def _normalise(self, x: Tensor, mean: Tensor | None, var: Tensor | None, momentum: float | None = None) -> Tensor:
+        return F.batch_norm(
+            x,
+            mean,
+            var,
+            self.weight * self.threshold,
+            self.bias,
+            self.training,
+            self._momentum if momentum is None else momentum,
+            self.eps,
+        )
+
+
+def make_norm(name: str, channels: int, *, threshold: float) -> nn.Module:
+    """The normalisation called `name`: "per-step", "folded" or "tdbn".
+
+    Raises:
+        SettingsError: another name.
+    """
+    if name == "per-step":
+        return PerStepNorm(channels)
+    if name == "folded":
+        return FoldedNorm(channels)
+    if name == "tdbn":
+        return ThresholdNorm(channels, threshold)
+    raise SettingsError(
+        "unknown normalisation",
+        expected="per-step, folded or tdbn",
+        got=repr(name),
+        todo="Correct the setting norm.",
+    )

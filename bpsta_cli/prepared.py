@@ -1,0 +1,51 @@
+"""The prepared data that a run's settings ask for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bpsta_cli.config import DatasetSettings
+from bpsta_cli.data.store import Store, prepare
+from bpsta_cli.errors import DataError
+
+
+def prepared_store(
+    dataset: str,
+    settings: DatasetSettings,
+    *,
+    T: int,
+    data_dir: Path,
+    expected_hash: str | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Store:
+    """The store of `dataset` as `settings` want it, prepared first where it is not there.
+
+    Args:
+        dataset: a name of the catalogue.
+        settings: source, split and size; the rest is not read.
+        T: time steps.
+        data_dir: folder of raw and prepared data.
+        expected_hash: content hash of the data that a run was trained on; None accepts any.
+        progress: called with done, total and what is being worked on.
+
+    Raises:
+        DataError: the data cannot be prepared, or are not those that the run was trained on.
+    """
+    store = prepare(
+        dataset,
+        T=T,
+        source=None if settings.source is None else Path(settings.source),
+        data_dir=data_dir,
+        split_by=settings.split_by,
+        size=settings.size,
+        resize=settings.resize,
+        test_fraction=settings.test_fraction,
+        progress=progress,
+    )
+    if expected_hash is not None and store.content_hash != expected_hash:
+        raise DataError(
+            "other data than the run was trained on",
+            expected=f"a store with content hash {expected_hash[:12]}",
+            got=f"{store.content_hash[:12]} in {store.path}",
+            todo="Name the run's own data with --data-dir, or prepare it again from the same source.",
+        )
+    return store

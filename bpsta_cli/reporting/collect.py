@@ -1,0 +1,91 @@
+"""Reads what the pipeline wrote for each cell of the grid."""
+
+import itertools
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bpsta_cli.config import Params
+from bpsta_cli.errors import RunError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid and what was measured of it.
+
+    Attributes:
+        name: the cell, "digits-bpsta-T8-s0".
+        train: metrics.json.
+        history: history.csv, a row an epoch.
+        energy: energy of the run, as `bpsta energy --json` gives it.
+        latency: accuracy over time, as `bpsta latency --json` gives it.
+    """
+
+    name: str
+    train: dict[str, Any]
+    history: pd.DataFrame
+    energy: dict[str, Any]
+    latency: dict[str, Any]
+
+
+@dataclass
+class Collected:
+    """The cells that are there, and the names of those that are not."""
+
+    cells: list[Cell] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def cell_name(dataset: str, method: str, T: int, seed: int) -> str:
+    """The name of a cell's run directory and files."""
+    return f"{dataset}-{method}-T{T}-s{seed}"
+
+
+def collect(results: Path, params: Params) -> Collected:
+    """Read every cell of the grid from the folder `results`.
+
+    Raises:
+        RunError: not one cell is there, or a file cannot be read.
+    """
+    found, grid = Collected(), params.grid
+    for dataset, method, T, seed in itertools.product(grid.dataset, grid.method, grid.T, grid.seed):
+        name = cell_name(dataset, method, T, seed)
+        files = {
+            "train": results / "train" / name / "metrics.json",
+            "history": results / "train" / name / "history.csv",
+            "energy": results / "energy" / f"{name}.json",
+            "latency": results / "latency" / f"{name}.json",
+        }
+        if all(file.is_file() for file in files.values()):
+            found.cells.append(
+                Cell(
+                    name,
+                    train=_read(files["train"]),
+                    history=pd.read_csv(files["history"]),
+                    energy=_read(files["energy"]),
+                    latency=_read(files["latency"]),
+                )
+            )
+        else:
+            found.missing.append(name)
+    if not found.cells:
+        raise RunError(
+            "nothing to report",
+            expected=f"results of the grid's cells in {results}, such as train/{found.missing[0]}/metrics.json",
+            got="none of them",
+            todo="Run dvc repro, or name the folder with --results.",
+        )
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as broken:
+        raise RunError(
+            "unreadable result", expected="JSON", got=f"{file}: {broken}", todo="Remove it and run dvc repro."
+        ) from None
+    return loaded

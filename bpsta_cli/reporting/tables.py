@@ -1,0 +1,135 @@
+"""The tables: a row a data set, T and method, with mean and standard deviation over seeds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bpsta_cli.reporting.collect import Cell
+
+KEYS = ["dataset", "T", "method"]
+DESCRIPTIONS = ["network", "epochs", "selection", "samples"]
+"""Columns that say how a figure was got, the same for every seed."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: `name` is its file's, `frame` the figures as CSV carries them, `shown` as people read them."""
+
+    name: str
+    title: str
+    note: str
+    frame: pd.DataFrame
+    shown: pd.DataFrame
+
+
+def all_tables(cells: Iterable[Cell]) -> list[Table]:
+    """Every table that the cells can fill."""
+    cells = list(cells)
+    return [accuracy(cells), energy(cells), latency(cells)]
+
+
+def accuracy(cells: list[Cell]) -> Table:
+    """Test accuracy and firing rate."""
+    frame = _over_seeds(
+        {
+            **_keys(cell),
+            "accuracy": cell.train["accuracy"],
+            "firing_rate": cell.train["firing_rate"],
+            "network": cell.train["network"],
+            "epochs": cell.train["epochs"],
+            "selection": cell.train["selection"],
+        }
+        for cell in cells
+    )
+    shown = _shown(frame, {"accuracy": ("accuracy, %", 100, 2), "firing_rate": ("firing rate", 1, 4)})
+    for column in ("seeds", "network", "epochs", "selection"):
+        shown[column] = frame[column].astype(str)
+    return Table("accuracy", "Test accuracy", "Mean ± standard deviation over seeds.", frame, shown)
+
+
+def energy(cells: list[Cell]) -> Table:
+    """Both energy accounts, per sample."""
+    frame = _over_seeds(
+        {
+            **_keys(cell),
+            "firing_rate": cell.energy["firing_rate"],
+            "paper_ratio": cell.energy["paper"]["ratio"],
+            "counted_ratio": cell.energy["counted"]["ratio"],
+            "macs": cell.energy["counted"]["macs"],
+            "acs": cell.energy["counted"]["acs"],
+            "samples": cell.energy["samples"],
+        }
+        for cell in cells
+    )
+    shown = _shown(
+        frame,
+        {
+            "firing_rate": ("firing rate", 1, 4),
+            "paper_ratio": ("E_ANN / E_SNN, paper (Eq. 1)", 1, 1),
+            "counted_ratio": ("E_ANN / E_SNN, counted", 1, 2),
+            "macs": ("MACs, thousands", 1e-3, 1),
+            "acs": ("ACs, thousands", 1e-3, 1),
+        },
+    )
+    shown["seeds"] = frame["seeds"].astype(str)
+    note = (
+        "Per test sample, 45 nm figures of Horowitz 2014. Paper: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
+        "Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and the neurons' updates. "
+        "Neither counts memory."
+    )
+    return Table("energy", "Energy against the ReLU twin", note, frame, shown)
+
+
+def latency(cells: list[Cell]) -> Table:
+    """Accuracy of the votes so far after t steps."""
+    frame = _over_seeds(
+        {**_keys(cell), **{f"t{t}": value for t, value in cell.latency["accuracy_at"].items()}} for cell in cells
+    )
+    steps = [name.removesuffix("_mean") for name in map(str, frame.columns) if name.endswith("_mean")]
+    shown = _shown(frame, {step: (f"t = {step[1:]}", 100, 2) for step in steps})
+    shown["seeds"] = frame["seeds"].astype(str)
+    note = "Test accuracy, %, of the votes after the first t steps of one pass; mean ± standard deviation over seeds."
+    return Table("latency", "Accuracy over time steps", note, frame, shown)
+
+
+def markdown(table: Table) -> str:
+    """The table as GitHub Markdown, with its title and note."""
+    header = "| " + " | ".join(table.shown.columns) + " |"
+    rule = "|" + "|".join("---" if column in KEYS else "---:" for column in table.shown.columns) + "|"
+    rows = ["| " + " | ".join(row) + " |" for row in table.shown.astype(str).to_numpy().tolist()]
+    return "\n".join([f"### {table.title}", "", header, rule, *rows, "", table.note, ""])
+
+
+def _keys(cell: Cell) -> dict[str, Any]:
+    return {"dataset": cell.train["dataset"], "T": cell.train["T"], "method": cell.train["method"]}
+
+
+def _over_seeds(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Group by `KEYS` in order of appearance: figures to _mean and _sd (n - 1), `DESCRIPTIONS` to the first one."""
+    whole = pd.DataFrame(list(rows))
+    groups = whole.groupby(KEYS, sort=False)
+    columns: dict[str, pd.Series] = {}
+    for column in whole.columns.drop(KEYS):
+        if column in DESCRIPTIONS:
+            columns[column] = groups[column].first()
+        else:
+            figures = whole[column].astype(float).groupby([whole[key] for key in KEYS], sort=False)
+            columns[f"{column}_mean"], columns[f"{column}_sd"] = figures.mean(), figures.std()
+    return pd.DataFrame({"seeds": groups.size(), **columns}).reset_index()
+
+
+def _shown(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> pd.DataFrame:
+    """The keys and, for each column, "mean ± sd" scaled and rounded; a dash where there is no figure."""
+    shown = frame[KEYS].astype(str)
+    for column, (title, scale, digits) in columns.items():
+        pairs = zip(frame[f"{column}_mean"], frame[f"{column}_sd"], strict=True)
+        shown[title] = [_mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
+    return shown
+
+
+def _mean_sd(mean: float, sd: float, digits: int) -> str:
+    if pd.isna(mean):
+        return "-"
+    return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"

@@ -1,0 +1,369 @@
+"""fit a network: warm-up as the ReLU twin, then with spikes; yields what happens, prints nothing."""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bpsta_cli import losses, rules
+from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
+from bpsta_cli.config import RunSettings
+from bpsta_cli.data import catalogue
+from bpsta_cli.data.encoding import to_input
+from bpsta_cli.data.store import Split, Store
+from bpsta_cli.errors import DataError, RunError, SettingsError
+from bpsta_cli.evaluation import evaluate
+from bpsta_cli.health import Monitor, watching
+from bpsta_cli.networks import TWIN, Network
+from bpsta_cli.provenance import device_name, provenance
+from bpsta_cli.schedules import learning_rate
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimisation step: how many of the epoch's are done."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One epoch: its row of history.csv, and what its firing rates warn of."""
+
+    record: dict[str, Any]
+    warnings: list[str]
+
+
+@dataclass
+class _Progress:
+    """What a run knows after each epoch, and goes on from."""
+
+    epoch: int
+    history: list[dict[str, Any]]
+    best: float
+    best_epoch: int
+
+
+def train(
+    settings: RunSettings,
+    store: Store,
+    out: Path,
+    *,
+    device: torch.device,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Iterator[StepDone | EpochDone]:
+    """Train one run into directory `out`, epoch by epoch; the result is in its metrics.json at the end.
+
+    Args:
+        settings: everything that decides the outcome.
+        store: the prepared data.
+        out: the run directory; made when the first values are about to be written.
+        device: where to compute.
+        resume: go on with an unfinished run of the same settings, data and code in `out`; start where there
+            is none; a finished one is left as it is.
+        overwrite: replace a run in `out` that cannot be continued, or is finished.
+
+    Raises:
+        RunError: `out` holds a run that may neither be continued nor replaced.
+        TrainingError: the numbers are no longer finite; the last good epoch stays.
+        BpstaError: settings or data that cannot be used.
+    """
+    run = RunDir(out)
+    info = RunInfo(
+        settings=settings,
+        input_shape=store.shape,
+        classes=store.classes,
+        data_hash=store.content_hash,
+        provenance=provenance(device_name(device.type), torch.get_num_threads()),
+    )
+    torch.manual_seed(settings.seed)
+    network = network_of(info)
+    if settings.init_from:
+        origin = RunDir(Path(settings.init_from))
+        fit_weights(network, origin.weights(), origin.path)
+    training_part, chosen_by = _parts(settings, store)
+    if _claim(run, info, resume=resume, overwrite=overwrite):
+        return
+    network.to(device)
+    yield from _fit(network, run, info, store, training_part, chosen_by, device)
+
+
+def _fit(
+    network: Network,
+    run: RunDir,
+    info: RunInfo,
+    store: Store,
+    part: Split,
+    chosen_by: Split | None,
+    device: torch.device,
+) -> Iterator[StepDone | EpochDone]:
+    settings = info.settings
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=settings.training.lr, weight_decay=settings.training.weight_decay
+    )
+    progress = _restore(run, network, optimiser)
+    began = time.perf_counter()
+    for epoch in range(progress.epoch, settings.data.epochs):
+        network.spiking = settings.method != TWIN and epoch >= settings.data.warmup_epochs
+        with watching(network) as monitor:
+            record = yield from _epoch(network, optimiser, monitor, store, part, settings, epoch, device)
+            warnings = monitor.warnings()
+        record |= _measure(network, store, chosen_by, settings, device)
+        progress.history.append(record)
+        _keep(run, network, optimiser, progress, settings)
+        _clock(run, epoch, time.perf_counter() - began)
+        began = time.perf_counter()
+        yield EpochDone(record, warnings)
+    _finish(run, progress, info)
+
+
+def _epoch(
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    monitor: Monitor,
+    store: Store,
+    part: Split,
+    settings: RunSettings,
+    epoch: int,
+    device: torch.device,
+) -> Generator[StepDone, None, dict[str, Any]]:
+    """One pass over the training part; yields steps and returns the epoch's record."""
+    batch, training = settings.data.batch_size, settings.training
+    # order and dropout depend on seed and epoch alone, so that a resumed run repeats an unbroken one
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(part))
+    torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
+    steps = -(-len(part) // batch)
+    network.train()
+    loss_sum, correct, rate = 0.0, 0, 0.0
+    for step in range(steps):
+        rate = learning_rate(
+            epoch * steps + step,
+            peak=training.lr,
+            warmup=settings.lr_warmup_epochs * steps,
+            total=settings.data.epochs * steps,
+            schedule=training.schedule,
+            period=training.sgdr_period * steps,
+        )
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        chosen = np.sort(order[step * batch : (step + 1) * batch])
+        x = to_input(part.x[chosen], T=settings.T, scale=store.scale, device=device)
+        labels = torch.from_numpy(part.y[chosen]).to(device)
+        votes = network.votes(x)
+        loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        monitor.after_backward(loss.item())
+        if training.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+        optimiser.step()
+        loss_sum += loss.item() * len(chosen)
+        correct += int((votes.mean(0).argmax(1) == labels).sum())
+        yield StepDone(epoch, step + 1, steps, loss.item())
+    return {
+        "epoch": epoch,
+        "phase": "spiking" if network.spiking else "twin",
+        "lr": rate,
+        "train_loss": loss_sum / len(part),
+        "train_accuracy": correct / len(part),
+        **{f"train_firing_rate/{name}": value for name, value in monitor.firing_rates().items()},
+        **{f"gradient_norm/{name}": value for name, value in monitor.gradient_norms().items()},
+    }
+
+
+def _measure(
+    network: Network, store: Store, chosen_by: Split | None, settings: RunSettings, device: torch.device
+) -> dict[str, Any]:
+    """Test figures of the epoch, and the validation accuracy where it selects."""
+    test = evaluate(network, store, store.split("test"), T=settings.T, device=device, loss=settings.training.loss)
+    record = {"accuracy": test.accuracy, "loss": test.loss, "firing_rate": test.firing_rate}
+    if settings.training.selection == "validation" and chosen_by is not None:
+        record["validation_accuracy"] = evaluate(network, store, chosen_by, T=settings.T, device=device).accuracy
+    return record
+
+
+def _keep(
+    run: RunDir,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    progress: _Progress,
+    settings: RunSettings,
+) -> None:
+    """Write the epoch down; the weights only where the selection prefers them."""
+    record = progress.history[-1]
+    progress.epoch += 1
+    column = {"final": "epoch", "validation": "validation_accuracy", "test": "accuracy"}[settings.training.selection]
+    # the twin's epochs are no candidates: the network that is asked for spikes
+    candidate = network.spiking or settings.method == TWIN
+    if candidate and record[column] > progress.best:
+        progress.best, progress.best_epoch = record[column], record["epoch"]
+    if progress.best_epoch == record["epoch"]:
+        run.write_weights(network.state_dict())
+    run.write_history(progress.history)
+    run.write_state(
+        {
+            "epoch": progress.epoch,
+            "history": progress.history,
+            "best": progress.best,
+            "best_epoch": progress.best_epoch,
+            "network": network.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        }
+    )
+
+
+def _restore(run: RunDir, network: Network, optimiser: torch.optim.Optimizer) -> _Progress:
+    state = run.state()
+    if state is None:
+        return _Progress(epoch=0, history=[], best=-1.0, best_epoch=-1)
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    return _Progress(state["epoch"], state["history"], state["best"], state["best_epoch"])
+
+
+def _finish(run: RunDir, progress: _Progress, info: RunInfo) -> None:
+    settings = info.settings
+    chosen = progress.history[progress.best_epoch]
+    run.write_metrics(
+        {
+            "dataset": settings.dataset,
+            "method": settings.method,
+            "network": settings.data.network,
+            "T": settings.T,
+            "seed": settings.seed,
+            "accuracy": chosen["accuracy"],
+            "loss": chosen["loss"],
+            "firing_rate": chosen["firing_rate"],
+            "epochs": settings.data.epochs,
+            "selection": settings.training.selection,
+            "selected_epoch": chosen["epoch"],
+            "train_accuracy": chosen["train_accuracy"],
+            "data_hash": info.data_hash,
+            "provenance": info.provenance,
+        }
+    )
+
+
+def _clock(run: RunDir, epoch: int, seconds: float) -> None:
+    timings = run.timings() if epoch else {}
+    timings.setdefault("epoch_seconds", []).append(round(seconds, 3))
+    run.write_timings(timings)
+
+
+def _parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:
+    """The samples to train on, and those that choose the epoch (None: nothing chooses)."""
+    whole = store.split("train")
+    if len(whole) == 0:
+        raise DataError(
+            "nothing to train on",
+            expected="at least one training sample",
+            got=f"an empty training part in {store.path}",
+            todo="Prepare the data set again from a complete source.",
+        )
+    if settings.training.selection != "validation":
+        return whole, None
+    from sklearn.model_selection import train_test_split
+
+    try:
+        kept, held_out = train_test_split(
+            np.arange(len(whole)),
+            test_size=settings.training.validation_fraction,
+            stratify=whole.y,
+            random_state=settings.seed,
+        )
+    except ValueError as small:
+        raise SettingsError(
+            "no validation part can be held out",
+            expected="at least one sample of each class on either side",
+            got=str(small),
+            todo="Choose another validation_fraction, or selection final.",
+        ) from None
+    return whole.subset(np.sort(kept)), whole.subset(np.sort(held_out))
+
+
+def _claim(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
+    """Make the directory this run's; True where the run in it is finished and stays."""
+    if run.exists:
+        other = None if overwrite and not resume else _difference(run, info)
+        if resume and other is None and not run.finished:
+            return False
+        if resume and other is None and not overwrite:
+            return True
+        if not overwrite:
+            raise RunError(
+                "the run directory is taken",
+                expected="a new directory" + (", or the same settings, data and code" if resume else ""),
+                got=f"{run.path} with {'another ' + other if other else 'a run'}",
+                todo="Choose another --out, continue it with --resume, or replace it with --overwrite.",
+            )
+        run.clear()
+    run.write_info(info)
+    return False
+
+
+def _difference(run: RunDir, info: RunInfo) -> str | None:
+    """What keeps the run in the directory from being continued as `info`; None when nothing does."""
+    try:
+        there = run.info()
+    except RunError:
+        return "version's settings.json"
+    if there.settings != info.settings:
+        mine, theirs = info.settings.model_dump(), there.settings.model_dump()
+        return "setting of " + next(key for key in mine if mine[key] != theirs[key])
+    if there.data_hash != info.data_hash:
+        return "data set"
+    if there.provenance.get("code") != info.provenance["code"]:
+        return "version of the code"
+    return None
+
+
+def check(settings: RunSettings) -> None:
+    """Refuse settings whose names are wrong before any data are looked at.
+
+    Raises:
+        SettingsError: unknown method.
+        DataError: unknown data set.
+        RunError: no run to start from.
+    """
+    catalogue.get(settings.dataset)
+    if settings.method != TWIN:
+        if settings.method not in rules.names() and not settings.method.endswith(".py"):
+            raise SettingsError(
+                "unknown method",
+                expected=f"one of {', '.join((*rules.names(), TWIN))}, or a file with a rule (.py)",
+                got=repr(settings.method),
+                todo="Correct --method.",
+            )
+        rules.make(settings.method, **settings.rule.model_dump())
+    if settings.init_from:
+        RunDir(Path(settings.init_from)).info()
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes a GPU where there is one.
+
+    Raises:
+        SettingsError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        Tensor.new_empty(torch.empty(0), 1, device=device)
+    except (RuntimeError, AssertionError) as refused:
+        raise SettingsError(
+            "unusable device",
+            expected="auto, cpu, or cuda where torch finds a GPU",
+            got=f"{name!r} ({str(refused).splitlines()[0][:80]})",
+            todo="Use --device cpu.",
+        ) from None
+    return device

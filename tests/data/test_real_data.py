@@ -1,0 +1,53 @@
+"""Checks on real files, laid out under the folder that BPSTA_REAL_DATA names."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bpsta_cli.data.store import prepare
+
+REAL = os.environ.get("BPSTA_REAL_DATA", "")
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not REAL, reason="BPSTA_REAL_DATA names no folder"),
+]
+
+
+def real(name):
+    folder = Path(REAL) / name
+    if not folder.is_dir():
+        pytest.skip(f"no {name} in BPSTA_REAL_DATA")
+    return folder
+
+
+def test_mnist_has_its_published_class_counts(tmp_path):
+    store = prepare("mnist", T=4, source=real("MNIST"), data_dir=tmp_path)
+    assert store.manifest.partial is None
+    assert np.bincount(store.split("test").y).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
+
+
+def test_n_mnist_recordings_hold_as_many_events_as_their_files(tmp_path):
+    source = real("NMNIST")
+    store = prepare("n-mnist", T=8, source=source, data_dir=tmp_path)
+    expected = [file.stat().st_size // 5 for file in sorted(source.glob("Test/*/*.bin"))]
+    assert store.split("test").x.sum(axis=(1, 2, 3, 4)).tolist() == expected
+
+
+def test_gestures_keep_every_event_at_half_the_size(tmp_path):
+    source = real("DVS128Gesture")
+    store = prepare("dvs-gesture", T=16, source=source, data_dir=tmp_path, size=64, test_fraction=0.2)
+    counted = sum(int(store.split(split).x.sum()) for split in ("train", "test"))
+    assert counted == sum(len(np.load(file)["t"]) for file in source.glob("events_np/train/*/*.npz"))
