@@ -32,15 +32,15 @@ class Settings(BaseModel):
     test_fraction: float | None = None
 
     def path(self, data_dir: Path, name: str) -> Path:
-        """The store's folder: prepared/digits, prepared/n-mnist-T8-number, ..."""
-        parts = [name]
+        """The store's folder: prepared/digits/images, prepared/n-mnist/T8-number, ..."""
+        parts = []
         if self.T is not None:
             parts += [f"T{self.T}", str(self.split_by)]
         if self.size is not None:
             parts.append(f"{self.size}{'' if self.resize == 'sum' else self.resize}")
         if self.test_fraction is not None:
             parts.append(f"holdout{self.test_fraction:g}")
-        return data_dir / "prepared" / "-".join(parts)
+        return data_dir / "prepared" / name / ("-".join(parts) or "images")
 
 
 def settings_for(

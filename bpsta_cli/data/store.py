@@ -153,7 +153,7 @@ def store_path(
     resize: Resize = "sum",
     test_fraction: float | None = None,
 ) -> Path:
-    """Where `prepare` with these arguments puts the store: prepared/digits, prepared/n-mnist-T8-number.
+    """Where `prepare` with these arguments puts the store: prepared/digits/images, prepared/n-mnist/T8-number.
 
     Raises:
         DataError: an argument that this data set cannot be prepared with.
@@ -262,7 +262,7 @@ class Status:
 
 def catalogue_status(data_dir: Path) -> list[Status]:
     """One status for each data set of the catalogue, in its order."""
-    stores = [store for path in sorted((data_dir / "prepared").glob("[!.]*")) if (store := _whole(path))]
+    stores = [store for path in sorted((data_dir / "prepared").glob("*/[!.]*")) if (store := _whole(path))]
     return [_status(name, [store for store in stores if store.dataset == name]) for name in catalogue.names()]
 
 

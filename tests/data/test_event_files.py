@@ -44,13 +44,13 @@ def test_n_mnist_frames_hold_every_event_in_the_order_of_the_file_names(tmp_path
         [10, 10, 10, 12],
         [10, 10, 10, 13],
     ]
-    assert (store.T, store.shape, store.path.name) == (4, (2, 34, 34), "n-mnist-T4-number")
+    assert (store.T, store.shape, store.path.name) == (4, (2, 34, 34), "T4-number")
 
 
 def test_frames_by_time_and_of_another_size_have_their_own_store(tmp_path):
     write_n_mnist(tmp_path / "given")
     store = prepare("n-mnist", T=2, source=tmp_path / "given", data_dir=tmp_path, split_by="time", size=17)
-    assert (store.path.name, store.shape) == ("n-mnist-T2-time-17", (2, 17, 17))
+    assert (store.path.name, store.shape) == ("T2-time-17", (2, 17, 17))
     assert store.split("test").x.sum() == 40 + 41
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_recording_stops_the_preparation_and_is_named(tmp_path, conten
     with pytest.raises(DataError, match=message) as caught:
         prepare("n-mnist", T=4, source=tmp_path / "given", data_dir=tmp_path)
     assert str(bad) in str(caught.value)
-    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [".n-mnist-T4-number.lock"]
+    assert [path.name for path in (tmp_path / "prepared" / "n-mnist").iterdir()] == [".T4-number.lock"]
 
 
 @pytest.mark.parametrize("inner", [".", "events_np", "DVS128Gesture/events_np"])
@@ -123,7 +123,7 @@ def test_a_stated_fraction_stands_in_for_a_missing_test_split(tmp_path):
     train, test = store.split("train").y.tolist(), store.split("test").y.tolist()
     assert (len(train), len(test), sorted(train + test)) == (9, 2, list(range(11)))
     assert store.manifest.split.startswith("not official")
-    assert store.path.name == "dvs-gesture-T3-number-holdout0.2"
+    assert store.path.name == "T3-number-holdout0.2"
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99, -1.0])

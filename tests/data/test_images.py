@@ -91,7 +91,7 @@ def test_images_and_labels_that_do_not_fit_are_refused(tmp_path, name, array, me
     with pytest.raises(DataError, match=message) as caught:
         prepare("mnist", T=1, source=tmp_path / "given", data_dir=tmp_path)
     assert name in str(caught.value)
-    assert not (tmp_path / "prepared" / "mnist").exists()
+    assert not (tmp_path / "prepared" / "mnist" / "images").exists()
 
 
 def test_a_missing_file_is_named(tmp_path):

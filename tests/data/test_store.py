@@ -19,8 +19,8 @@ def mnist(tmp_path):
 
 
 def test_a_prepared_store_is_where_store_path_says(tmp_path, mnist):
-    assert mnist.path == store_path(tmp_path, "mnist", T=99) == tmp_path / "prepared" / "mnist"
-    expected = tmp_path / "prepared" / "n-mnist-T8-number"
+    assert mnist.path == store_path(tmp_path, "mnist", T=99) == tmp_path / "prepared" / "mnist" / "images"
+    expected = tmp_path / "prepared" / "n-mnist" / "T8-number"
     assert store_path(tmp_path, "n-mnist", T=8) == expected
 
 
@@ -148,7 +148,7 @@ def test_a_damaged_store_is_made_anew(tmp_path, mnist):
 
 
 def test_a_folder_that_is_no_store_is_never_overwritten(tmp_path):
-    mine = tmp_path / "prepared" / "mnist" / "thesis.tex"
+    mine = tmp_path / "prepared" / "mnist" / "images" / "thesis.tex"
     mine.parent.mkdir(parents=True)
     mine.write_text("years of work")
     with pytest.raises(DataError, match="never overwritten"):
@@ -177,7 +177,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
     source = write_mnist(tmp_path / "given")
     with pytest.raises(KeyboardInterrupt):
         prepare("mnist", T=4, source=source, data_dir=tmp_path, progress=interrupt)
-    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [".mnist.lock"]
+    assert [path.name for path in (tmp_path / "prepared" / "mnist").iterdir()] == [".images.lock"]
 
 
 DIE = """
@@ -197,7 +197,7 @@ prepare("mnist", T=4, source=folder / "given", data_dir=folder, progress=progres
 def test_a_killed_preparation_leaves_nothing_that_opens_and_is_swept(tmp_path):
     source = write_mnist(tmp_path / "given")
     done = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), "0"], check=False)
-    leftover = tmp_path / "prepared" / ".mnist.building"
+    leftover = tmp_path / "prepared" / "mnist" / ".images.building"
     assert (done.returncode, leftover.is_dir()) == (9, True)
     for path in (leftover, store_path(tmp_path, "mnist", T=4)):
         with pytest.raises(DataError):
@@ -240,7 +240,7 @@ def test_the_status_lists_every_data_set_and_whole_stores_alone(tmp_path, mnist)
     status = {row.name: row for row in catalogue_status(tmp_path)}
     assert status["mnist"].prepared
     assert status["mnist"].bytes == sum(file.stat().st_size for file in mnist.path.glob("*.npy"))
-    assert [path.name for path in status["n-mnist"].stores] == ["n-mnist-T2-number"]
+    assert [path.name for path in status["n-mnist"].stores] == ["T2-number"]
     assert not status["digits"].prepared
 
 
