@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
@@ -54,6 +53,11 @@ class RunDir:
     def finished(self) -> bool:
         """Whether the run here came to its end."""
         return (self.path / "metrics.json").is_file()
+
+    @property
+    def timed(self) -> bool:
+        """Whether the clock of an epoch was written down; a run killed just before has none."""
+        return (self.path / "timings.json").is_file()
 
     def clear(self) -> None:
         """Remove a run's files, and nothing else."""
@@ -129,6 +133,8 @@ class RunDir:
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """history.csv."""
+        import pandas as pd
+
         files.write_text(self.path / "history.csv", pd.DataFrame(history).to_csv(index=False))
 
     def write_state(self, state: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class _Strict(BaseModel):
     """Unknown keys are errors: a misspelt key must never pass for a default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class NeuronSettings(_Strict):
@@ -167,11 +167,11 @@ def load_params(path: Path) -> Params:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except OSError as refused:
         raise SettingsError(
             "no such settings file",
             expected="a params.yaml",
-            got=str(path),
+            got=f"{path} ({refused.strerror})",
             todo="Check the path after --params.",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as broken:

@@ -32,7 +32,7 @@ class LayerCount:
         layer: its name.
         shape: of its output, without time and batch.
         dense_ops: multiply-accumulates of one dense step of one sample, padding included.
-        neuron: name of the neuron layer that follows, if any.
+        neuron: name of the neuron layer that it drives, if any.
         nonzero: non-zero input values.
         slots: all input values.
         reached: synapses that the non-zero inputs really reach.
@@ -82,7 +82,7 @@ def account(
     reaches (fan-out at image borders counted exactly): an accumulate each when the input is binary, a
     multiply-accumulate when it is not (pixels, event counts, averages after pooling). An input that is the
     same at every step is counted once, as it is computed once. Batch norm is folded into the weights; a
-    neuron's update is one multiply-accumulate a step.
+    neuron's update is one multiply-accumulate a step. The additions of an identity shortcut are left out.
 
     Returns:
         firing_rate, paper (`paper_estimate`), counted (macs, acs, neuron_updates, e_snn_pj, e_ann_pj, ratio)
@@ -102,7 +102,7 @@ def account(
     finally:
         for handle in handles:
             handle.remove()
-    return _summary(list(counts.values()), seen, network, T)
+    return _summary(list(counts.values()), seen, T)
 
 
 def fan_out(layer: Conv, height: int, width: int) -> Tensor:
@@ -151,23 +151,29 @@ def _dense_ops(layer: nn.Module, output: Tensor) -> int:
 
 
 def _neuron_after(network: Network) -> dict[str, str]:
-    """The neuron layer that each layer with synapses drives."""
+    """The neuron layer that each layer with synapses drives.
+
+    Layers are defined in the order in which they run, so a neuron layer is driven by all synapses since the last
+    one: in a residual block the second convolution and the shortcut drive the same neurons.
+    """
     synapses, neurons = network.synapses(), network.neurons()
     after: dict[str, str] = {}
-    last = ""
+    waiting: list[str] = []
     for name, _ in network.layers.named_modules():
         if name in synapses:
-            last = name
+            waiting.append(name)
         elif name in neurons:
-            after[last] = name
+            after |= dict.fromkeys(waiting, name)
+            waiting = []
     return after
 
 
-def _summary(rows: list[LayerCount], seen: Evaluation, network: Network, T: int) -> dict[str, Any]:
+def _summary(rows: list[LayerCount], seen: Evaluation, T: int) -> dict[str, Any]:
     dense = sum(row.dense_ops for row in rows)
     layers = [_layer(row, seen) for row in rows]
     macs, acs = sum(layer["macs"] for layer in layers), sum(layer["acs"] for layer in layers)
-    updates = sum(math.prod(row.shape) * T for row in rows if row.neuron) if network.spiking else 0
+    neurons = {row.neuron: math.prod(row.shape) for row in rows if row.neuron}  # once, however many layers drive it
+    updates = sum(neurons.values()) * T
     e_snn, e_ann = macs * E_MAC + acs * E_AC + updates * E_MAC, dense * E_MAC
     for layer in layers:
         layer["share"] = layer["e_pj"] / e_snn if e_snn else 0.0

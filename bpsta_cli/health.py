@@ -25,10 +25,6 @@ class Monitor:
         self.inputs: dict[str, Tensor] = {}
         self.steps = 0
 
-    def start_epoch(self) -> None:
-        """Forget the last epoch."""
-        self.rates, self.squared_norms, self.steps = {}, {}, 0
-
     def after_backward(self, loss: float) -> None:
         """Take up one step's gradients.
 
@@ -47,6 +43,18 @@ class Monitor:
                     raise _not_finite(f"gradient of layer {name}")
                 self.squared_norms[name] = self.squared_norms.get(name, torch.zeros(())) + norm.cpu() ** 2
         self.steps += 1
+
+    def after_epoch(self, loss: float) -> None:
+        """Look at what the last step left behind, before it is kept.
+
+        Raises:
+            TrainingError: a weight, a running statistic or the loss on the test part is not finite.
+        """
+        for name, tensor in self.network.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise _not_finite(f"{name.removeprefix('layers.')} after the last step")
+        if not math.isfinite(loss):
+            raise _not_finite(f"test loss ({loss})")
 
     def firing_rates(self) -> dict[str, float]:
         """Each neuron layer's mean firing rate over the epoch's training samples."""

@@ -8,7 +8,7 @@ import torch
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Store
 from bpsta_cli.errors import RunError
-from bpsta_cli.evaluation import OnBatch, batches
+from bpsta_cli.evaluation import OnBatch, batches, so_far
 from bpsta_cli.networks import Network
 
 
@@ -43,8 +43,7 @@ def accuracy_over_time(
     total = len(test) if samples is None else min(samples, len(test))
     correct, seen = torch.zeros(T, dtype=torch.int64), 0
     for x, labels in batches(store, test, T, device=device, samples=samples):
-        so_far = network.votes(x).cumsum(0)  # the order of classes is that of the mean: no division needed
-        correct += (so_far.argmax(-1) == labels).sum(1).cpu()
+        correct += (so_far(network.votes(x)).argmax(-1) == labels).sum(1).cpu()
         seen += len(labels)
         if on_batch:
             on_batch(seen, total)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from bpsta_cli import notation, rules
+from bpsta_cli import notation, resnet, rules
 from bpsta_cli.errors import StructureError
 from bpsta_cli.layers import (
     AvgPool,
@@ -27,13 +27,16 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 TWIN = "ann"
 """The method that leaves the neurons out: the network's ReLU twin."""
+VOTERS = 10
+"""Output neurons a class of a residual network, the 10Voting of the paper's own structures."""
 
 
 class Network(nn.Module):
     """A structure as layers in time.
 
     Attributes:
-        layers: the layers in order, named as the tables name them (conv1, norm1, relu1, lif1, ...).
+        layers: the layers in order, named as the tables name them (conv1, norm1, relu1, lif1, ...;
+            stem.conv, stage1.block1.conv1, ..., output.linear in a residual network).
     """
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", *, spiking: bool) -> None:
@@ -123,17 +126,40 @@ def build(
         surrogate_width=surrogate_width,
         detach_reset=detach_reset,
     )
-    builder = _Builder(
-        shape=input_shape,
-        neuron=lambda: LIF(rule, threshold, decay, backend=backend),
-        norm=lambda channels: make_norm(norm, channels, threshold=threshold),
-        dropout=dropout,
-    )
-    tokens = notation.parse(structure, inputs=math.prod(input_shape), classes=classes)
-    for place, token in enumerate(tokens[:-1]):
-        builder.add(token, first=place == 0, before_output=place == len(tokens) - 2)
-    builder.output(tokens[-1], classes)
-    return Network(builder.layers, spiking=method != TWIN)
+    _check_shape(input_shape)
+
+    def neuron() -> nn.Module:
+        return LIF(rule, threshold, decay, backend=backend)
+
+    def norm_of(channels: int) -> nn.Module:
+        return make_norm(norm, channels, threshold=threshold)
+
+    if structure in notation.RESIDUAL:
+        layers = resnet.trunk(input_shape, notation.RESIDUAL[structure], neuron, norm_of)
+        layers["output"] = nn.Sequential(_output(resnet.FILTERS[-1], classes, VOTERS, neuron))
+    else:
+        builder = _Builder(input_shape, neuron, norm_of, dropout)
+        tokens = notation.parse(structure, inputs=math.prod(input_shape), classes=classes)
+        for place, token in enumerate(tokens[:-1]):
+            builder.add(token, first=place == 0, before_output=place == len(tokens) - 2)
+        builder.output(tokens[-1], classes)
+        layers = builder.layers
+    return Network(layers, spiking=method != TWIN)
+
+
+def _output(inputs: int, classes: int, voters: int, neuron: Callable[[], nn.Module]) -> "OrderedDict[str, nn.Module]":
+    """The output layer: `voters` neurons a class, their spikes averaged."""
+    return OrderedDict(linear=Linear(inputs, voters * classes), lif=neuron(), voting=Voting(voters))
+
+
+def _check_shape(shape: tuple[int, int, int]) -> None:
+    if min(shape) < 1:
+        raise StructureError(
+            "the image is too small for the structure",
+            expected="an input of at least 1 channel and 1 x 1 pixels",
+            got=" x ".join(map(str, shape)),
+            todo="Give the (C, H, W) of one time step.",
+        )
 
 
 class _Builder:
@@ -166,7 +192,7 @@ class _Builder:
             self._hidden(token)
 
     def output(self, token: notation.Token, classes: int) -> None:
-        """Append the output layer: `voters` neurons a class, their spikes averaged."""
+        """Append the output layer."""
         voters = token.numbers[0]
         if token.kind == "neurons":
             if voters != classes:
@@ -178,9 +204,8 @@ class _Builder:
                 )
             voters = 1
         self._flatten()
-        self._append("linear", Linear(self.shape[0], voters * classes))
-        self._append("lif", self.neuron())
-        self._append("voting", Voting(voters))
+        for kind, layer in _output(self.shape[0], classes, voters, self.neuron).items():
+            self._append(kind, layer)
 
     def _append(self, kind: str, layer: nn.Module) -> None:
         self.counts[kind] += 1

@@ -69,7 +69,8 @@ class ThresholdNorm(FoldedNorm):
 
     Args:
         channels: C.
-        threshold: V_th; the paper's further factor alpha is 1 outside of residual additions.
+        threshold: V_th. The paper's further factor alpha, 1 but for 1/sqrt(2) where two branches are added
+            in a residual block, is 1 everywhere here.
     """
 
     def __init__(self, channels: int, threshold: float) -> None:

@@ -20,6 +20,13 @@ NAMED = {
 }
 """Named structures; {inputs} and {classes} stand for the data set's own numbers."""
 
+RESIDUAL = {
+    # He et al. 2016, Table 1: basic blocks in each of the four stages (`bpsta_cli.resnet`)
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+}
+"""Named structures that the notation cannot spell out."""
+
 _TOKENS: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"(\d+)C(\d+)"), "conv"),
     (re.compile(r"MP(\d+)"), "max-pool"),
@@ -45,7 +52,7 @@ class Token:
 
 def names() -> tuple[str, ...]:
     """Every structure that has a name of its own."""
-    return (*NAMED, "resnet34")
+    return (*NAMED, *RESIDUAL)
 
 
 def parse(structure: str, *, inputs: int, classes: int) -> list[Token]:

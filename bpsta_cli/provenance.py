@@ -34,7 +34,8 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
 def commit() -> str:
     """The commit of the checkout that holds the package, or "none" outside of one."""
     head = _git("rev-parse", "HEAD")
-    if head is None:
+    # a package installed inside another project's checkout is not of that project's commit
+    if head is None or _git("ls-files", "--error-unmatch", "--", str(PACKAGE / "__init__.py")) is None:
         return "none"
     return f"{head}-dirty" if _git("status", "--porcelain", "--", *CODE) else head
 

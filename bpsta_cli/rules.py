@@ -23,12 +23,12 @@ import inspect
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.surrogates import SURROGATES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,84 +64,6 @@ class Rule(ABC):
         """
         return 1 - o
 
-
-@dataclass(frozen=True)
-class Surrogate(ABC):
-    """A smooth stand-in for the step function's derivative, a function of x = u - threshold.
-
-    Args:
-        width: the `a` of Wu et al. 2018, Eq. 24-27, > 0; its unit differs by curve, see each.
-    """
-
-    width: float
-
-    @abstractmethod
-    def derivative(self, x: Tensor) -> Tensor:
-        """h(x); integrates to 1 over all x."""
-
-    @abstractmethod
-    def primitive(self, x: Tensor) -> Tensor:
-        """H(x), the integral of h from minus infinity to x: the smooth step that h belongs to."""
-
-
-class Rectangular(Surrogate):
-    """h1(x) = 1/a if |x| < a/2 else 0 (Wu et al. 2018, Eq. 24). `a`: full width, in units of potential."""
-
-    def derivative(self, x: Tensor) -> Tensor:
-        """h1(x)."""
-        return x.abs().lt_(self.width / 2).div_(self.width)
-
-    def primitive(self, x: Tensor) -> Tensor:
-        """H1(x) = x/a + 1/2, held to [0, 1]."""
-        return (x / self.width + 0.5).clamp(0, 1)
-
-
-class Polynomial(Surrogate):
-    """h2(x) = sqrt(a)/2 - |x| a/4 if |x| < 2/sqrt(a) else 0 (Wu et al. 2018, Eq. 25).
-
-    `a`: 4 over the squared half width, so a larger `a` is narrower. The paper writes the
-    condition as a factor sign(2/sqrt(a) - |x|), read here as 1 or 0, as in its Eq. 24.
-    """
-
-    def derivative(self, x: Tensor) -> Tensor:
-        """h2(x)."""
-        return (math.sqrt(self.width) / 2 - x.abs() * (self.width / 4)).clamp(min=0)
-
-    def primitive(self, x: Tensor) -> Tensor:
-        """H2(x) = 1/2 + x sqrt(a)/2 - x |x| a/8, with x held to |x| <= 2/sqrt(a)."""
-        edge = 2 / math.sqrt(self.width)
-        x = x.clamp(-edge, edge)
-        return 0.5 + x * (math.sqrt(self.width) / 2) - x * x.abs() * (self.width / 8)
-
-
-class Sigmoid(Surrogate):
-    """h3(x) = exp(-x/a) / (a (1 + exp(-x/a))^2) (Wu et al. 2018, Eq. 26). `a`: in units of potential."""
-
-    def derivative(self, x: Tensor) -> Tensor:
-        """h3(x), as s (1 - s) / a with s the logistic function of x/a, which cannot overflow."""
-        s = self.primitive(x)
-        return s * (1 - s) / self.width
-
-    def primitive(self, x: Tensor) -> Tensor:
-        """H3(x) = 1 / (1 + exp(-x/a))."""
-        return (x / self.width).sigmoid()
-
-
-class Gaussian(Surrogate):
-    """h4(x) = exp(-x^2 / (2a)) / sqrt(2 pi a) (Wu et al. 2018, Eq. 27). `a`: variance, potential squared."""
-
-    def derivative(self, x: Tensor) -> Tensor:
-        """h4(x)."""
-        return (x * x / (-2 * self.width)).exp() / math.sqrt(2 * math.pi * self.width)
-
-    def primitive(self, x: Tensor) -> Tensor:
-        """H4(x) = (1 + erf(x / sqrt(2a))) / 2."""
-        return ((x / math.sqrt(2 * self.width)).erf() + 1) / 2
-
-
-SURROGATES: Mapping[str, type[Surrogate]] = {
-    curve.__name__.lower(): curve for curve in (Rectangular, Polynomial, Sigmoid, Gaussian)
-}
 
 _rules: dict[str, type[Rule]] = {}
 R = TypeVar("R", bound=Rule)
@@ -193,7 +115,7 @@ def make(
     Args:
         name: one of `names()`, or a path that ends in ".py".
         alpha: weight of the temporal path across a spike (`bpsta`), >= 0.
-        surrogate: one of `SURROGATES` (`stbp`).
+        surrogate: one of `surrogates.SURROGATES` (`stbp`).
         surrogate_width: the curve's `a`, > 0 (`stbp`).
         detach_reset: leave the reset out of the gradient (`stbp`).
 

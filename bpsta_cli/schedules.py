@@ -4,7 +4,7 @@ import math
 
 
 def learning_rate(
-    step: int, *, peak: float, warmup: int, total: int, schedule: str = "cosine", period: int = 0
+    step: int, *, peak: float, warmup: int, total: int, schedule: str = "cosine", period: int = 1
 ) -> float:
     """Learning rate at optimisation step `step` (0-based).
 
@@ -19,7 +19,7 @@ def learning_rate(
         warmup: steps of the rise.
         total: steps of the whole run.
         schedule: "cosine" or "sgdr".
-        period: steps of the first half cosine under "sgdr".
+        period: steps of the first half cosine under "sgdr", at least 1.
     """
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)

@@ -1,5 +1,6 @@
 """fit a network: warm-up as the ReLU twin, then with spikes; yields what happens, prints nothing."""
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -10,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpsta_cli import losses, rules
+from bpsta_cli import losses, notation, rules
 from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import DataError, RunError, SettingsError
-from bpsta_cli.evaluation import evaluate
+from bpsta_cli.evaluation import evaluate, so_far
 from bpsta_cli.health import Monitor, watching
 from bpsta_cli.networks import TWIN, Network
 from bpsta_cli.provenance import device_name, provenance
@@ -118,6 +119,7 @@ def _fit(
             record = yield from _epoch(network, optimiser, monitor, store, part, settings, epoch, device)
             warnings = monitor.warnings()
         record |= _measure(network, store, chosen_by, settings, device)
+        monitor.after_epoch(record["loss"])
         progress.history.append(record)
         _keep(run, network, optimiser, progress, settings)
         _clock(run, epoch, time.perf_counter() - began)
@@ -167,7 +169,7 @@ def _epoch(
             torch.nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
         optimiser.step()
         loss_sum += loss.item() * len(chosen)
-        correct += int((votes.mean(0).argmax(1) == labels).sum())
+        correct += int((so_far(votes)[-1].argmax(1) == labels).sum())
         yield StepDone(epoch, step + 1, steps, loss.item())
     return {
         "epoch": epoch,
@@ -254,7 +256,7 @@ def _finish(run: RunDir, progress: _Progress, info: RunInfo) -> None:
 
 
 def _clock(run: RunDir, epoch: int, seconds: float) -> None:
-    timings = run.timings() if epoch else {}
+    timings = run.timings() if epoch and run.timed else {}
     timings.setdefault("epoch_seconds", []).append(round(seconds, 3))
     run.write_timings(timings)
 
@@ -332,9 +334,12 @@ def check(settings: RunSettings) -> None:
     Raises:
         SettingsError: unknown method.
         DataError: unknown data set.
+        StructureError: a network that cannot be read.
         RunError: no run to start from.
     """
-    catalogue.get(settings.dataset)
+    row = catalogue.get(settings.dataset)
+    if settings.data.network not in notation.RESIDUAL:
+        notation.parse(settings.data.network, inputs=math.prod(row.shape), classes=len(row.classes))
     if settings.method != TWIN:
         if settings.method not in rules.names() and not settings.method.endswith(".py"):
             raise SettingsError(

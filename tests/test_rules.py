@@ -1,4 +1,4 @@
-"""Rules: their numbers, their surrogates, their registry. The gradients through time are in kernels/."""
+"""Rules: their numbers, their registry. The gradients through time are in kernels/."""
 
 import math
 import subprocess
@@ -12,9 +12,6 @@ import torch
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError
 
-WIDTHS = [0.25, 1.0, 4.0]
-CURVES = list(rules.SURROGATES)
-
 
 @pytest.fixture
 def own_registry(monkeypatch):
@@ -25,41 +22,6 @@ def own_registry(monkeypatch):
 def test_importing_the_rules_loads_no_torch():
     code = "import sys, bpsta_cli.rules as r; r.make('stbp'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("curve", CURVES)
-def test_a_surrogate_is_the_derivative_of_its_primitive(curve, width):
-    surrogate = rules.SURROGATES[curve](width)
-    x = torch.linspace(-3, 3, 1201, dtype=torch.float64) + 1e-3  # off the corners of h1 and h2
-    eps = 1e-6
-    slope = (surrogate.primitive(x + eps) - surrogate.primitive(x - eps)) / (2 * eps)
-    torch.testing.assert_close(surrogate.derivative(x), slope, rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("curve", CURVES)
-def test_a_surrogate_integrates_to_one_and_its_primitive_is_a_step_from_0_to_1(curve, width):
-    surrogate = rules.SURROGATES[curve](width)
-    x = torch.linspace(-200, 200, 400_001, dtype=torch.float64) + 1e-4
-    assert torch.trapezoid(surrogate.derivative(x), x).item() == pytest.approx(1, abs=1e-3)
-    ends = surrogate.primitive(torch.tensor([-200.0, 0.0, 200.0], dtype=torch.float64))
-    assert ends.tolist() == pytest.approx([0, 0.5, 1], abs=1e-12)
-
-
-def test_surrogates_equal_the_papers_curves_at_hand_worked_points():
-    x = torch.tensor([0.0, 0.5, -0.5, 1.0, -3.0], dtype=torch.float64)
-    # Eq. 24, a = 2: 1/2 for |x| < 1, and 0 from there on: the condition is strict.
-    assert rules.Rectangular(2.0).derivative(x).tolist() == [0.5, 0.5, 0.5, 0, 0]
-    # Eq. 25, a = 4: sqrt(4)/2 - 4/4 |x| = 1 - |x| for |x| < 2/sqrt(4) = 1.
-    assert rules.Polynomial(4.0).derivative(x).tolist() == [1, 0.5, 0.5, 0, 0]
-    # Eq. 26, a = 2: at 0, 1/2 * 1/(1 + 1)^2 = 1/8.
-    #   At x = 2 ln 3, e^(-x/a) = 1/3 and 1/2 * (1/3)/(4/3)^2 = 3/32.
-    x = torch.tensor([0.0, 2 * math.log(3)], dtype=torch.float64)
-    assert rules.Sigmoid(2.0).derivative(x).tolist() == pytest.approx([1 / 8, 3 / 32], rel=1e-14)
-    # Eq. 27, a = 1/(2 pi): at 0, 1/sqrt(1) = 1; at x^2 = 2 a ln 2 the exponential is 1/2.
-    x = torch.tensor([0.0, math.sqrt(math.log(2) / math.pi)], dtype=torch.float64)
-    assert rules.Gaussian(1 / (2 * math.pi)).derivative(x).tolist() == pytest.approx([1, 0.5], rel=1e-14)
 
 
 def test_eq_9_gives_one_over_u_where_it_fired_and_exactly_zero_elsewhere():
@@ -192,9 +154,7 @@ def test_a_file_is_run_once_and_its_rule_is_taken(own_registry, tmp_path):
 
 
 def test_a_missing_rule_file_is_told(tmp_path):
-    with pytest.raises(
-        SettingsError, match=r"missing rule file: expected a Python file, got no file at .*no\.py"
-    ):
+    with pytest.raises(SettingsError, match=r"missing rule file: expected a Python file, got no file at .*no\.py"):
         rules.make(str(tmp_path / "no.py"))
 
 
@@ -211,9 +171,7 @@ def test_an_unusable_rule_file_is_told_and_leaves_nothing_registered(text, got, 
     file = tmp_path / "mine.py"
     file.write_text(text)
     before = rules.names()
-    with pytest.raises(
-        SettingsError, match=r"unusable rule file mine\.py: expected a Python file that"
-    ) as told:
+    with pytest.raises(SettingsError, match=r"unusable rule file mine\.py: expected a Python file that") as told:
         rules.make(str(file))
     assert got in str(told.value)
     assert "docs/own-rule.md" in str(told.value)

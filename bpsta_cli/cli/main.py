@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -48,29 +47,38 @@ def options(
         bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere in the line.")
     ] = False,
 ) -> None:
-    """Options of every command; `main` reads --debug itself, wherever it stands."""
+    """Options of every command; `run` reads --debug itself, wherever it stands."""
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0, 2 for a mistake, 130 when interrupted."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
+    """The console script: leave with the command line's exit code."""
+    code = run(sys.argv[1:])
+    sys.stdout.flush()
+    # the interpreter's own end takes torch up to a second; nothing is left to do
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns its exit code: 0, 2 for a mistake, 130 when interrupted."""
+    debug = "--debug" in arguments
     try:
-        code = app(args=arguments, prog_name="bpsta", standalone_mode=False)
+        code = app(
+            args=[argument for argument in arguments if argument != "--debug"],
+            prog_name="bpsta",
+            standalone_mode=False,
+        )
     except Exception as error:
         message = _explanation(error)
         if message is None or debug:
             raise
         print_error(message)
-        code = USER_ERROR
+        return USER_ERROR
     except KeyboardInterrupt:
         if debug:
-            traceback.print_exc()
+            raise
         print_error("interrupted; a training run goes on with --resume")
-        code = INTERRUPTED
-    sys.stdout.flush()
-    # the interpreter's own end takes torch up to a second; nothing is left to do
-    os._exit(code if isinstance(code, int) else 0)
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
 
 
 def _explanation(error: Exception) -> str | None:
@@ -82,7 +90,8 @@ def _explanation(error: Exception) -> str | None:
     if isinstance(error, UsageError):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "bpsta"
-        return f"{error.format_message()} `{command} --help` explains every option."  # type: ignore[attr-defined]
+        told = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        return f"{told}. `{command} --help` explains every option."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {error.filename}. Free space there, or correct the path or its permissions."
     return None

@@ -41,6 +41,7 @@ class Bar:
         now = time.monotonic()
         if now - self.began < QUIET_SECONDS:
             return
+        total = max(total, 1)
         rate = done / (now - self.began)
         if self.console.is_terminal:
             self._bar(done, total, f"{label} ({rate:,.0f} {self.unit}/s)")

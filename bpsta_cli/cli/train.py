@@ -208,13 +208,13 @@ def _run(
     training.check(settings)
     with Bar("samples") as bar:
         store = prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
-    output.say(
-        f"{settings.dataset}, {settings.method}, T = {settings.T}, {settings.data.network}, "
-        f"{settings.data.epochs} epochs of {len(store.split('train'))} samples on {place} -> {out}"
-    )
     events = training.train(settings, store, out, device=place, resume=resume, overwrite=overwrite)
+    begun = False
     with Bar("steps") as bar:
         for event in events:
+            if not begun:
+                _say_begin(settings, len(store.split("train")), str(place), out, output)
+                begun = True
             if isinstance(event, training.StepDone):
                 total = settings.data.epochs * event.steps
                 label = f"epoch {event.epoch + 1}/{settings.data.epochs}"
@@ -227,6 +227,13 @@ def _run(
         f"({metrics['selection']} selection, epoch {metrics['selected_epoch'] + 1} of {metrics['epochs']})"
     )
     output.result({"run": str(out)} | {key: value for key, value in metrics.items() if key != "provenance"})
+
+
+def _say_begin(settings: RunSettings, samples: int, device: str, out: Path, output: Output) -> None:
+    output.say(
+        f"{settings.dataset}, {settings.method}, T = {settings.T}, {settings.data.network}, "
+        f"{settings.data.epochs} epochs of {samples} samples on {device} -> {out}"
+    )
 
 
 def _say_epoch(event: "EpochDone", settings: RunSettings, output: Output) -> None:

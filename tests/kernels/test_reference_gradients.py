@@ -16,7 +16,7 @@ from bpsta_cli.kernels import lif
 
 THRESHOLD, DECAY, ALPHA = 0.5, 0.9, 0.2
 
-# h(x), written from Wu et al. 2018, Eq. 24-27, apart from bpsta_cli.rules.
+# h(x), written from Wu et al. 2018, Eq. 24-27, apart from bpsta_cli.surrogates.
 CURVES = {
     ("rectangular", 1.0): lambda x: (x.abs() < 0.5).double(),
     ("rectangular", 0.5): lambda x: 2 * (x.abs() < 0.25).double(),

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpsta_cli import rules
+from bpsta_cli import rules, surrogates
 from bpsta_cli.kernels import lif
 
-RULES = [rules.BPSA(), rules.BPSTA(), *(rules.STBP(curve) for curve in rules.SURROGATES)]
+RULES = [rules.BPSA(), rules.BPSTA(), *(rules.STBP(curve) for curve in surrogates.SURROGATES)]
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
 
 sizes = st.tuples(st.sampled_from([1, 2, 7]), st.sampled_from([1, 63, 500]))
@@ -115,9 +115,7 @@ EXTREMES = [0.0, -0.0, 1e-45, -1e-45, 1e-38, 1e-20, 0.5, 1e10, -1e10, 1e30, -1e3
 
 
 @FEW
-@given(
-    st.lists(st.sampled_from(EXTREMES), min_size=1, max_size=7), any_rule, st.sampled_from([0.0, 0.9, 1.0])
-)
+@given(st.lists(st.sampled_from(EXTREMES), min_size=1, max_size=7), any_rule, st.sampled_from([0.0, 0.9, 1.0]))
 def test_large_and_denormal_values_give_finite_results(values, rule, decay):
     x = torch.tensor(values).unsqueeze(1)
     spikes, gradient = run(x, torch.ones_like(x), rule, decay=decay)
