@@ -48,7 +48,9 @@ class TrainingSettings(_Strict):
     )
     schedule: Literal["cosine", "sgdr"] = Field("cosine", description="what follows the rise")
     sgdr_period: int = Field(10, ge=1, description="sgdr: epochs of the first cosine; each next is twice as long")
-    loss: Literal["mse", "cross-entropy", "tet"] = Field("mse", description="mse is Eq. 5")
+    loss: Literal["mse", "cross-entropy", "tet"] = Field(
+        "mse", description="what is minimised; mse is the paper's Eq. 5"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
     norm: Literal["per-step", "folded", "tdbn"] = Field("per-step", description="batch norm's statistics over time")

@@ -56,18 +56,27 @@ def batches(
     Raises:
         DataError: the split is empty.
     """
-    count = len(split) if samples is None else min(samples, len(split))
-    if count == 0:
+    count = sample_count(store, split, samples)
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
+        labels = torch.from_numpy(np.asarray(split.y[part])).to(device)
+        yield to_input(split.x[part], T=T, scale=store.scale, device=device), labels
+
+
+def sample_count(store: Store, split: Split, samples: int | None = None) -> int:
+    """How many the first `samples` of a split are; all of it for None.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    if len(split) == 0:
         raise DataError(
             "nothing to evaluate",
             expected="at least one sample",
             got=f"an empty split in {store.path}",
             todo="Prepare the data set again from a complete source.",
         )
-    for start in range(0, count, size):
-        part = slice(start, min(start + size, count))
-        labels = torch.from_numpy(np.asarray(split.y[part])).to(device)
-        yield to_input(split.x[part], T=T, scale=store.scale, device=device), labels
+    return len(split) if samples is None else min(samples, len(split))
 
 
 @torch.no_grad()
@@ -90,7 +99,7 @@ def evaluate(
     network.eval()
     classes = len(store.classes)
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    total = len(split) if samples is None else min(samples, len(split))
+    total = sample_count(store, split, samples)
     loss_sum, seen = 0.0, 0
     with counting_spikes(network) as counts:
         for x, labels in batches(store, split, T, device=device, samples=samples):

@@ -8,7 +8,7 @@ import torch
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Store
 from bpsta_cli.errors import RunError
-from bpsta_cli.evaluation import OnBatch, batches, so_far
+from bpsta_cli.evaluation import OnBatch, batches, sample_count, so_far
 from bpsta_cli.networks import Network
 
 
@@ -40,7 +40,7 @@ def accuracy_over_time(
         )
     network.eval()
     test = store.split("test")
-    total = len(test) if samples is None else min(samples, len(test))
+    total = sample_count(store, test, samples)
     correct, seen = torch.zeros(T, dtype=torch.int64), 0
     for x, labels in batches(store, test, T, device=device, samples=samples):
         correct += (so_far(network.votes(x)).argmax(-1) == labels).sum(1).cpu()
@@ -66,11 +66,15 @@ def time_per_sample(
 
     Returns:
         p50_ms, p95_ms (milliseconds), repeats, batch, threads, device.
+
+    Raises:
+        DataError: the test part is empty.
     """
     network.eval()
-    test, seconds = store.split("test"), []
+    test = store.split("test")
+    count, seconds = sample_count(store, test), []
     for turn in range(warm_up + repeats):
-        at = turn % len(test)
+        at = turn % count
         x = to_input(test.x[at : at + 1], T=T, scale=store.scale, device=device)
         _synchronise(device)
         began = time.perf_counter()

@@ -23,10 +23,10 @@ class FoldedNorm(nn.BatchNorm2d):
         y = self._normalise(x[0], mean, var, momentum=1.0)
         n = x[0].numel() // x.shape[2]
         total = n * x.shape[0]
-        var *= (n - 1) / n * total / (total - 1)
+        unbiased = var * ((n - 1) / n * total / (total - 1))  # a new tensor: the gradient needs var as it is
         with torch.no_grad():
             self._running("running_mean").lerp_(mean, self._momentum)
-            self._running("running_var").lerp_(var, self._momentum)
+            self._running("running_var").lerp_(unbiased, self._momentum)
         return y.unsqueeze(0).expand(x.shape[0], *y.shape)
 
     @property

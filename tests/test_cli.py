@@ -112,23 +112,8 @@ def test_without_out_a_second_run_gets_a_directory_of_its_own(data, tmp_path, mo
 
 def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tmp_path):
     params = Path(__file__).parent.parent / "params.yaml"
-    found = json_of(
-        capsys,
-        [
-            "train",
-            "--params",
-            str(params),
-            *TINY,
-            "--warmup-epochs",
-            "0",
-            "--alpha",
-            "0.3",
-            "--data-dir",
-            str(data),
-            "--out",
-            str(tmp_path / "run"),
-        ],
-    )
+    places = ["--params", str(params), "--data-dir", str(data), "--out", str(tmp_path / "run")]
+    found = json_of(capsys, ["train", *TINY, "--warmup-epochs", "0", "--alpha", "0.3", *places])
     settings = json.loads((Path(found["run"]) / "settings.json").read_text())["settings"]
     assert settings["rule"]["alpha"] == 0.3
     assert settings["data"]["network"] == TINY[5]

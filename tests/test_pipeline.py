@@ -52,3 +52,10 @@ def test_params_yaml_spells_out_every_training_setting_so_that_a_changed_default
     assert set(values["training"]) == set(TrainingSettings.model_fields)
     for settings in values["datasets"].values():
         assert set(settings) == set(DatasetSettings.model_fields)
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_a_valid_params_yaml(preset):
+    params = load_params(preset)
+    for dataset in params.grid.dataset:
+        params.settings_of(dataset)

@@ -19,7 +19,8 @@ def energy(
     """Energy of trained runs per sample: the paper's estimate (Eq. 1) and a count of what really happens.
 
     45 nm figures (Horowitz 2014): 4.6 pJ a 32-bit floating multiply-accumulate, 0.9 pJ a floating addition,
-    0.1 pJ an integer addition. Memory is not counted by either account.
+    0.1 pJ an integer addition. Memory is not counted by either account. By layer: operations of a dense pass, share
+    of inputs that are not zero, firing rate, and the operations that happened, per sample.
     """
     output = Output(as_json=as_json)
 
@@ -37,8 +38,8 @@ def energy(
 
     results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)
     output.table(
-        "Energy per sample, and how many times the ReLU twin needs",
-        ["run", "accuracy", "firing rate", "paper: E_SNN", "ratio", "counted: E_SNN", "ratio", "E_ANN"],
+        "Energy per sample in nJ, and the ReLU twin's over it (ratio)",
+        ["run", "accuracy", "rate", "paper", "ratio", "counted", "ratio", "twin"],
         [
             [
                 row["run"],
@@ -56,7 +57,7 @@ def energy(
     if len(results) == 1:
         output.table(
             f"Counted by layer, mean of {results[0]['samples']} samples",
-            ["layer", "shape", "dense ops", "input density", "firing rate", "MACs", "ACs", "energy", "share"],
+            ["layer", "shape", "dense ops", "input", "rate", "MACs", "ACs", "nJ", "share"],
             [_layer(layer) for layer in results[0]["layers"]],
         )
 
@@ -64,14 +65,14 @@ def energy(
 def _layer(layer: dict[str, Any]) -> list[str]:
     return [
         layer["layer"],
-        " x ".join(map(str, layer["shape"])),
+        "x".join(map(str, layer["shape"])),
         f"{layer['dense_ops']:,}",
-        f"{layer['input_density']:.4f}",
-        _number(layer["firing_rate"], ".4f"),
+        f"{layer['input_density']:.3f}",
+        _number(layer["firing_rate"], ".3f"),
         f"{layer['macs']:,.0f}",
         f"{layer['acs']:,.0f}",
         _nanojoule(layer["e_pj"]),
-        percent(layer["share"]),
+        f"{100 * layer['share']:.1f} %",
     ]
 
 
@@ -80,4 +81,4 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _nanojoule(picojoule: float | None) -> str:
-    return "-" if picojoule is None else f"{picojoule / 1000:,.1f} nJ"
+    return "-" if picojoule is None else f"{picojoule / 1000:,.1f}"

@@ -40,8 +40,8 @@ def latency(
     steps = sorted({int(t) for row in results for t in row["accuracy_at"]})
     output.table(
         "Accuracy of the votes after t steps",
-        ["run", *(f"t = {t}" for t in steps)],
-        [[row["run"], *(percent(row["accuracy_at"].get(str(t))) for t in steps)] for row in results],
+        ["t", *(row["run"] for row in results)],
+        [[str(t), *(percent(row["accuracy_at"].get(str(t))) for row in results)] for t in steps],
     )
     if clock:
         output.table(

@@ -1,7 +1,7 @@
 """Options that several commands share, with their help; settings are described by their schema."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -22,7 +22,12 @@ def setting(model: type[BaseModel], name: str, *flags: str, default: str | None 
     shown = default if default is not None else ("none" if field.default is None else str(field.default).lower())
     text = (field.description or "").replace("; none:", "; none means")
     names = flags or (f"--{name.replace('_', '-')}",)
-    return typer.Option(*names, help=f"{text} (default: {shown})", show_default=False)
+    return typer.Option(
+        *names,
+        help=f"{text[:1].upper()}{text[1:]}. (default: {shown})",
+        show_default=False,
+        metavar="|".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None,
+    )
 
 
 def settle(where: str, model: type[config.Model], base: dict[str, Any], **given: Any) -> config.Model:
@@ -32,6 +37,31 @@ def settle(where: str, model: type[config.Model], base: dict[str, Any], **given:
     )
 
 
+def _dataset_names() -> list[str]:
+    from bpsta_cli.data import catalogue
+
+    return list(catalogue.names())
+
+
+def _method_names() -> list[str]:
+    from bpsta_cli import rules
+
+    return [*rules.names(), "ann"]
+
+
+DatasetName = Annotated[
+    str | None,
+    typer.Option(
+        help="Which data set; bpsta prepare --list shows them all.", show_default=False, autocompletion=_dataset_names
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="Learning rule: stbp, bpsa, bpsta, a file with a rule of your own; or ann, the ReLU twin.",
+        autocompletion=_method_names,
+    ),
+]
 Runs = Annotated[
     list[Path],
     typer.Argument(metavar="RUN...", help="Run directories that bpsta train wrote.", show_default=False),

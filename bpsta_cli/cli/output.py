@@ -1,13 +1,20 @@
 """Where a command's words go: people read tables, machines one JSON object, errors go to standard error."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+FIGURE = re.compile(r"-?[\d.,]+( ± [\d.,]+)?( \S{1,2})?$|\d+(x\d+)+$|-$")
+"""A number as tables show it: with its spread or a short unit, a shape, or a dash for none."""
+NAME_WIDTH = 14
+"""Characters of a name that are not broken over lines."""
 
 
 class Output:
@@ -30,10 +37,17 @@ class Output:
         Console(stderr=True, highlight=False).print(Text("Warning: ", style="yellow") + Text(text), soft_wrap=True)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """A table for people: the first column is names, the others are figures."""
-        table = Table(title=title, title_justify="left", header_style="bold")
+        """A table for people: names to the left, figures to the right and never broken over lines."""
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         for place, column in enumerate(columns):
-            table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+            figures = place > 0 and all(FIGURE.match(row[place]) for row in rows)
+            width = max(len(cell) for cell in (column, *(row[place] for row in rows)))
+            table.add_column(
+                column,
+                justify="right" if figures else "left",
+                min_width=width if figures else min(width, NAME_WIDTH),
+                overflow="fold",
+            )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self.people.print(table)

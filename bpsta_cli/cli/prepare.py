@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Json, ParamsFile, Source, setting, settle
+from bpsta_cli.cli.options import DataDir, DatasetName, Json, ParamsFile, Source, setting, settle
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
 from bpsta_cli.config import DatasetSettings, load_params
@@ -13,9 +13,7 @@ from bpsta_cli.errors import SettingsError
 
 
 def prepare(
-    dataset: Annotated[
-        str | None, typer.Option(help="Which data set; --list shows them all.", show_default=False)
-    ] = None,
+    dataset: DatasetName = None,
     T: Annotated[int, typer.Option("--T", help="Time steps; only event data are stored by it.")] = 8,
     source: Source = None,
     split_by: Annotated[str | None, setting(DatasetSettings, "split_by")] = None,
@@ -84,17 +82,16 @@ def _show_catalogue(output: Output, data_dir: Path) -> None:
     rows = [(catalogue.get(status.name), status) for status in catalogue_status(data_dir)]
     output.table(
         f"Data sets (prepared in {data_dir})",
-        ["name", "what", "kind", "shape", "classes", "split", "licence", "prepared"],
+        ["name", "kind", "shape", "classes", "split", "licence", "prepared"],
         [
             [
                 row.name,
-                row.title,
                 row.kind,
-                " x ".join(map(str, row.shape)),
+                "x".join(map(str, row.shape)),
                 str(len(row.classes)),
                 row.split,
                 row.licence,
-                f"{len(status.stores)} ({status.bytes / 1e6:.1f} MB)" if status.prepared else "-",
+                f"{status.bytes / 1e6:.1f} MB" if status.prepared else "-",
             ]
             for row, status in rows
         ],

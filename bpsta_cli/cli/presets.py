@@ -13,7 +13,7 @@ def preset(dataset: str, *, epochs: int | None = None) -> DatasetSettings:
     recipe = catalogue.get(dataset).recipe
     warmup = recipe.warmup_epochs
     if epochs is not None and epochs >= 1:
-        warmup = min(epochs - 1, round(epochs * recipe.warmup_epochs / recipe.epochs))
+        warmup = min(epochs - 1, max(1, round(epochs * recipe.warmup_epochs / recipe.epochs)))
     return DatasetSettings(
         network=recipe.network,
         epochs=recipe.epochs if epochs is None or epochs < 1 else epochs,

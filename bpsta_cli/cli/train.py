@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, Source, setting, settle
+from bpsta_cli.cli.options import DataDir, DatasetName, Device, Json, Method, ParamsFile, Source, setting, settle
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.cli.progress import Bar
@@ -28,15 +28,9 @@ RECIPE = "the data set's recipe"
 
 
 def train(
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="Which data set; bpsta prepare --list shows them all.", show_default=False),
-    ] = None,
+    dataset: DatasetName = None,
     T: Annotated[int, setting(RunSettings, "T", "--T")] = RunSettings.model_fields["T"].default,
-    method: Annotated[
-        str,
-        typer.Option(help="Learning rule: stbp, bpsa, bpsta, a file with a rule of your own; or ann, the ReLU twin."),
-    ] = RunSettings.model_fields["method"].default,
+    method: Method = RunSettings.model_fields["method"].default,
     network: Annotated[str | None, setting(DatasetSettings, "network", default=RECIPE)] = None,
     epochs: Annotated[int | None, setting(DatasetSettings, "epochs", default=RECIPE)] = None,
     warmup_epochs: Annotated[int | None, setting(DatasetSettings, "warmup_epochs", default=RECIPE)] = None,

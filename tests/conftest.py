@@ -1,0 +1,57 @@
+"""Small things that several tests share: a store of few digits, a store of stripes, settings of a short run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from bpsta_cli.config import RunSettings
+from bpsta_cli.data import building, catalogue
+from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.sources import Images, Source
+from bpsta_cli.data.store import open_store
+
+torch.set_num_threads(1)
+"""Nothing here is large enough to share out, and tests on a busy machine would wait for each other."""
+
+NETWORK = "4C3-MP2-6C3-AP4-2Voting"
+"""Runs on 8 x 8 in no time and has both kinds of pooling."""
+
+
+def write_store(folder, x, y, *, train, classes):
+    """A prepared store of the first `train` samples to train on and the others to test on."""
+    parts = {"train": Images(x[:train], y[:train]), "test": Images(x[train:], y[train:])}
+    row = dataclasses.replace(
+        catalogue.get("digits"), shape=x.shape[1:], classes=tuple(map(str, range(classes))), scale=1 / 16
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building.build(folder, row, Settings(), Source(folder, (), parts.__getitem__), lambda *_: None)
+    return open_store(folder)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """96 training and 40 test images of scikit-learn's digits, ten classes."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    x, y = bunch.images[:136, None].astype(np.uint8), bunch.target[:136].astype(np.int64)
+    return write_store(tmp_path_factory.mktemp("digits") / "store", x, y, train=96, classes=10)
+
+
+@pytest.fixture
+def settings():
+    """Settings of a run on `digits`; keyword arguments of sub-models are given as dictionaries."""
+
+    def make(*, data=None, training=None, **run):
+        data = {"network": NETWORK, "epochs": 3, "warmup_epochs": 1, "batch_size": 40, **(data or {})}
+        run = {"dataset": "digits", "T": 3, "seed": 1, **run}
+        return RunSettings.model_validate({**run, "data": data, "training": {"lr": 0.01, **(training or {})}})
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    torch.manual_seed(0)

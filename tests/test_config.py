@@ -1,0 +1,191 @@
+import copy
+import re
+
+import pydantic
+import pytest
+import yaml
+
+from bpsta_cli.config import (
+    DatasetSettings,
+    Grid,
+    MethodSettings,
+    Params,
+    RunSettings,
+    TrainingSettings,
+    load_params,
+    validate,
+)
+from bpsta_cli.errors import SettingsError
+
+DATA = {"network": "small", "epochs": 20, "warmup_epochs": 2, "batch_size": 8}
+PARAMS = {
+    "grid": {"dataset": ["digits"], "method": ["bpsta"], "T": [8], "seed": [0]},
+    "neuron": {"threshold": 0.5},
+    "methods": {"bpsta": {"alpha": 0.3}},
+    "training": {"lr": 0.001},
+    "datasets": {"digits": DATA},
+}
+
+
+def refusal(model, values, where="params.yaml"):
+    with pytest.raises(SettingsError) as caught:
+        validate(model, values, where=where)
+    return caught.value
+
+
+def with_key(path, name, value=1):
+    values = copy.deepcopy(PARAMS)
+    inner = values
+    for key in path:
+        inner = inner[key]
+    inner[name] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("path", "misspelt", "meant"),
+    [
+        ((), "trainning", "training"),
+        (("grid",), "datasets", "dataset"),
+        (("neuron",), "treshold", "threshold"),
+        (("methods", "bpsta"), "alhpa", "alpha"),
+        (("training",), "label_smothing", "label_smoothing"),
+        (("datasets", "digits"), "epoch", "epochs"),
+    ],
+)
+def test_a_misspelt_key_is_refused_at_every_depth_with_the_right_word(path, misspelt, meant):
+    error = refusal(Params, with_key(path, misspelt))
+    assert error.problem == "unknown key in params.yaml"
+    assert error.got == ".".join((*path, misspelt))
+    assert error.todo == f"Did you mean {meant}?"
+    assert meant in error.expected
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"), [(("data",), "network"), (("neuron",), "decay"), (("rule",), "alpha"), (("training",), "lr")]
+)
+def test_a_run_refuses_unknown_keys_of_every_part(path, meant):
+    values = {"dataset": "digits", "data": DATA, "neuron": {}, "rule": {}, "training": {}}
+    values[path[0]] = {**values[path[0]], "zzz": 1}
+    error = refusal(RunSettings, values, "the settings")
+    assert (error.got, error.todo) == (f"{path[0]}.zzz", "Remove it or correct its spelling.")
+    assert meant in error.expected
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "bad", "good"),
+    [
+        (TrainingSettings, "lr", 0, 1e-9),
+        (TrainingSettings, "lr", float("inf"), 10),
+        (TrainingSettings, "lr", float("nan"), 10),
+        (TrainingSettings, "clip_norm", float("inf"), 1),
+        (TrainingSettings, "clip_norm", 0, None),
+        (TrainingSettings, "weight_decay", -1e-9, 0),
+        (TrainingSettings, "label_smoothing", 1, 0.99),
+        (TrainingSettings, "dropout", 1, 0),
+        (TrainingSettings, "sgdr_period", 0, 1),
+        (TrainingSettings, "schedule", "linear", "sgdr"),
+        (TrainingSettings, "loss", "l1", "tet"),
+        (TrainingSettings, "norm", "batch", "tdbn"),
+        (TrainingSettings, "selection", "best", "test"),
+        (TrainingSettings, "validation_fraction", 0, 0.5),
+        (MethodSettings, "alpha", -0.1, 0),
+        (MethodSettings, "surrogate", "triangle", "gaussian"),
+        (MethodSettings, "surrogate_width", 0, 0.1),
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_one_at_its_edge_is_not(model, key, bad, good):
+    error = refusal(model, {key: bad})
+    assert error.expected.startswith(f"{key}: ")
+    assert error.todo == f"Correct {key}."
+    assert getattr(validate(model, {key: good}, where=""), key) == good
+
+
+@pytest.mark.parametrize(
+    ("key", "bad", "good"),
+    [("T", 0, 1), ("T", 10_001, 10_000), ("T", 2.5, 2), ("seed", -1, 0), ("seed", 2**31, 2**31 - 1)],
+)
+def test_time_steps_and_seeds_have_limits(key, bad, good):
+    values = {"dataset": "digits", "data": DATA}
+    assert key in refusal(RunSettings, {**values, key: bad}).expected
+    assert getattr(RunSettings.model_validate({**values, key: good}), key) == good
+
+
+@pytest.mark.parametrize("key", ["threshold", "decay"])
+def test_neuron_constants_have_limits(key):
+    for bad in (-0.1, 0 if key == "threshold" else 1.1):
+        assert key in refusal(Params, with_key(("neuron",), key, bad)).expected
+
+
+def test_a_missing_key_is_named():
+    error = refusal(DatasetSettings, {key: DATA[key] for key in DATA if key != "epochs"})
+    assert (error.expected.split(":")[0], error.got) == ("epochs", "nothing")
+
+
+def test_warm_up_must_leave_an_epoch_with_spikes():
+    error = refusal(DatasetSettings, {**DATA, "epochs": 4, "warmup_epochs": 4})
+    assert "warmup_epochs (4) must be less than epochs (4)" in error.expected
+    assert validate(DatasetSettings, {**DATA, "epochs": 4, "warmup_epochs": 3}, where="").warmup_epochs == 3
+
+
+def test_the_grid_has_no_twin_and_no_empty_axis():
+    grid = PARAMS["grid"]
+    assert "learning rules only" in refusal(Grid, {**grid, "method": ["bpsta", "ann"]}).expected
+    for axis in grid:
+        assert refusal(Grid, {**grid, axis: []}).expected.startswith(f"{axis}: ")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "chosen", "rise"),
+    [(500, None, 5), (50, None, 5), (49, None, 4), (10, None, 1), (9, None, 0), (9, 3, 3), (500, 0, 0)],
+)
+def test_the_learning_rate_rises_for_five_epochs_and_at_most_a_tenth(epochs, chosen, rise):
+    values = {"dataset": "digits", "data": {**DATA, "epochs": epochs}, "training": {"lr_warmup_epochs": chosen}}
+    assert RunSettings.model_validate(values).lr_warmup_epochs == rise
+
+
+def test_settings_cannot_be_changed_after_they_were_checked():
+    run = RunSettings.model_validate({"dataset": "digits", "data": DATA})
+    for model, key in ((run, "T"), (run.training, "lr"), (run.data, "epochs"), (run.neuron, "decay")):
+        with pytest.raises(pydantic.ValidationError, match="frozen"):
+            setattr(model, key, 1)
+
+
+def test_a_file_gives_its_rules_and_data_sets_and_defaults_for_other_rules(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(PARAMS))
+    params = load_params(file)
+    assert params.settings_of("digits").network == "small"
+    assert params.rule_of("bpsta").alpha == 0.3
+    assert params.rule_of("stbp") == MethodSettings()
+    with pytest.raises(SettingsError, match=r"one of digits .*got 'mnist'"):
+        params.settings_of("mnist")
+
+
+def test_a_missing_settings_file_and_a_folder_are_refused(tmp_path):
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(SettingsError, match=f"no such settings file.*{re.escape(str(path))}"):
+            load_params(path)
+
+
+@pytest.mark.parametrize("content", [b"grid: [1, 2\nneuron: }", b"\xff\xfe\x00"])
+def test_a_file_that_is_not_yaml_is_refused(tmp_path, content):
+    file = tmp_path / "params.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match="unreadable settings file"):
+        load_params(file)
+
+
+@pytest.mark.parametrize("content", ["", "just words", "- a\n- b\n"])
+def test_a_file_of_another_form_is_refused(tmp_path, content):
+    file = tmp_path / "params.yaml"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=r"unusable value in .*the whole"):
+        load_params(file)
+
+
+def test_a_misspelt_key_in_a_file_is_named_with_the_file(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(with_key(("training",), "lrr")))
+    with pytest.raises(SettingsError, match=r"unknown key in .*params.yaml.*training.lrr. Did you mean lr\?"):
+        load_params(file)

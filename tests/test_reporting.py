@@ -1,0 +1,131 @@
+"""Tables and figures from results: the figures of each cell, their mean and spread, and what is missing."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from bpsta_cli.cli.main import run
+from bpsta_cli.errors import RunError
+from bpsta_cli.reporting import write_report
+
+ROOT = Path(__file__).parent.parent
+ACCURACY = {("stbp", 0): 0.90, ("stbp", 1): 0.94, ("bpsta", 0): 0.95, ("bpsta", 1): 0.95}
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Four cells: two rules, two seeds."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["grid"] = {"dataset": ["digits"], "method": ["stbp", "bpsta"], "T": [2], "seed": [0, 1]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    for (method, seed), accuracy in ACCURACY.items():
+        name = f"digits-{method}-T2-s{seed}"
+        provenance = {
+            "commit": "a" * 40 + "-dirty",
+            "device": "cpu",
+            "threads": 2,
+            "python": "3.11.7",
+            "libraries": {"torch": "2.14.1"},
+        }
+        train = {"dataset": "digits", "method": method, "network": "4C3-AP8-10Voting", "T": 2, "seed": seed}
+        train |= {"accuracy": accuracy, "firing_rate": 0.25, "epochs": 3, "selection": "final"}
+        write(tmp_path / "train" / name / "metrics.json", train | {"data_hash": "f" * 64, "provenance": provenance})
+        history = pd.DataFrame(
+            {"epoch": [0, 1, 2], "phase": ["twin", "spiking", "spiking"], "accuracy": [0.5, 0.8, accuracy]}
+        )
+        history.to_csv(tmp_path / "train" / name / "history.csv", index=False)
+        energy = {"firing_rate": 0.25, "samples": 360, "paper": {"ratio": 92.0 + seed}}
+        write(tmp_path / "energy" / f"{name}.json", energy | {"counted": {"ratio": 1.5, "macs": 1e3, "acs": 2e3}})
+        write(tmp_path / "latency" / f"{name}.json", {"accuracy_at": {"1": 0.5, "2": accuracy}})
+    return tmp_path
+
+
+def test_a_row_holds_mean_and_sample_standard_deviation_over_seeds(results):
+    write_report(results, results / "params.yaml")
+    table = pd.read_csv(results / "tables" / "accuracy.csv").set_index("method")
+    assert list(table.index) == ["stbp", "bpsta"]
+    assert table.loc["stbp", "seeds"] == 2
+    assert table.loc["stbp", "accuracy_mean"] == pytest.approx(0.92)
+    assert table.loc["stbp", "accuracy_sd"] == pytest.approx(0.02 * 2**0.5)  # two values 0.04 apart, n - 1
+    assert table.loc["bpsta", "accuracy_sd"] == 0
+    assert "92.00 ± 2.83" in (results / "tables" / "accuracy.md").read_text()
+    energy = pd.read_csv(results / "tables" / "energy.csv").set_index("method")
+    assert energy.loc["stbp", "paper_ratio_mean"] == pytest.approx(92.5)
+    latency = pd.read_csv(results / "tables" / "latency.csv").set_index("method")
+    assert latency.loc["stbp", "t2_mean"] == pytest.approx(0.92)
+
+
+def test_every_figure_is_a_picture_in_both_formats(results):
+    report = write_report(results, results / "params.yaml")
+    figures = [path for path in report.files if path.parent.name == "figures"]
+    assert {path.suffix for path in figures} == {".png", ".svg"}
+    for path in figures:
+        start = path.read_bytes()[:200]
+        assert start.startswith(b"\x89PNG") if path.suffix == ".png" else b"<svg" in path.read_bytes()[:1000]
+    drawn = (results / "figures" / "test-curves.svg").read_text()
+    assert "#0072b2" in drawn.lower()  # stbp
+    assert "#d55e00" in drawn.lower()  # bpsta
+
+
+def test_the_same_results_give_the_same_bytes(results):
+    first = {path: path.read_bytes() for path in write_report(results, results / "params.yaml").files}
+    second = {path: path.read_bytes() for path in write_report(results, results / "params.yaml").files}
+    assert first == second
+
+
+def test_a_missing_cell_is_named_and_the_rest_is_reported(results):
+    (results / "energy" / "digits-stbp-T2-s1.json").unlink()
+    report = write_report(results, results / "params.yaml")
+    assert report.missing == ["digits-stbp-T2-s1"]
+    assert "Missing: digits-stbp-T2-s1." in (results / "tables" / "README.md").read_text()
+    table = pd.read_csv(results / "tables" / "accuracy.csv").set_index("method")
+    assert (table.loc["stbp", "seeds"], table.loc["bpsta", "seeds"]) == (1, 2)
+    assert pd.isna(table.loc["stbp", "accuracy_sd"])
+
+
+def test_a_dirty_tree_shows_in_the_provenance(results):
+    write_report(results, results / "params.yaml")
+    assert "aaaaaaaaaaaa-dirty" in (results / "tables" / "README.md").read_text()
+
+
+def test_no_results_and_unreadable_results_are_refused(results, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(RunError, match="Run dvc repro"):
+        write_report(empty, results / "params.yaml")
+    (results / "energy" / "digits-stbp-T2-s1.json").write_text("{")
+    with pytest.raises(RunError, match=r"energy/digits-stbp-T2-s1\.json"):
+        write_report(results, results / "params.yaml")
+
+
+def test_reporting_loads_no_torch():
+    script = "import sys, bpsta_cli.reporting; assert not {'torch', 'sklearn', 'tonic'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_report_command_prints_what_it_wrote(results, capsys):
+    arguments = ["report", "--results", str(results), "--params", str(results / "params.yaml"), "--json"]
+    assert run(arguments) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written["missing"] == []
+    assert all(Path(path).is_file() for path in written["files"])
+
+
+def test_the_tables_of_the_readme_are_those_of_the_committed_results():
+    # from git's index: a user's own `make repro` may have rewritten the files
+    show = ["git", "show", ":results/tables/accuracy.md"]
+    table = subprocess.run(show, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    shown = re.search(r"<!-- results/tables/accuracy.md -->\n\n?((?:\|.*\n)+)", (ROOT / "README.md").read_text())
+    assert shown, "the README shows no table under <!-- results/tables/accuracy.md -->"
+    assert shown.group(1).splitlines() == rows
