@@ -25,6 +25,9 @@ from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.networks import Network, build
 
+STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser"}
+"""What state.pt holds."""
+
 
 class RunInfo(BaseModel):
     """What settings.json holds."""
@@ -153,6 +156,8 @@ class RunDir:
             return None
         try:
             loaded: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            if set(loaded) != STATE:
+                raise ValueError(f"it holds {', '.join(sorted(map(str, loaded)))}")
         except Exception as broken:  # torch.load raises what its many readers raise
             raise RunError(
                 "unreadable training state",

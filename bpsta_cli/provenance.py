@@ -18,11 +18,14 @@ NOT_NUMERIC = ("cli", "reporting")
 """Parts of the package that decide no number of a run."""
 
 
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Commit (with "-dirty" when code or settings differ from it), versions, device, threads."""
+def provenance(device: str, threads: int, *, method: str = "") -> dict[str, Any]:
+    """Commit (with "-dirty" when code or settings differ from it), versions, device, threads.
+
+    A `method` that is a file with a rule of the user's own counts as code.
+    """
     return {
         "commit": commit(),
-        "code": code_hash(),
+        "code": code_hash(Path(method) if method.endswith(".py") else None),
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
         "device": device,
@@ -41,9 +44,11 @@ def commit() -> str:
 
 
 @functools.cache
-def code_hash() -> str:
-    """SHA-256 over the package's modules that decide numbers: an unfinished run is continued only by the same."""
+def code_hash(rule_file: Path | None = None) -> str:
+    """SHA-256 over the modules that decide numbers: an unfinished run is continued only by the same."""
     digest = hashlib.sha256()
+    if rule_file is not None and rule_file.is_file():
+        digest.update(rule_file.read_bytes())
     for file in sorted(PACKAGE.rglob("*")):
         if file.suffix in (".py", ".cpp") and file.relative_to(PACKAGE).parts[0] not in NOT_NUMERIC:
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())

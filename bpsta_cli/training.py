@@ -84,7 +84,7 @@ def train(
         input_shape=store.shape,
         classes=store.classes,
         data_hash=store.content_hash,
-        provenance=provenance(device_name(device.type), torch.get_num_threads()),
+        provenance=provenance(device_name(device.type), torch.get_num_threads(), method=settings.method),
     )
     torch.manual_seed(settings.seed)
     network = network_of(info)
@@ -294,6 +294,13 @@ def _parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:
 
 def _claim(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
     """Make the directory this run's; True where the run in it is finished and stays."""
+    if run.path.exists() and not run.path.is_dir():
+        raise RunError(
+            "the run directory is a file",
+            expected="a directory, there or not",
+            got=str(run.path),
+            todo="Choose another --out.",
+        )
     if run.exists:
         other = None if overwrite and not resume else _difference(run, info)
         if resume and other is None and not run.finished:

@@ -120,10 +120,18 @@ def test_a_weight_too_many_or_too_few_is_named(run, tmp_path):
         fit_weights(network, weights, tmp_path)
 
 
+def test_a_state_of_other_contents_is_refused(run):
+    run, _ = run
+    run.write_state({"epoch": 3})
+    with pytest.raises(RunError, match="it holds epoch"):
+        run.state()
+
+
 def test_a_state_comes_back_and_none_is_none(run):
     run, network = run
     assert run.state() is None
     state = {"epoch": 3, "history": [{"a": 1.5, "b": None, "c": "twin"}], "network": network.state_dict()}
+    state |= {"best": 0.5, "best_epoch": 2, "optimiser": {}}
     run.write_state(state)
     again = run.state()
     assert (again["epoch"], again["history"]) == (3, state["history"])

@@ -221,6 +221,13 @@ def test_a_taken_directory_is_refused_and_overwrite_replaces_it(capsys, data, tr
     assert run([*again, "--overwrite"]) == 0
 
 
+def test_a_file_in_the_place_of_the_run_directory_is_refused_and_kept(capsys, data, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    arguments = ["train", *TINY, "--data-dir", data, "--out", tmp_path / "notes"]
+    assert "a directory" in refusal(capsys, arguments)
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 def test_the_twin_has_no_latency_and_no_firing_rate(capsys, data, tmp_path):
     twin = tmp_path / "twin"
     assert run(["train", *TINY, "--method", "ann", "--data-dir", str(data), "--out", str(twin)]) == 0

@@ -119,3 +119,12 @@ def test_it_loads_no_torch():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "bpsta_cli.provenance" in done.stdout.split()
     assert "torch" not in done.stdout.split()
+
+
+def test_a_rule_file_counts_as_code(tmp_path):
+    rule = tmp_path / "rule.py"
+    rule.write_text("a = 1")
+    first = p.provenance("cpu", 1, method=str(rule))["code"]
+    rule.write_text("a = 2")
+    assert p.provenance("cpu", 1, method=str(rule))["code"] != first
+    assert p.provenance("cpu", 1, method="bpsta")["code"] == p.code_hash()

@@ -145,7 +145,7 @@ def test_a_run_of_other_data_or_code_is_not_continued(settings, digits, tmp_path
     with pytest.raises(RunError, match="with another data set"):
         run(settings(), other, out, resume=True)
     real = training.provenance
-    monkeypatch.setattr(training, "provenance", lambda *a: {**real(*a), "code": "other"})
+    monkeypatch.setattr(training, "provenance", lambda *a, **k: {**real(*a, **k), "code": "other"})
     with pytest.raises(RunError, match="with another version of the code"):
         run(settings(), digits, out, resume=True)
     (out / "settings.json").write_text("{}")
