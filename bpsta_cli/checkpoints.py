@@ -156,8 +156,6 @@ class RunDir:
             return None
         try:
             loaded: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            if set(loaded) != STATE:
-                raise ValueError(f"it holds {', '.join(sorted(map(str, loaded)))}")
         except Exception as broken:  # torch.load raises what its many readers raise
             raise RunError(
                 "unreadable training state",
@@ -165,6 +163,13 @@ class RunDir:
                 got=f"{file}: {' '.join(str(broken).split())[:120]}",
                 todo="Start the run anew with --overwrite.",
             ) from None
+        if set(loaded) != STATE:
+            raise RunError(
+                "unreadable training state",
+                expected=f"{', '.join(sorted(STATE))} in {file}",
+                got=f"it holds {', '.join(sorted(map(str, loaded)))}",
+                todo="Start the run anew with --overwrite.",
+            )
         return loaded
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ def provenance(device: str, threads: int, *, method: str = "") -> dict[str, Any]
     """
     return {
         "commit": commit(),
-        "code": code_hash(Path(method) if method.endswith(".py") else None),
+        "code": _with_rule_file(code_hash(), method),
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
         "device": device,
@@ -44,15 +44,20 @@ def commit() -> str:
 
 
 @functools.cache
-def code_hash(rule_file: Path | None = None) -> str:
+def code_hash() -> str:
     """SHA-256 over the modules that decide numbers: an unfinished run is continued only by the same."""
     digest = hashlib.sha256()
-    if rule_file is not None and rule_file.is_file():
-        digest.update(rule_file.read_bytes())
     for file in sorted(PACKAGE.rglob("*")):
         if file.suffix in (".py", ".cpp") and file.relative_to(PACKAGE).parts[0] not in NOT_NUMERIC:
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
+
+
+def _with_rule_file(code: str, method: str) -> str:
+    file = Path(method)
+    if file.suffix != ".py" or not file.is_file():
+        return code
+    return hashlib.sha256(code.encode() + file.read_bytes()).hexdigest()
 
 
 def device_name(kind: str) -> str:
