@@ -221,6 +221,27 @@ def test_a_taken_directory_is_refused_and_overwrite_replaces_it(capsys, data, tr
     assert run([*again, "--overwrite"]) == 0
 
 
+def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp_path, monkeypatch):
+    from bpsta_cli import training
+
+    arguments = ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run")]
+    measure, calls = training._measure, []
+
+    def interrupted(*values):
+        calls.append(values)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(*values)
+
+    monkeypatch.setattr(training, "_measure", interrupted)
+    capsys.readouterr()
+    assert run(arguments) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert run([*arguments, "--resume"]) == 0
+    assert "epoch   1/2" not in capsys.readouterr().out
+
+
 def test_a_file_in_the_place_of_the_run_directory_is_refused_and_kept(capsys, data, tmp_path):
     (tmp_path / "notes").write_text("mine")
     arguments = ["train", *TINY, "--data-dir", data, "--out", tmp_path / "notes"]

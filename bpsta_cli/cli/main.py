@@ -73,11 +73,8 @@ def run(arguments: list[str]) -> int:
             raise
         print_error(message)
         return USER_ERROR
-    except KeyboardInterrupt:
-        if debug:
-            raise
+    if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
         print_error("interrupted; a training run goes on with --resume")
-        return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
