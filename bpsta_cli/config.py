@@ -53,7 +53,9 @@ class TrainingSettings(_Strict):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
-    norm: Literal["per-step", "folded", "tdbn"] = Field("per-step", description="batch norm's statistics over time")
+    norm: Literal["per-step", "folded", "tdbn"] = Field(
+        "folded", description="batch norm's statistics: of all steps together, or of each step as published"
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="share of neurons that a DP token silences")
     selection: Literal["final", "validation", "test"] = Field(
         "final",

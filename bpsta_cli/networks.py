@@ -94,7 +94,7 @@ def build(
     surrogate: str = "rectangular",
     surrogate_width: float = 1.0,
     detach_reset: bool = False,
-    norm: str = "per-step",
+    norm: str = "folded",
     dropout: float = 0.5,
     backend: str = "auto",
 ) -> Network:
@@ -111,7 +111,7 @@ def build(
         surrogate: stbp's surrogate.
         surrogate_width: its width.
         detach_reset: stbp's gradient through the reset left out.
-        norm: "per-step", "folded" or "tdbn".
+        norm: "folded", "per-step" or "tdbn" (`bpsta_cli.norms`).
         dropout: probability of DP tokens.
         backend: of the neuron's kernel.
 

@@ -127,7 +127,7 @@ _ROWS = (
         embedded=False,
         scale=1 / 255,
         loader="bpsta_cli.data.static:mnist",
-        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP7-10Voting", epochs=10, warmup_epochs=2, batch_size=128),
+        recipe=Recipe("16C3-MP2-32C3-AP2-10Voting", epochs=10, warmup_epochs=2, batch_size=128),
         checksums={
             "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
             "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -150,7 +150,7 @@ _ROWS = (
         embedded=False,
         scale=1 / 255,
         loader="bpsta_cli.data.static:fashion_mnist",
-        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP7-10Voting", epochs=10, warmup_epochs=2, batch_size=128),
+        recipe=Recipe("16C3-MP2-32C3-AP2-10Voting", epochs=10, warmup_epochs=2, batch_size=128),
         checksums={
             "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
             "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
