@@ -20,7 +20,7 @@ class LIF(nn.Module):
         rule: a Rule, or a name or file that `bpsta_cli.rules.make` takes, then with that function's defaults.
         threshold: potential at and above which a neuron fires, > 0.
         decay: share of the potential that is left after one step, in [0, 1].
-        backend: "auto" or a kernel's name.
+        backend: one of `dispatch.BACKENDS`.
 
     Raises:
         SettingsError: an unusable constant, rule or backend.
@@ -35,8 +35,9 @@ class LIF(nn.Module):
     ) -> None:
         super().__init__()
         kernels.check_constants(threshold, decay)
-        dispatch.choose(backend)
         self.rule = rules.make(rule) if isinstance(rule, str) else rule
+        if backend != "auto":  # which serves any input, and is chosen when one comes
+            dispatch.choose(backend, rule=self.rule)
         self.threshold, self.decay, self.backend = threshold, decay, backend
         self.active = True
 

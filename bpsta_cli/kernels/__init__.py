@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import dispatch, reference
+from bpsta_cli.kernels import cpu, dispatch, reference
 
 __all__ = ["check_constants", "lif", "lif_step"]
 
@@ -47,11 +47,10 @@ def lif(
         Spikes, 0 or 1, in the shape and dtype of `x`.
 
     Raises:
-        SettingsError: an unusable threshold, decay, rule, alpha or backend.
+        SettingsError: an unusable threshold, decay, rule, alpha or backend; a backend that cannot serve here.
         StructureError: an input without steps or of an integer or complex dtype.
     """
     check_constants(threshold, decay)
-    dispatch.choose(backend)
     _check_floating(x)
     if x.dim() == 0 or len(x) == 0:
         raise StructureError(
@@ -62,7 +61,9 @@ def lif(
         )
     if isinstance(rule, str):
         rule = rules.make(rule, alpha=alpha)
-    return reference.lif(x, threshold=threshold, decay=decay, rule=rule)
+    chosen = dispatch.choose(backend, device=x.device, dtype=x.dtype, rule=rule).name
+    kernel = {"cpu": cpu.lif, "reference": reference.lif}[chosen]
+    return kernel(x, threshold=threshold, decay=decay, rule=rule)
 
 
 def lif_step(v: Tensor | None, x: Tensor, *, threshold: float = 0.5, decay: float = 0.9) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import NamedTuple
 
-from bpsta_cli.errors import SettingsError
+import torch
 
-BACKENDS = ("auto", "reference")
+from bpsta_cli.errors import SettingsError
+from bpsta_cli.kernels import cpu
+from bpsta_cli.rules import Rule
+
+BACKENDS = ("auto", "cpu", "reference")
 
 
 class Choice(NamedTuple):
@@ -17,14 +21,23 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(backend: str = "auto") -> Choice:
-    """Pick a backend.
+def choose(
+    backend: str = "auto",
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    rule: Rule | None = None,
+) -> Choice:
+    """Pick a backend for an input and a rule; "auto" is "cpu" wherever that can serve, else "reference".
 
     Args:
-        backend: "auto", or the name of one.
+        backend: one of `BACKENDS`.
+        device: where the input is.
+        dtype: of the input.
+        rule: what the backward pass follows; None stands for the package's own.
 
     Raises:
-        SettingsError: unknown backend.
+        SettingsError: unknown backend, or one asked for by name that cannot serve.
     """
     if backend not in BACKENDS:
         close = difflib.get_close_matches(backend.lower(), BACKENDS, n=1)
@@ -34,6 +47,16 @@ def choose(backend: str = "auto") -> Choice:
             got=f'"{backend}"',
             todo=f'Did you mean "{close[0]}"?' if close else '"auto" picks one that runs here.',
         )
+    if backend == "reference":
+        return Choice(backend, "asked for by name")
+    refusal = cpu.refusal(torch.device(device), dtype, rule)
     if backend == "auto":
-        return Choice("reference", "the only backend; it runs on every device")
+        return Choice("reference", f"cpu cannot serve: {refusal}") if refusal else Choice("cpu", "the fastest here")
+    if refusal:
+        raise SettingsError(
+            'unusable backend "cpu"',
+            expected="one that can serve this input and rule here",
+            got=f"a refusal: {refusal}",
+            todo='"auto" takes "reference" instead, with the same spikes.',
+        )
     return Choice(backend, "asked for by name")

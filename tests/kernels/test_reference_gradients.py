@@ -6,13 +6,15 @@
    `bpsta` the detach trick of the authors' published code, written here from the equations.
 """
 
+import functools
 import math
 
 import pytest
 import torch
 
-from bpsta_cli import rules
-from bpsta_cli.kernels import lif
+from bpsta_cli import kernels, rules
+
+lif = functools.partial(kernels.lif, backend="reference")
 
 THRESHOLD, DECAY, ALPHA = 0.5, 0.9, 0.2
 

@@ -1,12 +1,15 @@
 """What holds for every input of the reference: any size, any strides, any finite value."""
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpsta_cli import rules, surrogates
-from bpsta_cli.kernels import lif
+from bpsta_cli import kernels, rules, surrogates
+
+lif = functools.partial(kernels.lif, backend="reference")
 
 RULES = [rules.BPSA(), rules.BPSTA(), *(rules.STBP(curve) for curve in surrogates.SURROGATES)]
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
