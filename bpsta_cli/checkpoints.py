@@ -130,7 +130,7 @@ class RunDir:
             RunError: no run, no weights, or weights of another structure.
         """
         info = self.info()
-        network = network_of(info)
+        network = network_of(info.settings, info.input_shape, len(info.classes))
         fit_weights(network, self.weights(), self.path)
         return info, network.to(device).eval()
 
@@ -207,13 +207,12 @@ class RunDir:
         return loaded
 
 
-def network_of(info: RunInfo) -> Network:
+def network_of(settings: RunSettings, input_shape: tuple[int, int, int], classes: int) -> Network:
     """The untrained network that a run's settings describe."""
-    settings = info.settings
     return build(
         settings.data.network,
-        info.input_shape,
-        len(info.classes),
+        input_shape,
+        classes,
         settings.method,
         **settings.neuron.model_dump(),
         **settings.rule.model_dump(),

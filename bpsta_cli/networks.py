@@ -5,10 +5,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from bpsta_cli import notation, resnet, rules
 from bpsta_cli.errors import StructureError
+from bpsta_cli.kernels import dispatch
 from bpsta_cli.layers import (
     AvgPool,
     Conv,
@@ -73,6 +75,12 @@ class Network(nn.Module):
     def neurons(self) -> dict[str, LIF]:
         """The spiking layers by name, in order; empty for the twin."""
         return self._named(LIF) if self.spiking else {}
+
+    def kernel(self, device: torch.device) -> dispatch.Choice | None:
+        """The kernel that runs the neurons on `device`, and why; None for the twin."""
+        for neuron in self.neurons().values():
+            return dispatch.choose(neuron.backend, device=device, rule=neuron.rule)
+        return None
 
     def synapses(self) -> dict[str, Conv | Linear]:
         """The layers with synapses by name, in order."""

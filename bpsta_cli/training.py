@@ -20,9 +20,18 @@ from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import DataError, RunError, SettingsError
 from bpsta_cli.evaluation import evaluate, so_far
 from bpsta_cli.health import Monitor, watching
+from bpsta_cli.kernels.dispatch import Choice
 from bpsta_cli.networks import TWIN, Network
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.schedules import learning_rate
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The run directory is taken and training starts: the neurons' kernel (None: the twin), training samples."""
+
+    kernel: Choice | None
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def train(
     device: torch.device,
     resume: bool = False,
     overwrite: bool = False,
-) -> Iterator[StepDone | EpochDone]:
+) -> Iterator[Begun | StepDone | EpochDone]:
     """Train one run into directory `out`, epoch by epoch; the result is in its metrics.json at the end.
 
     Args:
@@ -79,15 +88,19 @@ def train(
         BpstaError: settings or data that cannot be used.
     """
     run = RunDir(out)
+    torch.manual_seed(settings.seed)
+    network = network_of(settings, store.shape, len(store.classes))
+    kernel = network.kernel(device)
     info = RunInfo(
         settings=settings,
         input_shape=store.shape,
         classes=store.classes,
         data_hash=store.content_hash,
-        provenance=provenance(device_name(device.type), torch.get_num_threads(), method=settings.method),
+        provenance={
+            **provenance(device_name(device.type), torch.get_num_threads(), method=settings.method),
+            "kernel": kernel.name if kernel else None,
+        },
     )
-    torch.manual_seed(settings.seed)
-    network = network_of(info)
     if settings.init_from:
         origin = RunDir(Path(settings.init_from))
         fit_weights(network, origin.weights(), origin.path)
@@ -95,6 +108,7 @@ def train(
     if _claim(run, info, resume=resume, overwrite=overwrite):
         return
     network.to(device)
+    yield Begun(kernel, len(training_part))
     yield from _fit(network, run, info, store, training_part, chosen_by, device)
 
 

@@ -26,7 +26,8 @@ def run(tmp_path, info):
     """A run directory with settings and random weights."""
     run = RunDir(tmp_path / "run")
     run.write_info(info())
-    network = network_of(info())
+    found = info()
+    network = network_of(found.settings, found.input_shape, len(found.classes))
     network.train()(torch.rand(3, 4, 1, 8, 8))  # running statistics other than the defaults
     run.write_weights(network.state_dict())
     return run, network

@@ -370,10 +370,10 @@ def test_a_run_that_diverges_keeps_its_last_good_epoch(settings, digits, tmp_pat
 def test_a_run_starts_from_the_weights_of_another(settings, digits, tmp_path):
     origin, _ = run(settings(method="ann", data={"warmup_epochs": 0}), digits, tmp_path / "origin")
     chosen = settings(init_from=str(origin.path), data={"warmup_epochs": 0}, training={"lr": 1e-12})
-    start = next(train(chosen, digits, tmp_path / "run", device=CPU)).loss
-    scratch = next(train(settings(data={"warmup_epochs": 0}), digits, tmp_path / "scratch", device=CPU)).loss
+    _, start, *_ = train(chosen, digits, tmp_path / "run", device=CPU)
+    _, scratch, *_ = train(settings(data={"warmup_epochs": 0}), digits, tmp_path / "scratch", device=CPU)
     done, _ = run(chosen, digits, tmp_path / "run", resume=True)
-    assert start != scratch
+    assert start.loss != scratch.loss
     for name in ("layers.conv1.weight", "layers.linear1.bias"):
         torch.testing.assert_close(done.weights()[name], origin.weights()[name])
 
@@ -405,3 +405,13 @@ def test_a_device_that_is_not_there_is_refused():
     for name in ("tpu9", "cuda:77"):
         with pytest.raises(SettingsError, match="unusable device"):
             resolve_device(name)
+
+
+def test_a_run_names_the_kernel_of_its_neurons_and_the_twin_has_none(settings, digits, tmp_path):
+    for method, kernels in (("bpsta", {"cpu", "reference"}), ("ann", {None})):
+        chosen = settings(method=method, data={"warmup_epochs": 0})
+        begun = next(train(chosen, digits, tmp_path / method, device=CPU))
+        said = RunDir(tmp_path / method).info().provenance["kernel"]
+        assert (begun.kernel.name if begun.kernel else None) == said
+        assert said in kernels
+        assert begun.samples == len(digits.split("train"))

@@ -22,7 +22,7 @@ from bpsta_cli.config import (
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from bpsta_cli.training import EpochDone
+    from bpsta_cli.training import Begun, EpochDone
 
 RECIPE = "the data set's recipe"
 
@@ -203,13 +203,11 @@ def _run(
     with Bar("samples") as bar:
         store = prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
     events = training.train(settings, store, out, device=place, resume=resume, overwrite=overwrite)
-    begun = False
     with Bar("steps") as bar:
         for event in events:
-            if not begun:
-                _say_begin(settings, len(store.split("train")), str(place), out, output)
-                begun = True
-            if isinstance(event, training.StepDone):
+            if isinstance(event, training.Begun):
+                _say_begin(event, settings, str(place), out, output)
+            elif isinstance(event, training.StepDone):
                 total = settings.data.epochs * event.steps
                 label = f"epoch {event.epoch + 1}/{settings.data.epochs}"
                 bar.update(event.epoch * event.steps + event.step, total, label)
@@ -223,11 +221,13 @@ def _run(
     output.result({"run": str(out)} | {key: value for key, value in metrics.items() if key != "provenance"})
 
 
-def _say_begin(settings: RunSettings, samples: int, device: str, out: Path, output: Output) -> None:
+def _say_begin(event: "Begun", settings: RunSettings, device: str, out: Path, output: Output) -> None:
     output.say(
         f"{settings.dataset}, {settings.method}, T = {settings.T}, {settings.data.network}, "
-        f"{settings.data.epochs} epochs of {samples} samples on {device} -> {out}"
+        f"{settings.data.epochs} epochs of {event.samples} samples on {device} -> {out}"
     )
+    if event.kernel and event.kernel.name == "reference":
+        output.say(f"neurons run on the slower reference kernel: {event.kernel.why}")
 
 
 def _say_epoch(event: "EpochDone", settings: RunSettings, output: Output) -> None:
