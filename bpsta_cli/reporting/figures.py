@@ -35,13 +35,14 @@ def write_figures(cells: list[Cell], folder: Path) -> list[Path]:
 def _figure(
     cells: list[Cell],
     target: Path,
-    draw: "Callable[[Axes, list[Cell], str], None]",
+    draw: "Callable[[Axes, list[Cell]], None]",
     labels: tuple[str, str],
 ) -> list[Path]:
     """One panel for each data set and T, one line for each method."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels = list(dict.fromkeys((cell.train["dataset"], cell.train["T"]) for cell in cells))
     columns = min(3, len(panels))
@@ -52,13 +53,13 @@ def _figure(
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for place, (dataset, T) in zip(axes, panels, strict=False):
             inside = [cell for cell in cells if (cell.train["dataset"], cell.train["T"]) == (dataset, T)]
-            for method in dict.fromkeys(cell.train["method"] for cell in inside):
-                draw(place, [cell for cell in inside if cell.train["method"] == method], method)
+            draw(place, inside)
             place.set_title(f"{dataset}, T = {T}")
             place.set_xlabel(labels[0])
             place.set_ylabel(labels[1])
             place.grid(visible=True, linewidth=0.4, alpha=0.6)
-            place.legend(frameon=False)
+            place.xaxis.set_major_locator(MaxNLocator(integer=True))
+            place.legend(frameon=False, loc="lower right")
         for unused in axes[len(panels) :]:
             unused.remove()
         return [_save(figure, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
@@ -73,21 +74,37 @@ def _save(figure: "Figure", path: Path) -> Path:
     return path
 
 
-def _curves(axes: "Axes", cells: list[Cell], method: str) -> None:
-    """Test accuracy of every epoch; the warm-up, without spikes, is drawn thin."""
-    table = pd.concat([cell.history.set_index("epoch")["accuracy"] for cell in cells], axis=1) * 100
-    _band(axes, table.set_axis(table.index + 1), method)
-    warm = int((cells[0].history["phase"] == "twin").sum())
-    if 0 < warm < len(cells[0].history):
-        axes.axvline(warm + 0.5, color="#888888", linewidth=0.8, linestyle=":")
-    axes.set_ylim(bottom=max(0.0, float(table.iloc[warm:].min().min()) - 2))
+def _curves(axes: "Axes", cells: list[Cell]) -> None:
+    """Test accuracy of every epoch, and where the warm-up as the ReLU twin ends."""
+    tables = {
+        method: pd.concat([cell.history.set_index("epoch")["accuracy"] for cell in same], axis=1) * 100
+        for method, same in _by_method(cells).items()
+    }
+    for method, table in tables.items():
+        _band(axes, table.set_axis(table.index + 1), method)
+    warmup = int((cells[0].history["phase"] == "twin").sum())
+    if 0 < warmup < len(cells[0].history):
+        axes.axvline(warmup + 0.5, color="#888888", linewidth=0.8, linestyle=":")
+        ends = ("data", "axes fraction")
+        axes.annotate("twin ", (warmup + 0.5, 0.94), xycoords=ends, ha="right", color="#555555")
+        axes.annotate(" spikes", (warmup + 0.5, 0.94), xycoords=ends, ha="left", color="#555555")
+    # what the curves end in, not how they begin, sets the scale
+    worst = min(float(table.iloc[len(table) // 2 :].min().min()) for table in tables.values())
+    axes.set_ylim(max(0.0, worst - 4), 100.5)
 
 
-def _over_time(axes: "Axes", cells: list[Cell], method: str) -> None:
+def _over_time(axes: "Axes", cells: list[Cell]) -> None:
     """Accuracy of the votes after t steps."""
-    lines = [pd.Series(cell.latency["accuracy_at"]).rename(cell.name) for cell in cells]
-    table = pd.concat(lines, axis=1) * 100
-    _band(axes, table.set_axis(table.index.astype(int)), method)
+    for method, same in _by_method(cells).items():
+        lines = [pd.Series(cell.latency["accuracy_at"]).rename(cell.name) for cell in same]
+        table = pd.concat(lines, axis=1) * 100
+        _band(axes, table.set_axis(table.index.astype(int)), method)
+
+
+def _by_method(cells: list[Cell]) -> dict[str, list[Cell]]:
+    """The cells of each method, in order of appearance."""
+    methods = dict.fromkeys(cell.train["method"] for cell in cells)
+    return {method: [cell for cell in cells if cell.train["method"] == method] for method in methods}
 
 
 def _band(axes: "Axes", table: pd.DataFrame, method: str) -> None:
