@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bpsta_cli.config import DatasetSettings
-from bpsta_cli.data.store import Store, prepare
-from bpsta_cli.errors import DataError
+import numpy as np
+
+from bpsta_cli.config import DatasetSettings, RunSettings
+from bpsta_cli.data.store import Split, Store, prepare
+from bpsta_cli.errors import DataError, SettingsError
 
 
 def prepared_store(
@@ -49,3 +51,41 @@ def prepared_store(
             todo="Name the run's own data with --data-dir, or prepare it again from the same source.",
         )
     return store
+
+
+def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:
+    """The samples to train on, and those that choose the epoch (None: nothing chooses).
+
+    Under selection "validation" a stratified share of the training part, drawn by the run's seed, is held out.
+
+    Raises:
+        DataError: no training samples.
+        SettingsError: too few of them to hold any out.
+    """
+    whole = store.split("train")
+    if len(whole) == 0:
+        raise DataError(
+            "nothing to train on",
+            expected="at least one training sample",
+            got=f"an empty training part in {store.path}",
+            todo="Prepare the data set again from a complete source.",
+        )
+    if settings.training.selection != "validation":
+        return whole, None
+    from sklearn.model_selection import train_test_split
+
+    try:
+        kept, held_out = train_test_split(
+            np.arange(len(whole)),
+            test_size=settings.training.validation_fraction,
+            stratify=whole.y,
+            random_state=settings.seed,
+        )
+    except ValueError as small:
+        raise SettingsError(
+            "no validation part can be held out",
+            expected="at least one sample of each class on either side",
+            got=str(small),
+            todo="Choose another validation_fraction, or selection final.",
+        ) from None
+    return whole.subset(np.sort(kept)), whole.subset(np.sort(held_out))

@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bpsta_cli import losses, notation, rules
 from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
+from bpsta_cli.claiming import claim
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.errors import DataError, RunError, SettingsError
+from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation import evaluate, so_far
 from bpsta_cli.health import Monitor, watching
 from bpsta_cli.kernels.dispatch import Choice
 from bpsta_cli.networks import TWIN, Network
+from bpsta_cli.prepared import training_parts
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.schedules import learning_rate
 
@@ -104,8 +105,8 @@ def train(
     if settings.init_from:
         origin = RunDir(Path(settings.init_from))
         fit_weights(network, origin.weights(), origin.path)
-    training_part, chosen_by = _parts(settings, store)
-    if _claim(run, info, resume=resume, overwrite=overwrite):
+    training_part, chosen_by = training_parts(settings, store)
+    if claim(run, info, resume=resume, overwrite=overwrite):
         return
     network.to(device)
     yield Begun(kernel, len(training_part))
@@ -275,80 +276,6 @@ def _clock(run: RunDir, epoch: int, seconds: float) -> None:
     run.write_timings(timings)
 
 
-def _parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:
-    """The samples to train on, and those that choose the epoch (None: nothing chooses)."""
-    whole = store.split("train")
-    if len(whole) == 0:
-        raise DataError(
-            "nothing to train on",
-            expected="at least one training sample",
-            got=f"an empty training part in {store.path}",
-            todo="Prepare the data set again from a complete source.",
-        )
-    if settings.training.selection != "validation":
-        return whole, None
-    from sklearn.model_selection import train_test_split
-
-    try:
-        kept, held_out = train_test_split(
-            np.arange(len(whole)),
-            test_size=settings.training.validation_fraction,
-            stratify=whole.y,
-            random_state=settings.seed,
-        )
-    except ValueError as small:
-        raise SettingsError(
-            "no validation part can be held out",
-            expected="at least one sample of each class on either side",
-            got=str(small),
-            todo="Choose another validation_fraction, or selection final.",
-        ) from None
-    return whole.subset(np.sort(kept)), whole.subset(np.sort(held_out))
-
-
-def _claim(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
-    """Make the directory this run's; True where the run in it is finished and stays."""
-    if run.path.exists() and not run.path.is_dir():
-        raise RunError(
-            "the run directory is a file",
-            expected="a directory, there or not",
-            got=str(run.path),
-            todo="Choose another --out.",
-        )
-    if run.exists:
-        other = None if overwrite and not resume else _difference(run, info)
-        if resume and other is None and not run.finished:
-            return False
-        if resume and other is None and not overwrite:
-            return True
-        if not overwrite:
-            raise RunError(
-                "the run directory is taken",
-                expected="a new directory" + (", or the same settings, data and code" if resume else ""),
-                got=f"{run.path} with {'another ' + other if other else 'a run'}",
-                todo="Choose another --out, continue it with --resume, or replace it with --overwrite.",
-            )
-        run.clear()
-    run.write_info(info)
-    return False
-
-
-def _difference(run: RunDir, info: RunInfo) -> str | None:
-    """What keeps the run in the directory from being continued as `info`; None when nothing does."""
-    try:
-        there = run.info()
-    except RunError:
-        return "version's settings.json"
-    if there.settings != info.settings:
-        mine, theirs = info.settings.model_dump(), there.settings.model_dump()
-        return "setting of " + next(key for key in mine if mine[key] != theirs[key])
-    if there.data_hash != info.data_hash:
-        return "data set"
-    if there.provenance.get("code") != info.provenance["code"]:
-        return "version of the code"
-    return None
-
-
 def check(settings: RunSettings) -> None:
     """Refuse settings whose names are wrong before any data are looked at.
 
@@ -372,24 +299,3 @@ def check(settings: RunSettings) -> None:
         rules.make(settings.method, **settings.rule.model_dump())
     if settings.init_from:
         RunDir(Path(settings.init_from)).info()
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes a GPU where there is one.
-
-    Raises:
-        SettingsError: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        Tensor.new_empty(torch.empty(0), 1, device=device)
-    except (RuntimeError, AssertionError) as refused:
-        raise SettingsError(
-            "unusable device",
-            expected="auto, cpu, or cuda where torch finds a GPU",
-            got=f"{name!r} ({str(refused).splitlines()[0][:80]})",
-            todo="Use --device cpu.",
-        ) from None
-    return device

@@ -6,9 +6,11 @@ from conftest import write_store
 
 from bpsta_cli import training
 from bpsta_cli.checkpoints import RunDir
+from bpsta_cli.devices import resolve_device
 from bpsta_cli.errors import DataError, RunError, SettingsError, TrainingError
 from bpsta_cli.evaluation import evaluate
-from bpsta_cli.training import EpochDone, StepDone, check, resolve_device, train
+from bpsta_cli.prepared import training_parts
+from bpsta_cli.training import EpochDone, StepDone, check, train
 
 CPU = torch.device("cpu")
 SAME = ("settings.json", "model.safetensors", "history.csv", "metrics.json")
@@ -254,14 +256,14 @@ def test_warm_up_trains_the_twin_and_the_rest_the_spiking_network(settings, digi
 
 def test_the_validation_part_is_held_out_of_training_by_class(settings, digits):
     chosen = settings(training={"selection": "validation", "validation_fraction": 0.25})
-    kept, held_out = training._parts(chosen, digits)
+    kept, held_out = training_parts(chosen, digits)
     assert (len(kept), len(held_out)) == (72, 24)
     rows = [row.tobytes() for row in np.concatenate([kept.x[:72], held_out.x[:24]])]
     assert sorted(rows) == sorted(row.tobytes() for row in digits.split("train").x)
     assert len(set(held_out.y.tolist())) == 10
-    other = training._parts(settings(seed=2, training=chosen.training.model_dump()), digits)[1]
+    other = training_parts(settings(seed=2, training=chosen.training.model_dump()), digits)[1]
     assert not np.array_equal(other.x[:24], held_out.x[:24])
-    assert training._parts(settings(), digits) == (digits.split("train"), None)
+    assert training_parts(settings(), digits) == (digits.split("train"), None)
 
 
 def test_a_validation_part_that_cannot_hold_every_class_is_refused(settings, digits, tmp_path):

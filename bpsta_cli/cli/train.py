@@ -190,6 +190,7 @@ def _run(
 
     from bpsta_cli import training
     from bpsta_cli.checkpoints import RunDir
+    from bpsta_cli.devices import resolve_device
     from bpsta_cli.prepared import prepared_store
 
     if threads is not None:
@@ -198,7 +199,7 @@ def _run(
                 "unusable option", expected="--threads of at least 1", got=str(threads), todo="Correct it."
             )
         torch.set_num_threads(threads)
-    place = training.resolve_device(device)
+    place = resolve_device(device)
     training.check(settings)
     with Bar("samples") as bar:
         store = prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
