@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bpsta_cli.config import DatasetSettings, RunSettings
-from bpsta_cli.data.store import Split, Store, prepare
+from bpsta_cli.data.store import Split, Store, open_store, prepare, store_path
 from bpsta_cli.errors import DataError, SettingsError
 
 
@@ -32,17 +33,18 @@ def prepared_store(
     Raises:
         DataError: the data cannot be prepared, or are not those that the run was trained on.
     """
-    store = prepare(
-        dataset,
-        T=T,
-        source=None if settings.source is None else Path(settings.source),
-        data_dir=data_dir,
-        split_by=settings.split_by,
-        size=settings.size,
-        resize=settings.resize,
-        test_fraction=settings.test_fraction,
-        progress=progress,
-    )
+    wanted: dict[str, Any] = {
+        "T": T,
+        "split_by": settings.split_by,
+        "size": settings.size,
+        "resize": settings.resize,
+        "test_fraction": settings.test_fraction,
+    }
+    ready = _ready(store_path(data_dir, dataset, **wanted))
+    if expected_hash is not None and ready is not None and ready.content_hash == expected_hash:
+        return ready  # a trained run needs its store, and no longer the files it was made from
+    source = None if settings.source is None else Path(settings.source)
+    store = prepare(dataset, source=source, data_dir=data_dir, progress=progress, **wanted)
     if expected_hash is not None and store.content_hash != expected_hash:
         raise DataError(
             "other data than the run was trained on",
@@ -51,6 +53,13 @@ def prepared_store(
             todo="Name the run's own data with --data-dir, or prepare it again from the same source.",
         )
     return store
+
+
+def _ready(path: Path) -> Store | None:
+    try:
+        return open_store(path)
+    except DataError:
+        return None
 
 
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:

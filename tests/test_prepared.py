@@ -21,6 +21,14 @@ def test_other_data_than_the_runs_are_refused(tmp_path):
         prepared_store("digits", SETTINGS, T=3, data_dir=tmp_path, expected_hash="0123456789abcdef")
 
 
+def test_a_trained_run_needs_its_store_and_not_the_files_that_it_was_made_from(tmp_path):
+    store = prepared_store("digits", SETTINGS, T=3, data_dir=tmp_path)
+    gone = SETTINGS.model_copy(update={"source": str(tmp_path / "gone")})
+    assert prepared_store("digits", gone, T=3, data_dir=tmp_path, expected_hash=store.content_hash).path == store.path
+    with pytest.raises(DataError, match="gone"):
+        prepared_store("digits", gone, T=3, data_dir=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changed", "got"),
     [({"size": 4, "test_fraction": 0.5}, "size 4, test fraction 0.5"), ({"source": "nowhere"}, "nowhere")],
