@@ -25,6 +25,7 @@ class Bar:
         self.console = Console(stderr=True, highlight=False)
         self.began = time.monotonic()
         self.last_line = self.began
+        self.first: int | None = None
         self.rich: Progress | None = None
 
     def __enter__(self) -> "Bar":
@@ -39,10 +40,12 @@ class Bar:
     def update(self, done: int, total: int, label: str) -> None:
         """`done` of `total` units; `label` says what is being worked on."""
         now = time.monotonic()
+        if self.first is None or done < self.first:  # a resumed run begins in the middle, another split anew
+            self.first, self.began = done, now
         if now - self.began < QUIET_SECONDS:
             return
         total = max(total, 1)
-        rate = done / (now - self.began)
+        rate = (done - self.first) / (now - self.began)
         if self.console.is_terminal:
             self._bar(done, total, f"{label} ({rate:,.0f} {self.unit}/s)")
         elif now - self.last_line >= LINE_SECONDS:
