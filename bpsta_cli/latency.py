@@ -52,7 +52,14 @@ def accuracy_over_time(
 
 @torch.no_grad()
 def time_per_sample(
-    network: Network, store: Store, *, T: int, device: torch.device, repeats: int = 100, warm_up: int = 10
+    network: Network,
+    store: Store,
+    *,
+    T: int,
+    device: torch.device,
+    repeats: int = 100,
+    warm_up: int = 10,
+    on_decision: OnBatch | None = None,
 ) -> dict[str, Any]:
     """Wall-clock time of one decision at batch 1, frames already in memory.
 
@@ -63,6 +70,7 @@ def time_per_sample(
         device: where to compute; a GPU is synchronised around each decision.
         repeats: timed decisions.
         warm_up: decisions before those, not timed.
+        on_decision: told, outside of the timed part, how many decisions are done, of how many.
 
     Returns:
         p50_ms, p95_ms (milliseconds), repeats, batch, threads, device.
@@ -82,6 +90,8 @@ def time_per_sample(
         _synchronise(device)
         if turn >= warm_up:
             seconds.append(time.perf_counter() - began)
+        if on_decision:
+            on_decision(turn + 1, warm_up + repeats)
     p50, p95 = torch.tensor(seconds).mul(1000).quantile(torch.tensor([0.5, 0.95])).tolist()
     return {
         "p50_ms": p50,

@@ -6,6 +6,7 @@ import grimp
 import pytest
 import yaml
 
+from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import DatasetSettings, TrainingSettings, load_params
 
 ROOT = Path(__file__).parent.parent
@@ -59,3 +60,9 @@ def test_every_preset_is_a_valid_params_yaml(preset):
     params = load_params(preset)
     for dataset in params.grid.dataset:
         params.settings_of(dataset)
+
+
+@pytest.mark.parametrize("name", ["demo", "mnist"])
+def test_a_preset_trains_a_data_set_as_the_command_line_does_by_default(name):
+    for dataset, settings in load_params(ROOT / "pipelines" / f"{name}.yaml").datasets.items():
+        assert settings == preset(dataset)

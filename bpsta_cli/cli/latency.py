@@ -33,7 +33,7 @@ def latency(
             run.network, run.store, T=T, device=run.device, samples=samples, on_batch=run.on_batch
         )
         if clock:
-            found["clock"] = time_per_sample(run.network, run.store, T=T, device=run.device)
+            found["clock"] = time_per_sample(run.network, run.store, T=T, device=run.device, on_decision=run.on_batch)
         return found
 
     results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)

@@ -44,7 +44,7 @@ class Recipe:
     Attributes:
         network: the structure, in the paper's notation or as a structure's name.
         epochs: passes over the training split, the warm-up included.
-        warmup_epochs: of these, the epochs over which the learning rate rises.
+        warmup_epochs: of these, the first, trained as the ReLU twin.
         batch_size: samples a step.
     """
 
@@ -110,7 +110,7 @@ _ROWS = (
         embedded=True,
         scale=1 / 16,
         loader="bpsta_cli.data.static:digits",
-        recipe=Recipe("32C3-64C3-MP2-128C3-AP4-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
+        recipe=Recipe("16C3-32C3-MP2-64C3-AP4-10Voting", epochs=20, warmup_epochs=4, batch_size=64),
     ),
     Dataset(
         name="mnist",
