@@ -64,6 +64,9 @@ class TrainingSettings(_Strict):
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of the training part held out when selection is validation"
     )
+    evaluate_every: int = Field(
+        1, ge=1, description="epochs from one evaluation to the next; the last is always evaluated"
+    )
 
 
 class DatasetSettings(_Strict):
@@ -73,6 +76,9 @@ class DatasetSettings(_Strict):
     epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
     warmup_epochs: int = Field(ge=0, description="the first of them, trained as the ReLU twin without neurons")
     batch_size: int = Field(ge=1, description="samples a step")
+    train_samples: int | None = Field(
+        None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
+    )
     source: str | None = Field(None, description="folder of an existing copy of the raw files")
     split_by: Literal["number", "time"] = Field("number", description="events: how they are cut into T frames")
     size: int | None = Field(None, ge=1, description="events: side of the frames in pixels; none: the sensor's")

@@ -1,5 +1,6 @@
 """The prepared data that a run's settings ask for."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,12 @@ def _ready(path: Path) -> Store | None:
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:
     """The samples to train on, and those that choose the epoch (None: nothing chooses).
 
-    Under selection "validation" a stratified share of the training part, drawn by the run's seed, is held out.
+    With `train_samples` as many are used, each class in its share, drawn by the run's seed. Under selection
+    "validation" a stratified share of them, drawn by the same seed, is held out.
 
     Raises:
         DataError: no training samples.
-        SettingsError: too few of them to hold any out.
+        SettingsError: fewer of them than asked for, or too few to hold any out.
     """
     whole = store.split("train")
     if len(whole) == 0:
@@ -79,22 +81,36 @@ def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | 
             got=f"an empty training part in {store.path}",
             todo="Prepare the data set again from a complete source.",
         )
+    used = settings.data.train_samples
+    if used is not None and used > len(whole):
+        raise SettingsError(
+            "more training samples than there are",
+            expected=f"train_samples of at most {len(whole)}",
+            got=str(used),
+            todo="Leave it out to train on all.",
+        )
+    if used is not None and used < len(whole):
+        whole, _ = _divided(whole, used, settings.seed, "Choose more train_samples.")
     if settings.training.selection != "validation":
         return whole, None
+    held_out = settings.training.validation_fraction
+    kept = len(whole) - math.ceil(len(whole) * held_out)
+    return _divided(whole, kept, settings.seed, "Choose another validation_fraction, or selection final.")
+
+
+def _divided(split: Split, first: int, seed: int, todo: str) -> tuple[Split, Split]:
+    """`first` samples and the rest, each class in its share on both sides."""
     from sklearn.model_selection import train_test_split
 
     try:
-        kept, held_out = train_test_split(
-            np.arange(len(whole)),
-            test_size=settings.training.validation_fraction,
-            stratify=whole.y,
-            random_state=settings.seed,
+        chosen, rest = train_test_split(
+            np.arange(len(split)), train_size=first, test_size=len(split) - first, stratify=split.y, random_state=seed
         )
     except ValueError as small:
         raise SettingsError(
-            "no validation part can be held out",
+            "the training part cannot be divided",
             expected="at least one sample of each class on either side",
             got=str(small),
-            todo="Choose another validation_fraction, or selection final.",
+            todo=todo,
         ) from None
-    return whole.subset(np.sort(kept)), whole.subset(np.sort(held_out))
+    return split.subset(np.sort(chosen)), split.subset(np.sort(rest))

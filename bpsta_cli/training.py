@@ -47,7 +47,10 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """One epoch: its row of history.csv, and what its firing rates warn of."""
+    """One epoch: its row of history.csv, and what its firing rates warn of.
+
+    `accuracy`, `loss` and `firing_rate`, of the test part, are there for the epochs that were evaluated.
+    """
 
     record: dict[str, Any]
     warnings: list[str]
@@ -133,8 +136,10 @@ def _fit(
         with watching(network) as monitor:
             record = yield from _epoch(network, optimiser, monitor, store, part, settings, epoch, device)
             warnings = monitor.warnings()
-        record |= _measure(network, store, chosen_by, settings, device)
-        monitor.after_epoch(record["loss"])
+        last = epoch + 1 == settings.data.epochs
+        if last or (epoch + 1) % settings.training.evaluate_every == 0:
+            record |= _measure(network, store, chosen_by, settings, device)
+        monitor.after_epoch(record.get("loss", record["train_loss"]))
         progress.history.append(record)
         _keep(run, network, optimiser, progress, settings)
         _clock(run, epoch, time.perf_counter() - began)
@@ -220,7 +225,7 @@ def _keep(
     progress.epoch += 1
     column = {"final": "epoch", "validation": "validation_accuracy", "test": "accuracy"}[settings.training.selection]
     # the twin's epochs are no candidates: the network that is asked for spikes
-    candidate = network.spiking or settings.method == TWIN
+    candidate = (network.spiking or settings.method == TWIN) and column in record
     if candidate and record[column] > progress.best:
         progress.best, progress.best_epoch = record[column], record["epoch"]
     if progress.best_epoch == record["epoch"]:

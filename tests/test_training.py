@@ -268,9 +268,49 @@ def test_the_validation_part_is_held_out_of_training_by_class(settings, digits):
 
 def test_a_validation_part_that_cannot_hold_every_class_is_refused(settings, digits, tmp_path):
     chosen = settings(training={"selection": "validation", "validation_fraction": 0.02})
-    with pytest.raises(SettingsError, match="no validation part can be held out"):
+    with pytest.raises(SettingsError, match="the training part cannot be divided"):
         run(chosen, digits, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_train_samples_are_drawn_by_class_and_seed_and_held_out_samples_are_among_them(settings, digits):
+    few, _ = training_parts(settings(data={"train_samples": 50}), digits)
+    share = np.bincount(digits.split("train").y, minlength=10) * 50 / 96
+    assert (len(few), np.abs(np.bincount(few.y, minlength=10) - share).max() < 1) == (50, True)
+    again, _ = training_parts(settings(data={"train_samples": 50}), digits)
+    other, _ = training_parts(settings(seed=2, data={"train_samples": 50}), digits)
+    assert np.array_equal(few.x[:50], again.x[:50])
+    assert not np.array_equal(few.x[:50], other.x[:50])
+    chosen = settings(data={"train_samples": 50}, training={"selection": "validation", "validation_fraction": 0.2})
+    kept, held_out = training_parts(chosen, digits)
+    rows = {row.tobytes() for row in few.x[:50]}
+    assert (len(kept), len(held_out)) == (40, 10)
+    assert {row.tobytes() for row in np.concatenate([kept.x[:40], held_out.x[:10]])} == rows
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(97, "at most 96"), (95, "cannot be divided"), (9, "cannot be divided")])
+def test_train_samples_that_the_training_part_cannot_give_are_refused(settings, digits, wanted, said):
+    with pytest.raises(SettingsError, match=said):
+        training_parts(settings(data={"train_samples": wanted}), digits)
+
+
+def test_epochs_between_evaluations_have_no_test_figures_and_cannot_be_selected(settings, digits, tmp_path):
+    chosen = settings(
+        data={"epochs": 5, "warmup_epochs": 1},
+        training={"evaluate_every": 3, "selection": "test"},
+    )
+    done, events = run(chosen, digits, tmp_path / "run")
+    assert history(done.path)["accuracy"].notna().tolist() == [False, False, True, False, True]
+    assert done.metrics()["selected_epoch"] in (2, 4)
+    assert ["accuracy" in event.record for event in events if isinstance(event, EpochDone)] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+    every, _ = run(settings(data={"epochs": 5, "warmup_epochs": 1}), digits, tmp_path / "every")
+    assert history(every.path)["train_loss"].tolist() == history(done.path)["train_loss"].tolist()
 
 
 def test_an_empty_training_part_is_refused(settings, digits, tmp_path):

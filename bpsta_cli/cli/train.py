@@ -35,6 +35,7 @@ def train(
     epochs: Annotated[int | None, setting(DatasetSettings, "epochs", default=RECIPE)] = None,
     warmup_epochs: Annotated[int | None, setting(DatasetSettings, "warmup_epochs", default=RECIPE)] = None,
     batch_size: Annotated[int | None, setting(DatasetSettings, "batch_size", default=RECIPE)] = None,
+    train_samples: Annotated[int | None, setting(DatasetSettings, "train_samples")] = None,
     seed: Annotated[int, setting(RunSettings, "seed")] = RunSettings.model_fields["seed"].default,
     lr: Annotated[float | None, setting(TrainingSettings, "lr")] = None,
     weight_decay: Annotated[float | None, setting(TrainingSettings, "weight_decay")] = None,
@@ -48,6 +49,7 @@ def train(
     dropout: Annotated[float | None, setting(TrainingSettings, "dropout")] = None,
     selection: Annotated[str | None, setting(TrainingSettings, "selection")] = None,
     validation_fraction: Annotated[float | None, setting(TrainingSettings, "validation_fraction")] = None,
+    evaluate_every: Annotated[int | None, setting(TrainingSettings, "evaluate_every")] = None,
     threshold: Annotated[float | None, setting(NeuronSettings, "threshold")] = None,
     decay: Annotated[float | None, setting(NeuronSettings, "decay")] = None,
     alpha: Annotated[float | None, setting(MethodSettings, "alpha")] = None,
@@ -96,6 +98,7 @@ def train(
             "epochs": epochs,
             "warmup_epochs": warmup_epochs,
             "batch_size": batch_size,
+            "train_samples": train_samples,
             "source": None if source is None else str(source),
             "split_by": split_by,
             "size": size,
@@ -122,6 +125,7 @@ def train(
             "dropout": dropout,
             "selection": selection,
             "validation_fraction": validation_fraction,
+            "evaluate_every": evaluate_every,
         },
     )
     if resume and out is None:
@@ -233,11 +237,11 @@ def _say_begin(event: "Begun", settings: RunSettings, device: str, out: Path, ou
 
 def _say_epoch(event: "EpochDone", settings: RunSettings, output: Output) -> None:
     record = event.record
-    rate = "" if record["firing_rate"] is None else f", firing rate {record['firing_rate']:.4f}"
+    test = f", test {percent(record['accuracy'])}" if "accuracy" in record else ""
+    rate = "" if record.get("firing_rate") is None else f", firing rate {record['firing_rate']:.4f}"
     output.say(
         f"epoch {record['epoch'] + 1:>3}/{settings.data.epochs} {record['phase']:<7} "
-        f"loss {record['train_loss']:.4f}, train {percent(record['train_accuracy'])}, "
-        f"test {percent(record['accuracy'])}{rate}"
+        f"loss {record['train_loss']:.4f}, train {percent(record['train_accuracy'])}{test}{rate}"
     )
     for warning in event.warnings:
         output.warn(warning)

@@ -77,7 +77,7 @@ def _save(figure: "Figure", path: Path) -> Path:
 def _curves(axes: "Axes", cells: list[Cell]) -> None:
     """Test accuracy of every epoch, and where the warm-up as the ReLU twin ends."""
     tables = {
-        method: pd.concat([cell.history.set_index("epoch")["accuracy"] for cell in same], axis=1) * 100
+        method: pd.concat([cell.history.set_index("epoch")["accuracy"].dropna() for cell in same], axis=1) * 100
         for method, same in _by_method(cells).items()
     }
     for method, table in tables.items():
