@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bpsta_cli import losses
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import DataError
 from bpsta_cli.networks import Network
+from bpsta_cli.neurons import Firing
 
 EVAL_BATCH = 256
 """Samples a batch where no gradient is kept; the result does not depend on it."""
@@ -135,16 +136,18 @@ def counting_spikes(network: Network) -> Iterator[dict[str, tuple[int, int]]]:
     """Count, while the block runs, each neuron layer's (spikes, neurons x steps x samples)."""
     counts: dict[str, tuple[int, int]] = {}
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def count(_module: nn.Module, _inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
+    def watcher(name: str) -> Callable[[Firing], None]:
+        def count(firing: Firing) -> None:
             fired, slots = counts.get(name, (0, 0))
-            counts[name] = (fired + int(torch.count_nonzero(spikes)), slots + spikes.numel())
+            counts[name] = (fired + int(firing.spikes), slots + firing.slots)
 
         return count
 
-    handles = [layer.register_forward_hook(hook(name)) for name, layer in network.neurons().items()]
+    watched = {name: watcher(name) for name in network.neurons()}
+    for name, neuron in network.neurons().items():
+        neuron.watchers.append(watched[name])
     try:
         yield counts
     finally:
-        for handle in handles:
-            handle.remove()
+        for name, neuron in network.neurons().items():
+            neuron.watchers.remove(watched[name])

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli.errors import TrainingError
-from bpsta_cli.layers import Conv, Linear, is_constant
+from bpsta_cli.layers import is_constant
 from bpsta_cli.networks import Network
+from bpsta_cli.neurons import LIF, Firing
 
 SATURATED = 0.9
 """Firing rate above which a layer hardly tells its inputs apart."""
@@ -85,28 +86,43 @@ class Monitor:
 def watching(network: Network) -> Iterator[Monitor]:
     """A `Monitor` that sees every training pass of `network` while the block runs."""
     monitor = Monitor(network)
-    handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in network.neurons().items()]
-    if not handles:
+    neurons = network.neurons()
+    watchers = {name: _watcher(monitor, name, neuron) for name, neuron in neurons.items()}
+    for name, neuron in neurons.items():
+        neuron.watchers.append(watchers[name])
+    handles = []
+    if not neurons:
         handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in network.synapses().items()]
     try:
         yield monitor
     finally:
+        for name, neuron in neurons.items():
+            neuron.watchers.remove(watchers[name])
         for handle in handles:
             handle.remove()
 
 
-def _hook(monitor: Monitor, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if not module.training:
-            return
-        seen = inputs[0].detach()
-        # a sum is finite only if every summand is: one pass, no copy
-        monitor.inputs[name] = (seen[0] if is_constant(seen) else seen).sum()
-        if not isinstance(module, Conv | Linear):
-            rate = output.detach().mean(dtype=torch.float32)
+def _watcher(monitor: Monitor, name: str, neuron: LIF) -> Callable[[Firing], None]:
+    def look(firing: Firing) -> None:
+        if neuron.training:
+            monitor.inputs[name] = _sum(firing.current)
+            rate = firing.spikes.double() / firing.slots
             monitor.rates[name] = monitor.rates.get(name, torch.zeros_like(rate)) + rate
 
     return look
+
+
+def _hook(monitor: Monitor, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        if module.training:
+            monitor.inputs[name] = _sum(inputs[0].detach())
+
+    return look
+
+
+def _sum(seen: Tensor) -> Tensor:
+    """A sum is finite only if every summand is: one pass, no copy."""
+    return (seen[0] if is_constant(seen) else seen).sum()
 
 
 def _not_finite(what: str) -> TrainingError:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli import notation, resnet, rules
+from bpsta_cli.blocks import Layers
 from bpsta_cli.errors import StructureError
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.layers import (
@@ -43,7 +44,7 @@ class Network(nn.Module):
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", *, spiking: bool) -> None:
         super().__init__()
-        self.layers = nn.Sequential(layers)
+        self.layers = Layers(layers)
         self.spiking = spiking
 
     @property
@@ -152,7 +153,9 @@ def build(
             builder.add(token, first=place == 0, before_output=place == len(tokens) - 2)
         builder.output(tokens[-1], classes)
         layers = builder.layers
-    return Network(layers, spiking=method != TWIN)
+    network = Network(layers, spiking=method != TWIN)
+    # convolutions then put their output channels last too, which is how the block's kernel reads images
+    return network.to(memory_format=torch.channels_last)
 
 
 def _output(inputs: int, classes: int, voters: int, neuron: Callable[[], nn.Module]) -> "OrderedDict[str, nn.Module]":

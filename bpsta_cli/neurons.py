@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from bpsta_cli import kernels, rules
 from bpsta_cli.kernels import dispatch
+
+
+class Firing(NamedTuple):
+    """What a layer of neurons did in one call.
+
+    Attributes:
+        spikes: how many, a number in a tensor.
+        slots: neurons x time steps x samples.
+        current: the input, or what is finite if and only if the input is.
+    """
+
+    spikes: Tensor
+    slots: int
+    current: Tensor
 
 
 class LIF(nn.Module):
@@ -15,6 +32,7 @@ class LIF(nn.Module):
 
     Attributes:
         active: whether the neurons take part; False lets the input through, as the ReLU twin needs.
+        watchers: told the `Firing` of every call while the neurons are active.
 
     Args:
         rule: a Rule, or a name or file that `bpsta_cli.rules.make` takes, then with that function's defaults.
@@ -40,6 +58,7 @@ class LIF(nn.Module):
             dispatch.choose(backend, rule=self.rule)
         self.threshold, self.decay, self.backend = threshold, decay, backend
         self.active = True
+        self.watchers: list[Callable[[Firing], None]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes [T, ...] from input currents [T, ...]; the currents themselves when not active.
@@ -49,7 +68,15 @@ class LIF(nn.Module):
         """
         if not self.active:
             return x
-        return kernels.lif(x, threshold=self.threshold, decay=self.decay, rule=self.rule, backend=self.backend)
+        spikes = kernels.lif(x, threshold=self.threshold, decay=self.decay, rule=self.rule, backend=self.backend)
+        if self.watchers:
+            self.tell(Firing(spikes.detach().count_nonzero(), spikes.numel(), x.detach()))
+        return spikes
+
+    def tell(self, firing: Firing) -> None:
+        """Tell the watchers what the neurons did."""
+        for watcher in self.watchers:
+            watcher(firing)
 
     def extra_repr(self) -> str:
         """Every constant, so that a printed network says how its neurons work."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from bpsta_cli.blocks import Layers, run
 from bpsta_cli.layers import AvgPool, Conv, Flatten, ReLU
 
 FILTERS = (64, 128, 256, 512)
@@ -54,7 +55,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes [T, B, C, H, W] -> spikes [T, B, filters, H / stride, W / stride], rounded up."""
-        spikes = self.lif1(self.relu1(self.norm1(self.conv1(x))))
+        spikes = run([self.conv1, self.norm1, self.relu1, self.lif1], x)
         current = self.norm2(self.conv2(spikes)) + self.shortcut(x)
         output: Tensor = self.lif2(self.relu2(current))
         return output
@@ -91,4 +92,4 @@ def trunk(
 
 
 def _named(**layers: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(layers))
+    return Layers(OrderedDict(layers))

@@ -1,0 +1,223 @@
+"""Norm, ReLU, neuron and max pooling on the CPU as one operation, forward and backward.
+
+README.md beside this file says what block.cpp computes. Beside the weights, the convolution's output alone is
+saved for the backward pass.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bpsta_cli.kernels.library import entry, numbered
+from bpsta_cli.rules import Rule
+
+SHARES = 64
+"""In how many shares block.cpp takes its sums."""
+POOLS = (1, 2)
+"""Pooling that it knows: none, and two by two."""
+
+
+class Statistics(NamedTuple):
+    """Of batch norm, biased: [1, C], or [T, C] for a set a step; float64."""
+
+    mean: Tensor
+    var: Tensor
+
+
+class Block(NamedTuple):
+    """What a block computes beside its norm.
+
+    Attributes:
+        steps: T.
+        relu: whether a ReLU stands before the neuron.
+        pool: side of the max pooling's windows, one of `POOLS`.
+        threshold: of the neuron.
+        decay: of the neuron.
+        rule: learning rule of the neuron, one that `library.numbered` knows.
+        eps: what batch norm adds to the variance.
+    """
+
+    steps: int
+    relu: bool
+    pool: int
+    threshold: float
+    decay: float
+    rule: Rule
+    eps: float
+
+
+def statistics(x: Tensor, *, per_step: bool) -> Statistics:
+    """Mean and biased variance of each channel of x [S, B, C, H, W], of each step by itself or of all together."""
+    x = _channels_last(x.detach())
+    steps, batch, channels, height, width = x.shape
+    rows = batch * height * width
+    origin = x[0, 0, :, 0, 0].contiguous()  # near the mean: what is squared does not cancel
+    origin = torch.where(origin.isfinite(), origin, 0)
+    sums = torch.zeros(SHARES, steps, 2, channels, dtype=torch.float64)
+    entry("moments", x.dtype)(
+        _pointer(x),
+        *map(ctypes.c_int64, (x.stride(0), steps, rows, channels)),
+        _pointer(origin),
+        _pointer(sums),
+        _threads(),
+    )
+    total = sums.sum(0)
+    if not per_step:
+        total, rows = total.sum(0, keepdim=True), rows * steps
+    away = total[:, 0] / rows
+    return Statistics(origin.double() + away, (total[:, 1] / rows - away.square()).clamp_(min=0))
+
+
+def block(
+    x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, *, from_batch: bool
+) -> tuple[Tensor, Tensor]:
+    """max_pool(LIF(ReLU(weight (x - mean) / sqrt(var + eps) + bias))), all T steps at once.
+
+    Args:
+        x: output of the convolution [T, B, C, H, W], or [1, B, C, H, W] where it is the same at every step.
+        weight: gain of the norm [C].
+        bias: shift of the norm [C].
+        seen: its statistics; a set a step only for an x of T steps.
+        settings: everything else.
+        from_batch: whether `seen` are those of `x`, so that the gradient goes through them too.
+
+    Returns:
+        Spikes [T, B, C, H / pool, W / pool], rounded down, channels last in memory; and how many neurons fired,
+        before pooling, a float64 number in a tensor.
+    """
+    spikes, fired = _Function.apply(x, weight, bias, seen, settings, from_batch)
+    return spikes, fired
+
+
+class _Function(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, from_batch: bool
+    ) -> tuple[Tensor, Tensor]:
+        x = _channels_last(x)
+        ctx.save_for_backward(x, weight, bias)
+        ctx.seen, ctx.settings, ctx.from_batch = seen, settings, from_batch
+        steps, (_, batch, channels, height, width) = settings.steps, x.shape
+        pooled = (steps, batch, height // settings.pool, width // settings.pool, channels)
+        spikes = torch.empty(pooled, dtype=x.dtype).permute(0, 1, 4, 2, 3)
+        shares = torch.empty(SHARES, dtype=torch.float64)
+        entry("block_forward", x.dtype)(
+            ctypes.byref(_call(x, weight, bias, seen, settings)), _pointer(spikes), _pointer(shares), _threads()
+        )
+        fired = shares.sum()
+        ctx.mark_non_differentiable(fired)
+        return spikes, fired
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        x, weight, bias = ctx.saved_tensors
+        seen: Statistics = ctx.seen
+        settings: Block = ctx.settings
+        grad = _channels_last(grad)
+        steps, batch, channels, height, width = x.shape
+        grad_x = torch.empty(steps, batch, height, width, channels, dtype=x.dtype).permute(0, 1, 4, 2, 3)
+        shares = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
+        known = numbered(settings.rule)
+        assert known is not None  # who calls has asked
+        number, parameter, detach_reset = known
+        entry("block_backward", x.dtype)(
+            ctypes.byref(_call(x, weight, bias, seen, settings)),
+            _pointer(grad),
+            _pointer(grad_x),
+            _pointer(shares),
+            ctypes.c_int(number),
+            ctypes.c_double(parameter),
+            ctypes.c_int(detach_reset),
+            _threads(),
+        )
+        sums = shares.sum(0)
+        scale = (seen.var + settings.eps).rsqrt()
+        gain = weight.double() * scale
+        if ctx.from_batch:
+            rows = batch * height * width * (steps if len(seen.mean) == 1 else 1)
+            slope, offset = -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows
+        else:
+            slope = offset = torch.zeros_like(gain)
+        _centre(x, grad_x, seen.mean, gain, slope, offset)
+        grad_weight, grad_bias = (sums[:, 1] * scale).sum(0), sums[:, 0].sum(0)
+        return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None
+
+
+def _centre(x: Tensor, grad: Tensor, mean: Tensor, gain: Tensor, slope: Tensor, offset: Tensor) -> None:
+    """Batch norm's own backward pass: grad <- gain grad + slope (x - mean) + offset."""
+    steps, batch, channels, height, width = x.shape
+    values = [value.to(x.dtype) for value in (mean, gain, slope, offset)]
+    entry("centre", x.dtype)(
+        _pointer(x),
+        ctypes.c_int64(x.stride(0)),
+        _pointer(grad),
+        *map(ctypes.c_int64, (steps, batch * height * width, channels)),
+        *map(_pointer, values),
+        ctypes.c_int64(channels if len(mean) > 1 else 0),
+        _threads(),
+    )
+
+
+@functools.cache
+def _structure(dtype: torch.dtype) -> type[ctypes.Structure]:
+    """block.cpp's Block for a dtype."""
+    real = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}[dtype]
+
+    class Call(ctypes.Structure):
+        _fields_ = (
+            ("x", ctypes.c_void_p),
+            *((name, ctypes.c_int64) for name in ("x_step", "steps", "batch", "height", "width", "channels", "pool")),
+            *((name, real) for name in ("floor", "threshold", "decay")),
+            *((name, ctypes.c_void_p) for name in ("scale", "shift", "mean")),
+            ("norm_step", ctypes.c_int64),
+        )
+
+    return Call
+
+
+def _call(x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block) -> ctypes.Structure:
+    present, batch, channels, height, width = x.shape
+    scale = weight.detach().double() * (seen.var + settings.eps).rsqrt()
+    shift = bias.detach().double() - seen.mean * scale
+    values = [value.to(x.dtype).contiguous() for value in (scale, shift, seen.mean)]
+    call = _structure(x.dtype)(
+        x.data_ptr(),
+        x.stride(0) if present > 1 else 0,
+        *(settings.steps, batch, height, width, channels, settings.pool),
+        0.0 if settings.relu else -math.inf,
+        settings.threshold,
+        settings.decay,
+        *(value.data_ptr() for value in values),
+        channels if len(seen.mean) > 1 else 0,
+    )
+    call.kept = values  # as long as their addresses are
+    return call
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """`x` [S, B, C, H, W] with its images channels last and without gaps; itself where it is so already."""
+    x = x.resolve_neg()
+    _, batch, channels, height, width = x.shape
+    inside = (height * width * channels, 1, width * channels, channels)
+    lengths, strides = (batch, channels, height, width), x.stride()[1:]
+    if all(length == 1 or stride == due for length, stride, due in zip(lengths, strides, inside, strict=True)) and (
+        len(x) == 1 or x.stride(0) >= batch * height * width * channels
+    ):
+        return x
+    return x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _threads() -> ctypes.c_int:
+    return ctypes.c_int(torch.get_num_threads())

@@ -1,0 +1,93 @@
+"""A network gives the same, whether its blocks run as one operation or layer by layer."""
+
+import pytest
+import torch
+
+from bpsta_cli import blocks, losses
+from bpsta_cli.kernels import dispatch
+from bpsta_cli.networks import build
+
+STRUCTURES = ["6C3-MP2-5C3-AP2-12FC-2Voting", "3C3-4C2-MP3-2Voting", "resnet18"]
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def fused_blocks(monkeypatch):
+    """Counts how often a block runs as one operation."""
+    ran = []
+    real = blocks.Fusible.run
+    monkeypatch.setattr(blocks.Fusible, "run", lambda self, x: ran.append(self) or real(self, x))
+    return ran
+
+
+def passed(network, x, backend):
+    """Votes, every gradient, and the state after a training step and an evaluation."""
+    for neuron in network.neurons().values():
+        neuron.backend = backend
+    network.train()
+    votes = network.votes(x)
+    losses.loss("mse", votes, torch.arange(len(votes[0])) % 3, label_smoothing=0.0).backward()
+    network.eval()
+    with torch.no_grad():
+        evaluated = network.votes(x)
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    return {"votes": votes.detach(), "evaluated": evaluated, **gradients, **network.state_dict()}
+
+
+@pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)
+@pytest.mark.parametrize("norm", ["folded", "per-step", "tdbn"])
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_one_operation_a_block_gives_the_layers_own_votes_gradients_and_statistics(
+    structure, constant, norm, monkeypatch
+):
+    x = torch.randn(1 if constant else 3, 4, 2, 8, 8)
+    x = x.expand(3, *x.shape[1:])
+    results = {}
+    for backend in ("reference", "cpu"):
+        torch.manual_seed(1)
+        network = build(structure, (2, 8, 8), 3, norm=norm)
+        ran = fused_blocks(monkeypatch)
+        results[backend] = passed(network, x, backend)
+        assert bool(ran) == (backend == "cpu")
+    for name, expected in results["reference"].items():
+        torch.testing.assert_close(
+            results["cpu"][name], expected, rtol=1e-8, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_watchers_are_told_the_same_by_the_block_and_by_its_layers():
+    told = []
+    network = build("6C3-MP2-5C3-2Voting", (1, 8, 8), 3)
+    x = torch.randn(3, 4, 1, 8, 8)
+    for neuron in network.neurons().values():
+        neuron.watchers.append(told.append)
+    for backend in ("auto", "reference"):
+        for neuron in network.neurons().values():
+            neuron.backend = backend
+        network.votes(x)
+    for one, other in zip(told[:3], told[3:], strict=True):
+        assert (int(one.spikes), one.slots) == (int(other.spikes), other.slots)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "norm1", "relu1", "lif1", "pool1"])
+def test_a_layer_with_a_hook_is_run_by_itself(layer):
+    network = build("6C3-MP2-2Voting", (1, 8, 8), 3)
+    x = torch.randn(3, 4, 1, 8, 8)
+    expected = network.votes(x)
+    shapes = []
+    network.layers.get_submodule(layer).register_forward_hook(lambda _m, _i, output: shapes.append(output.shape))
+    torch.testing.assert_close(network.votes(x), expected)
+    assert len(shapes) == 1
+    assert len(shapes[0]) == 5
+
+
+def test_a_single_value_a_channel_is_refused_in_torchs_words():
+    network = build("6C3-2Voting", (1, 1, 1), 3)
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        network.votes(torch.randn(1, 1, 1, 1, 1))
