@@ -1,5 +1,7 @@
 """A network gives the same, whether its blocks run as one operation or layer by layer."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -7,7 +9,13 @@ from bpsta_cli import blocks, losses
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.networks import build
 
-STRUCTURES = ["6C3-MP2-5C3-AP2-12FC-2Voting", "3C3-4C2-MP3-2Voting", "resnet18"]
+CASES = [
+    *itertools.product(
+        ["6C3-MP2-5C3-AP2-12FC-2Voting", "3C3-4C2-MP3-2Voting"], [False, True], ["folded", "per-step", "tdbn"]
+    ),
+    ("resnet18", False, "per-step"),
+]
+"""Structure, whether its input is the same at every step, and the norm."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +48,7 @@ def passed(network, x, backend):
 
 
 @pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)
-@pytest.mark.parametrize("norm", ["folded", "per-step", "tdbn"])
-@pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize(("structure", "constant", "norm"), CASES)
 def test_one_operation_a_block_gives_the_layers_own_votes_gradients_and_statistics(
     structure, constant, norm, monkeypatch
 ):
