@@ -134,6 +134,21 @@ def test_augmentation_changes_the_images_of_every_epoch_and_no_label(settings, d
     assert not any(torch.equal(x, other) for (x, _), (other, _) in zip(plain, changed, strict=True))
 
 
+def test_an_epoch_sees_the_same_images_whatever_the_batch_and_the_next_epoch_others(
+    settings, digits, tmp_path, monkeypatch
+):
+    epochs = {}
+    for size, steps in ((40, 3), (96, 1)):
+        data = {"augmentation": "standard", "batch_size": size, "epochs": 2}
+        batches = batches_of(settings(data=data), digits, tmp_path / str(size), monkeypatch)
+        epochs[size] = [
+            sorted(image.numpy().tobytes() for x, _ in batches[start : start + steps] for image in x[0])
+            for start in (0, steps)
+        ]
+    assert epochs[40] == epochs[96]
+    assert epochs[40][0] != epochs[40][1]
+
+
 def test_an_augmented_image_is_still_held_once_for_all_steps(settings, digits, tmp_path, monkeypatch):
     batches = batches_of(settings(data={"augmentation": "standard"}), digits, tmp_path / "run", monkeypatch)
     assert {x.stride(0) for x, _ in batches} == {0}

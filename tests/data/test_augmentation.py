@@ -67,6 +67,7 @@ def test_a_sample_is_shifted_whole_with_zeros_coming_in_by_every_distance_up_to_
     assert None not in moves
     assert {dy for dy, _, _ in moves} == set(range(-down, down + 1))
     assert {dx for _, dx, _ in moves} == set(range(-right, right + 1))
+    assert len({(dy, dx) for dy, dx, _ in moves}) > 2 * (2 * right + 1)  # each direction for itself
 
 
 def test_the_smallest_image_is_shifted_by_one_pixel():
