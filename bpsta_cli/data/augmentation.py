@@ -3,14 +3,14 @@
 Presets:
     none        samples as they are stored.
     standard    what the kind of data allows:
-        image   a shift in both directions, empty pixels coming in at the edge. Of a colour image by up to an
-                eighth of its side: the crop from a border of 4 pixels around CIFAR's 32 (He et al. 2016,
-                arXiv:1512.03385, section 4.2). Of a grey one by up to a tenth.
+        image   a shift in both directions. Of a colour image by up to an eighth of its side: the crop from a
+                border of 4 pixels around CIFAR's 32 (He et al. 2016, arXiv:1512.03385, section 4.2). Of a
+                grey one by up to a tenth.
         events  a shift of all T frames together by up to a tenth of the side.
         speech  a shift along the utterance by up to a tenth of it: 100 ms of a second, the default of
-                time_shift_ms in TensorFlow's speech_commands example. What comes in is as quiet as the
-                sample's quietest cell: the features' floor where the utterance reaches it.
-    Half of the images and recordings are mirrored left to right too, where the data set's row in the
+                time_shift_ms in TensorFlow's speech_commands example.
+    What comes in at an edge is 0, stored for black, no event and silence; nothing comes round from the other
+    side. Half of the images and recordings are mirrored left to right too, where the data set's row in the
     catalogue says that a mirrored sample keeps its class.
 
 This runs on what the store holds, before `encoding.to_input`: in NumPy, where a shift is one copy of a block of
@@ -84,8 +84,7 @@ def _delayed(x: Array, later: Array) -> Array:
     samples, steps, _, mels, frames = x.shape
     length = steps * frames
     utterances = x.swapaxes(1, 3).reshape(samples, mels, length)
-    result = np.empty_like(utterances)
-    result[:] = utterances.min(axis=(1, 2), keepdims=True)
+    result = np.zeros_like(utterances)
     for sample, target, shift in zip(utterances, result, _shifts(later, length, SHARE), strict=True):
         to, origin = _overlap(shift, length)
         target[:, to] = sample[:, origin]
