@@ -89,6 +89,10 @@ class DatasetSettings(_Strict):
     test_fraction: float | None = Field(
         None, gt=0, lt=1, description="events: share of the recordings held out where a copy has no test part"
     )
+    augmentation: Literal["none", "standard"] = Field(
+        "none",
+        description="how training samples are changed: not, or by shifts, and flips where the classes allow them",
+    )
 
     @model_validator(mode="after")
     def _warmup_leaves_an_epoch(self) -> "DatasetSettings":

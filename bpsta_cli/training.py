@@ -14,7 +14,7 @@ from bpsta_cli import losses, notation, rules
 from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
 from bpsta_cli.claiming import claim
 from bpsta_cli.config import RunSettings
-from bpsta_cli.data import catalogue
+from bpsta_cli.data import augmentation, catalogue
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import SettingsError
@@ -160,8 +160,10 @@ def _epoch(
 ) -> Generator[StepDone, None, dict[str, Any]]:
     """One pass over the training part; yields steps and returns the epoch's record."""
     batch, training = settings.data.batch_size, settings.training
-    # order and dropout depend on seed and epoch alone, so that a resumed run repeats an unbroken one
+    # order, augmentation and dropout depend on seed and epoch alone, so that a resumed run repeats an unbroken one
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(part))
+    row = catalogue.get(settings.dataset)
+    changed = augmentation.for_epoch(settings.data.augmentation, row, len(part), seed=settings.seed, epoch=epoch)
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
     steps = -(-len(part) // batch)
     network.train()
@@ -178,7 +180,7 @@ def _epoch(
         for group in optimiser.param_groups:
             group["lr"] = rate
         chosen = np.sort(order[step * batch : (step + 1) * batch])
-        x = to_input(part.x[chosen], T=settings.T, scale=store.scale, device=device)
+        x = to_input(changed(part.x[chosen], chosen), T=settings.T, scale=store.scale, device=device)
         labels = torch.from_numpy(part.y[chosen]).to(device)
         votes = network.votes(x)
         loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing)

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, what it leaves behind, how it refuses."""
 
+import dataclasses
 import gzip
 import json
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.cli.presets import preset
+from bpsta_cli.data import catalogue
 
 TINY = ["--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--epochs", "2", "--threads", "1"]
 
@@ -76,6 +79,21 @@ def test_the_keys_of_train_are_the_promised_ones(capsys, data, tmp_path):
     assert 0 <= found["accuracy"] <= 1
     files = {file.name for file in Path(found["run"]).iterdir()}
     assert {"model.safetensors", "settings.json", "metrics.json", "history.csv", "state.pt"} <= files
+
+
+def test_augmentation_is_an_option_and_kept_with_the_settings(capsys, data, tmp_path):
+    arguments = ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run"), "--augmentation"]
+    assert "'none' or 'standard'" in refusal(capsys, [*arguments, "flip"])
+    assert run([*arguments, "standard"]) == 0
+    kept = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert kept["settings"]["data"]["augmentation"] == "standard"
+
+
+def test_the_recipe_of_a_data_set_names_its_augmentation(monkeypatch):
+    row = catalogue.get("digits")
+    recipe = dataclasses.replace(row.recipe, augmentation="standard")
+    monkeypatch.setattr(catalogue, "get", lambda _name: dataclasses.replace(row, recipe=recipe))
+    assert preset("digits").augmentation == "standard"
 
 
 def test_the_keys_of_eval_energy_and_latency_are_the_promised_ones(capsys, data, trained):

@@ -4,11 +4,12 @@ import pytest
 import torch
 from conftest import write_store
 
-from bpsta_cli import training
+from bpsta_cli import losses, training
 from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.devices import resolve_device
 from bpsta_cli.errors import DataError, RunError, SettingsError, TrainingError
 from bpsta_cli.evaluation import evaluate
+from bpsta_cli.networks import Network
 from bpsta_cli.prepared import training_parts
 from bpsta_cli.training import EpochDone, StepDone, check, train
 
@@ -88,6 +89,78 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(settings, digits,
     run(chosen, digits, out, resume=True)
     assert_same_run(whole.path, out)
     assert len(RunDir(out).timings()["epoch_seconds"]) == 3
+
+
+@pytest.mark.parametrize(("kind", "count"), [(StepDone, 5), (EpochDone, 2)])
+def test_an_interrupted_run_with_augmentation_goes_on_as_if_nothing_had_happened(
+    settings, digits, tmp_path, kind, count
+):
+    chosen = settings(data={"augmentation": "standard"})
+    whole, _ = run(chosen, digits, tmp_path / "whole")
+    out = tmp_path / "broken"
+    until(train(chosen, digits, out, device=CPU), kind, count)
+    run(chosen, digits, out, resume=True)
+    assert_same_run(whole.path, out)
+    assert whole.info().settings.data.augmentation == "standard"
+
+
+def batches_of(settings, store, out, monkeypatch):
+    """Every training batch of a run, as (input, labels)."""
+    seen, inputs, measure, see = [], [], losses.loss, Network.votes
+
+    def votes(network, x):
+        inputs.append(x)
+        return see(network, x)
+
+    def loss(kind, votes, labels, **options):
+        if options:  # training names its label smoothing, evaluation has none
+            seen.append((inputs[-1], labels.tolist()))
+        return measure(kind, votes, labels, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(losses, "loss", loss)
+        patch.setattr(Network, "votes", votes)
+        run(settings, store, out)
+    return seen
+
+
+def test_augmentation_changes_the_images_of_every_epoch_and_no_label(settings, digits, tmp_path, monkeypatch):
+    plain, changed = (
+        batches_of(settings(data={"augmentation": name}), digits, tmp_path / name, monkeypatch)
+        for name in ("none", "standard")
+    )
+    assert [labels for _, labels in plain] == [labels for _, labels in changed]
+    assert len(plain) == 9
+    assert not any(torch.equal(x, other) for (x, _), (other, _) in zip(plain, changed, strict=True))
+
+
+def test_an_epoch_sees_the_same_images_whatever_the_batch_and_the_next_epoch_others(
+    settings, digits, tmp_path, monkeypatch
+):
+    epochs = {}
+    for size, steps in ((40, 3), (96, 1)):
+        data = {"augmentation": "standard", "batch_size": size, "epochs": 2}
+        batches = batches_of(settings(data=data), digits, tmp_path / str(size), monkeypatch)
+        epochs[size] = [
+            sorted(image.numpy().tobytes() for x, _ in batches[start : start + steps] for image in x[0])
+            for start in (0, steps)
+        ]
+    assert epochs[40] == epochs[96]
+    assert epochs[40][0] != epochs[40][1]
+
+
+def test_an_augmented_image_is_still_held_once_for_all_steps(settings, digits, tmp_path, monkeypatch):
+    batches = batches_of(settings(data={"augmentation": "standard"}), digits, tmp_path / "run", monkeypatch)
+    assert {x.stride(0) for x, _ in batches} == {0}
+
+
+def test_test_samples_are_never_augmented(settings, digits, tmp_path):
+    done, _ = run(settings(data={"augmentation": "standard"}), digits, tmp_path / "run")
+    _, network = done.network()
+    x = torch.from_numpy(np.array(digits.split("test").x)) / 16
+    votes = network.votes(x.expand(3, *x.shape)).detach()
+    labels = torch.from_numpy(digits.split("test").y)
+    assert done.metrics()["loss"] == pytest.approx(losses.loss("mse", votes, labels).item(), rel=1e-6)
 
 
 def test_a_run_interrupted_before_the_clock_was_written_goes_on(settings, digits, tmp_path):

@@ -64,6 +64,7 @@ def train(
     size: Annotated[int | None, setting(DatasetSettings, "size")] = None,
     resize: Annotated[str | None, setting(DatasetSettings, "resize")] = None,
     test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
+    augmentation: Annotated[str | None, setting(DatasetSettings, "augmentation", default=RECIPE)] = None,
     params: ParamsFile = None,
     out: Annotated[
         Path | None,
@@ -104,6 +105,7 @@ def train(
             "size": size,
             "resize": resize,
             "test_fraction": test_fraction,
+            "augmentation": augmentation,
         },
         neuron={"threshold": threshold, "decay": decay},
         rule={

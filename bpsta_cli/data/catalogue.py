@@ -8,7 +8,7 @@ from typing import Literal
 
 from bpsta_cli.errors import DataError
 
-Kind = Literal["image", "events"]
+Kind = Literal["image", "events", "speech"]
 _DIGITS = tuple(str(digit) for digit in range(10))
 _GESTURES = (
     "hand clapping",
@@ -46,12 +46,14 @@ class Recipe:
         epochs: passes over the training split, the warm-up included.
         warmup_epochs: of these, the first, trained as the ReLU twin.
         batch_size: samples a step.
+        augmentation: the preset that changes training samples (see `augmentation`).
     """
 
     network: str
     epochs: int
     warmup_epochs: int
     batch_size: int
+    augmentation: Literal["none", "standard"] = "none"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Dataset:
         loader: "module:function" that finds the files (see `sources.Source`).
         recipe: defaults for training.
         checksums: file -> MD5, as the library that downloads it publishes them.
+        mirrors: every class keeps its meaning when a sample is mirrored left to right, so that augmentation
+            may do it: clothes do; digits, and gestures of a left and a right hand, do not.
         note: what else a reader should know.
     """
 
@@ -92,6 +96,7 @@ class Dataset:
     loader: str
     recipe: Recipe
     checksums: dict[str, str] = field(default_factory=dict)
+    mirrors: bool = False
     note: str = ""
 
 
@@ -157,6 +162,7 @@ _ROWS = (
             "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
             "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
         },
+        mirrors=True,
     ),
     Dataset(
         name="n-mnist",

@@ -1,0 +1,105 @@
+"""Training-time augmentation: how a batch of stored samples is changed anew in every epoch.
+
+Presets:
+    none        samples as they are stored.
+    standard    what the kind of data allows:
+        image   a shift in both directions. Of a colour image by up to an eighth of its side: the crop from a
+                border of 4 pixels around CIFAR's 32 (He et al. 2016, arXiv:1512.03385, section 4.2). Of a
+                grey one by up to a tenth.
+        events  a shift of all T frames together by up to a tenth of the side.
+        speech  a shift along the utterance by up to a tenth of it: 100 ms of a second, the default of
+                time_shift_ms in TensorFlow's speech_commands example.
+    What comes in at an edge is 0, stored for black, no event and silence; nothing comes round from the other
+    side. Half of the images and recordings are mirrored left to right too, where the data set's row in the
+    catalogue says that a mirrored sample keeps its class.
+
+This runs on what the store holds, before `encoding.to_input`: in NumPy, where a shift is one copy of a block of
+small integers. An image is changed once, not at each of its T steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bpsta_cli.data.catalogue import Dataset
+
+Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.integer[Any]]
+Preset = Literal["none", "standard"]
+COLOUR_SHARE, SHARE = 8, 10
+"""The longest shift is the side, or the utterance, divided by this; one pixel at least."""
+_COLOURS = 3
+_STREAM = 1
+"""Sets these random numbers apart from the order of samples, drawn from [seed, epoch]."""
+
+
+def for_epoch(
+    preset: Preset, dataset: Dataset, samples: int, *, seed: int, epoch: int
+) -> Callable[[Array, Rows], Array]:
+    """What changes the batches of one epoch.
+
+    All is drawn here, for each training sample: what happens to a sample depends on seed, epoch and its
+    number alone, whichever batch it comes in, and a resumed run repeats an unbroken one.
+
+    Args:
+        preset: "none" or "standard".
+        dataset: its kind and whether it may be mirrored decide what "standard" does.
+        samples: training samples.
+        seed: the run's seed.
+        epoch: which pass over the training part, from 0.
+
+    Returns:
+        A function of a batch as stored (images [B, C, H, W], frames [B, T, 2, H, W] or features
+        [B, T, 1, mels, frames]) and the numbers of its samples [B] in the training part. It gives a batch
+        of the same shape and type and leaves the one that it got as it was.
+    """
+    if preset == "none":
+        return lambda x, _rows: x
+    draws = np.random.default_rng([seed, epoch, _STREAM]).random((samples, 3))
+    if dataset.kind == "speech":
+        return lambda x, rows: _delayed(x, draws[rows, 0])
+    mirrored = (draws[:, 2] < 0.5) & dataset.mirrors
+    return lambda x, rows: _moved(x, draws[rows, 0], draws[rows, 1], mirrored[rows])
+
+
+def _moved(x: Array, down: Array, right: Array, mirrored: npt.NDArray[np.bool_]) -> Array:
+    """Images or frames [B, ..., C, H, W], each mirrored and shifted as its draws in [0, 1) say."""
+    channels, height, width = x.shape[-3:]
+    share = COLOUR_SHARE if channels == _COLOURS else SHARE
+    result = np.zeros(x.shape, x.dtype)
+    moves = zip(_shifts(down, height, share), _shifts(right, width, share), mirrored, strict=True)
+    for sample, target, (dy, dx, mirror) in zip(x, result, moves, strict=True):
+        source = sample[..., ::-1] if mirror else sample
+        (to_row, from_row), (to_column, from_column) = _overlap(dy, height), _overlap(dx, width)
+        target[..., to_row, to_column] = source[..., from_row, from_column]
+    return result
+
+
+def _delayed(x: Array, later: Array) -> Array:
+    """Features [B, T, 1, mels, frames], each shifted along its T * frames moments as its draw in [0, 1) says."""
+    samples, steps, _, mels, frames = x.shape
+    length = steps * frames
+    utterances = x.swapaxes(1, 3).reshape(samples, mels, length)
+    result = np.zeros_like(utterances)
+    for sample, target, shift in zip(utterances, result, _shifts(later, length, SHARE), strict=True):
+        to, origin = _overlap(shift, length)
+        target[:, to] = sample[:, origin]
+    return np.ascontiguousarray(result.reshape(samples, mels, 1, steps, frames).swapaxes(1, 3))
+
+
+def _shifts(draws: Array, length: int, share: int) -> list[int]:
+    """Whole shifts, each as likely, from -reach to reach; draws are in [0, 1)."""
+    reach = max(1, length // share)
+    shifts: list[int] = (np.floor(draws * (2 * reach + 1)).astype(int) - reach).tolist()
+    return shifts
+
+
+def _overlap(shift: int, length: int) -> tuple[slice, slice]:
+    """Where what stays in sight goes to, and where it comes from."""
+    kept = length - abs(shift)
+    to, origin = max(shift, 0), max(-shift, 0)
+    return slice(to, to + kept), slice(origin, origin + kept)
