@@ -40,6 +40,9 @@ class TrainingSettings(_Strict):
     """How the weights are found (the paper's "Results"), the same for every method."""
 
     lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    lr_scaling: Literal["none", "fan-in"] = Field(
+        "fan-in", description="fan-in: linear layers, which have no norm, learn at lr x 64 / inputs, at most lr"
+    )
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
     lr_warmup_epochs: int | None = Field(
         None,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bpsta_cli import losses, notation, rules
+from bpsta_cli import losses, notation, optimisers, rules
 from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
 from bpsta_cli.claiming import claim
 from bpsta_cli.config import RunSettings
@@ -126,9 +126,7 @@ def _fit(
     device: torch.device,
 ) -> Iterator[StepDone | EpochDone]:
     settings = info.settings
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.training.lr, weight_decay=settings.training.weight_decay
-    )
+    optimiser = optimisers.make(network, settings.training)
     progress = _restore(run, network, optimiser)
     began = time.perf_counter()
     for epoch in range(progress.epoch, settings.data.epochs):
@@ -177,8 +175,7 @@ def _epoch(
             schedule=training.schedule,
             period=training.sgdr_period * steps,
         )
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        optimisers.set_rate(optimiser, rate)
         chosen = np.sort(order[step * batch : (step + 1) * batch])
         x = to_input(changed(part.x[chosen], chosen), T=settings.T, scale=store.scale, device=device)
         labels = torch.from_numpy(part.y[chosen]).to(device)

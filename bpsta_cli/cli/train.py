@@ -38,6 +38,7 @@ def train(
     train_samples: Annotated[int | None, setting(DatasetSettings, "train_samples")] = None,
     seed: Annotated[int, setting(RunSettings, "seed")] = RunSettings.model_fields["seed"].default,
     lr: Annotated[float | None, setting(TrainingSettings, "lr")] = None,
+    lr_scaling: Annotated[str | None, setting(TrainingSettings, "lr_scaling")] = None,
     weight_decay: Annotated[float | None, setting(TrainingSettings, "weight_decay")] = None,
     lr_warmup_epochs: Annotated[int | None, setting(TrainingSettings, "lr_warmup_epochs")] = None,
     schedule: Annotated[str | None, setting(TrainingSettings, "schedule")] = None,
@@ -116,6 +117,7 @@ def train(
         },
         training={
             "lr": lr,
+            "lr_scaling": lr_scaling,
             "weight_decay": weight_decay,
             "lr_warmup_epochs": lr_warmup_epochs,
             "schedule": schedule,

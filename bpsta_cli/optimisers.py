@@ -1,0 +1,39 @@
+"""AdamW over a network's weights, with a learning rate for each layer that suits its width."""
+
+import torch
+
+from bpsta_cli.config import TrainingSettings
+from bpsta_cli.layers import Linear
+from bpsta_cli.networks import Network
+
+BASE_WIDTH = 64
+"""Inputs of a linear layer up to which it learns at the full rate."""
+
+
+def make(network: Network, settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW with decoupled weight decay; every group has a `scale` that `set_rate` multiplies its rate with.
+
+    Adam changes each weight by about the learning rate, whatever the gradient: a neuron with n inputs moves by n
+    times as much. A batch norm behind a convolution divides that out again. A linear layer here has none, and a
+    few steps at a rate that suits the convolutions throw its neurons far above the threshold or into silence, out
+    of which bpsa and bpsta have no gradient back. With `lr_scaling` "fan-in" a linear layer learns at
+    lr * min(1, `BASE_WIDTH` / n), the rule of Yang et al. 2022 (arXiv:2203.03466, Table 3) for Adam.
+    """
+    scales: dict[float, list[torch.nn.Parameter]] = {}
+    taken = set()
+    for layer in network.modules():
+        scale = 1.0
+        if isinstance(layer, Linear) and settings.lr_scaling == "fan-in":
+            scale = min(1.0, BASE_WIDTH / layer.in_features)
+        for parameter in layer.parameters(recurse=False):
+            if id(parameter) not in taken:
+                taken.add(id(parameter))
+                scales.setdefault(scale, []).append(parameter)
+    groups = [{"params": parameters, "scale": scale} for scale, parameters in scales.items()]
+    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Let the next step be taken at learning rate `rate`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["scale"]
