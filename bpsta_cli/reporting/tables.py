@@ -23,6 +23,11 @@ class Table:
     frame: pd.DataFrame
     shown: pd.DataFrame
 
+    def records(self) -> list[dict[str, Any]]:
+        """The figures as JSON carries them: a dictionary a row, None where there is no figure."""
+        rows = self.frame.astype(object).where(self.frame.notna(), None)
+        return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+
 
 def all_tables(cells: Iterable[Cell]) -> list[Table]:
     """Every table that the cells can fill."""
@@ -125,11 +130,12 @@ def _shown(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> p
     shown = frame[KEYS].astype(str)
     for column, (title, scale, digits) in columns.items():
         pairs = zip(frame[f"{column}_mean"], frame[f"{column}_sd"], strict=True)
-        shown[title] = [_mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
+        shown[title] = [mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
     return shown
 
 
-def _mean_sd(mean: float, sd: float, digits: int) -> str:
+def mean_sd(mean: float, sd: float, digits: int) -> str:
+    """ "mean ± sd"; the mean alone where one seed has no spread, a dash where there is no figure."""
     if pd.isna(mean):
         return "-"
     return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
