@@ -1,6 +1,5 @@
 """`bpsta latency`: accuracy over time steps, early exit and time per decision of trained runs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +14,12 @@ from bpsta_cli.errors import SettingsError
 if TYPE_CHECKING:
     from bpsta_cli.config import RunSettings
     from bpsta_cli.latency import Anytime
-    from bpsta_cli.reporting.tables import Table
+    from bpsta_cli.reporting.collect import Cell
 
 
 def latency(
     runs: Runs,
-    lengths: Annotated[
+    T: Annotated[
         str | None,
         typer.Option(
             "--T",
@@ -66,8 +65,12 @@ def latency(
     output = Output(as_json=as_json)
     for name, value in (("samples", samples), ("batch", batch), ("repeats", repeats), ("threads", threads)):
         at_least_one(name, value)
-    others = _lengths(lengths)
+    others = _numbers(T)
     named = _named(runs, exit_confidence, threads)
+
+    from bpsta_cli.reporting import lengths as reporting
+
+    histories = [reporting.history(run) for run in runs] if figure else None
 
     def work(run: Opened) -> dict[str, Any]:
         found = _over_time(run, samples, others, data_dir)
@@ -100,16 +103,18 @@ def latency(
         return found
 
     def together(results: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"lengths": _table(named, results).records()}
+        return {"lengths": reporting.over_length(reporting.cells(named, results)).records()}
 
     results = measure(
         runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out, together=together
     )
-    latency_tables.show(output, results, _table(named, results) if len(results) > 1 else None)
-    _write(runs, named, results, figure, csv, output)
+    cells = reporting.cells(named, results, histories)
+    latency_tables.show(output, results, cells)
+    if figure or csv:
+        _write(cells, figure, csv, output)
 
 
-def _lengths(text: str | None) -> list[int]:
+def _numbers(text: str | None) -> list[int]:
     """The numbers of "2,4,16"."""
     try:
         found = [] if text is None else [int(word) for word in text.split(",")]
@@ -155,10 +160,12 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
 
     settings, recordings = run.info.settings, run.store.T is not None
 
+    stores = {
+        T: recut(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
+    }
+
     def follow_at(T: int) -> "Anytime":
-        store = run.store
-        if recordings and T != settings.T:
-            store = recut(store, settings.data, T=T, data_dir=data_dir)
+        store = stores.get(T, run.store)
         return follow(run.network, store, T=T, device=run.device, samples=samples, on_batch=run.on_batch)
 
     test = follow_at(settings.T)
@@ -182,28 +189,9 @@ def _energy(run: Opened, samples: int | None) -> dict[str, Any]:
     return {"e_snn_pj": counted["e_snn_pj"], "e_ann_pj": counted["e_ann_pj"], "ratio": counted["ratio"]}
 
 
-def _table(named: "Sequence[tuple[str, RunSettings]]", results: list[dict[str, Any]]) -> "Table":
-    from bpsta_cli.reporting import lengths
+def _write(cells: "list[Cell]", figure: Path | None, csv: Path | None, output: Output) -> None:
+    from bpsta_cli.reporting import anytime
 
-    return lengths.table(named, [row["accuracy_at"][str(row["T"])] for row in results])
-
-
-def _write(
-    runs: list[Path],
-    named: "list[tuple[str, RunSettings]]",
-    results: list[dict[str, Any]],
-    figure: Path | None,
-    csv: Path | None,
-    output: Output,
-) -> None:
-    if figure is None and csv is None:
-        return
-    from bpsta_cli.reporting import anytime, lengths
-
-    cells = [
-        lengths.cell(run, label, settings, found)
-        for run, label, (_, settings), found in zip(runs, lengths.labels(named), named, results, strict=True)
-    ]
-    written = anytime.write_tables(cells, _table(named, results), csv) if csv else []
+    written = anytime.write_tables(cells, csv) if csv else []
     written += anytime.write_figures(cells, figure) if figure else []
     output.say("\n".join(map(str, written)))

@@ -1,11 +1,12 @@
 """The tables that `bpsta latency` prints."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bpsta_cli.cli.output import Output, percent
 
 if TYPE_CHECKING:
-    from bpsta_cli.reporting.tables import Table
+    from bpsta_cli.reporting.collect import Cell
 
 SUBJECTS = {"spiking": "all steps", "early_exit": "early exit", "twin": "ReLU twin"}
 MANY_STEPS = 8
@@ -14,33 +15,39 @@ MANY_STEPS = 8
 Result = dict[str, Any]
 
 
-def show(output: Output, results: list[Result], lengths: "Table | None") -> None:
-    """Every table that the results fill.
-
-    Args:
-        output: where they go.
-        results: one for each run.
-        lengths: the runs gathered by method and T, where there are several.
-    """
-    _over_time(output, results)
-    if lengths is not None:
-        output.table(lengths.title, list(lengths.shown.columns), lengths.shown.astype(str).to_numpy().tolist())
-        output.say(lengths.note + "\n")
+def show(output: Output, results: list[Result], cells: "list[Cell]") -> None:
+    """Every table that the results fill; several runs are gathered by method and T, over seeds."""
+    if len(results) > 1:
+        _gathered(output, cells)
+    else:
+        _over_time(output, results[0])
+        _chosen(output, results[0])
     if any("other_lengths" in row for row in results):
         _other_lengths(output, results)
-    _chosen(output, results)
     if any("exit" in row for row in results):
         _exit(output, results)
     if any("clock" in row for row in results):
         _times(output, results)
 
 
-def _over_time(output: Output, results: list[Result]) -> None:
-    steps = _few(max(len(row["accuracy_at"]) for row in results), {row["T"] for row in results})
+def _gathered(output: Output, cells: "list[Cell]") -> None:
+    from bpsta_cli.reporting import lengths, tables
+
+    over_time = tables.latency(cells)
+    few = _few(max(cell.train["T"] for cell in cells), {cell.train["T"] for cell in cells})
+    names = [str(name) for name in over_time.shown.columns]
+    columns = [name for name in names if not name.startswith("t = ") or int(name[4:]) in few]
+    over_time = replace(over_time, shown=over_time.shown[columns])
+    for table in (lengths.over_length(cells), over_time, lengths.early_exit(cells)):
+        output.table(table.title, list(table.shown.columns), table.shown.astype(str).to_numpy().tolist())
+        output.say(table.note + "\n")
+
+
+def _over_time(output: Output, result: Result) -> None:
     output.table(
-        "Accuracy of the votes after t steps",
-        ["t", *(row["run"] for row in results)],
-        [[str(t), *(percent(row["accuracy_at"].get(str(t))) for row in results)] for t in steps],
+        f"Accuracy of the votes after t steps, {result['run']}",
+        ["t", "accuracy"],
+        [[str(t), percent(result["accuracy_at"][str(t)])] for t in _few(result["T"], {result["T"]})],
     )
 
 
@@ -63,28 +70,26 @@ def _other_lengths(output: Output, results: list[Result]) -> None:
     )
 
 
-def _chosen(output: Output, results: list[Result]) -> None:
-    rows = [
-        [
-            result["run"],
-            f"{100 * row['tolerance']:.1f} pp",
-            "never" if row["confidence"] is None else f"{row['confidence']:.2f}",
-            f"{row['mean_steps']:.2f}",
-            str(result["T"]),
-            f"{100 * row['loss']:.2f} pp",
-            str(row["samples"]),
-        ]
-        for result in results
-        for row in result["early_exit"]["chosen"]
-    ]
-    if not rows:
+def _chosen(output: Output, result: Result) -> None:
+    chosen = result["early_exit"]["chosen"]
+    if not chosen:
         return
-    where = "; ".join(dict.fromkeys(result["early_exit"]["chosen_on"] for result in results))
     output.table(
         "Early exit: fewest steps that lose no more",
-        ["run", "allowed loss", "confidence", "mean steps", "of", "loss", "samples"],
-        rows,
+        ["allowed loss", "confidence", "mean steps", "of", "loss", "samples"],
+        [
+            [
+                f"{100 * row['tolerance']:.1f} pp",
+                "never" if row["confidence"] is None else f"{row['confidence']:.2f}",
+                f"{row['mean_steps']:.2f}",
+                str(result["T"]),
+                f"{100 * row['loss']:.2f} pp",
+                str(row["samples"]),
+            ]
+            for row in chosen
+        ],
     )
+    where = result["early_exit"]["chosen_on"]
     output.say(f"Confidence chosen on {where}; steps and loss are those of other test samples.\n")
 
 

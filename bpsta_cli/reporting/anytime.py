@@ -11,7 +11,8 @@ from bpsta_cli import files
 from bpsta_cli.reporting.collect import Cell
 from bpsta_cli.reporting.drawing import STYLES, by_method, figure, styles
 from bpsta_cli.reporting.figures import CURVES, OVER_TIME, curves, over_time
-from bpsta_cli.reporting.tables import Table, markdown
+from bpsta_cli.reporting.lengths import over_length
+from bpsta_cli.reporting.tables import markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,8 +77,9 @@ def _decision_times(axes: "Axes", cells: list[Cell]) -> None:
     axes.set_xlim(0, 1.1 * max(float(np.quantile(times, 0.99)) for times, _ in lines.values()))
 
 
-def write_tables(cells: list[Cell], table: Table, folder: Path) -> list[Path]:
-    """CSV of everything measured, and the table over lengths as Markdown too; a row says whose it is."""
+def write_tables(cells: list[Cell], folder: Path) -> list[Path]:
+    """The table over lengths (CSV, Markdown), and CSV of everything measured of each run."""
+    table = over_length(cells)
     frames = {
         "lengths": table.frame,
         "accuracy-over-time": pd.DataFrame(_accuracy_rows(cells)),

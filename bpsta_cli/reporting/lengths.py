@@ -9,7 +9,7 @@ import pandas as pd
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.tables import Table, mean_sd
+from bpsta_cli.reporting.tables import KEYS, Table, keys_of, over_seeds, shown_as
 
 CELL = {"dataset", "method", "T", "seed", "data.source"}
 """Settings that place a run in the table, or change no number; runs that differ in another get rows of their own."""
@@ -67,15 +67,43 @@ def _differ(rows: list[dict[str, Any]], key: str) -> bool:
     return any(row[key] != rows[0][key] for row in rows)
 
 
-def cell(run: Path, label: str, settings: RunSettings, found: dict[str, Any]) -> Cell:
-    """A run as figures and tables take it.
+def cells(
+    runs: Sequence[tuple[str, RunSettings]],
+    results: Sequence[dict[str, Any]],
+    histories: Sequence[pd.DataFrame] | None = None,
+) -> list[Cell]:
+    """Runs and what was measured of them, as figures and tables take them; their method is the row's label.
+
+    Args:
+        runs: name and settings of each.
+        results: of each, as `bpsta latency --json` gives it.
+        histories: `history` of each, which only curves over epochs need.
 
     Raises:
-        RunError: the run has no history.csv that can be read.
+        RunError: as `labels`.
+    """
+    epochs = histories or [pd.DataFrame()] * len(runs)
+    return [
+        Cell(
+            name,
+            train={"dataset": settings.dataset, "T": settings.T, "method": label, "seed": settings.seed},
+            history=history,
+            energy={},
+            latency=found,
+        )
+        for (name, settings), label, found, history in zip(runs, labels(runs), results, epochs, strict=True)
+    ]
+
+
+def history(run: Path) -> pd.DataFrame:
+    """A row an epoch, as training wrote it.
+
+    Raises:
+        RunError: there is none that can be read.
     """
     file = run / "history.csv"
     try:
-        history = pd.read_csv(file)
+        return pd.read_csv(file)
     except (OSError, ValueError) as refused:
         raise RunError(
             "no history of a run",
@@ -83,41 +111,55 @@ def cell(run: Path, label: str, settings: RunSettings, found: dict[str, Any]) ->
             got=str(refused),
             todo="Leave the run out, or train it again.",
         ) from None
-    train = {"dataset": settings.dataset, "T": settings.T, "method": label, "seed": settings.seed}
-    return Cell(str(run), train=train, history=history, energy={}, latency=found)
 
 
-def table(runs: Sequence[tuple[str, RunSettings]], accuracies: Sequence[float]) -> Table:
+def over_length(cells: list[Cell]) -> Table:
     """Test accuracy by method and simulation length: mean, standard deviation (n - 1) and number of seeds.
 
-    Every run counts at the T that it was trained with.
-
-    Args:
-        runs: name and settings of each.
-        accuracies: of each, after all its steps.
-
-    Raises:
-        RunError: as `labels`.
+    Every run counts at the T that it was trained with, after all its steps.
     """
-    rows = [
-        {"dataset": settings.dataset, "method": label, "T": settings.T, "accuracy": accuracy}
-        for (_, settings), label, accuracy in zip(runs, labels(runs), accuracies, strict=True)
-    ]
-    keys = ["dataset", "method", "T"]
-    groups = pd.DataFrame(rows).groupby(keys, sort=False)["accuracy"]
-    frame = pd.DataFrame(
-        {"n": groups.size(), "accuracy_mean": groups.mean(), "accuracy_sd": groups.std()}
-    ).reset_index()
-    figures = zip(frame["accuracy_mean"] * 100, frame["accuracy_sd"] * 100, frame["n"], strict=True)
-    places = zip(frame["method"], frame["T"], strict=True)
-    cells = dict(zip(places, (f"{mean_sd(mean, sd, 2)} (n = {n})" for mean, sd, n in figures), strict=True))
+    frame = over_seeds(
+        {**keys_of(cell), "accuracy": cell.latency["accuracy_at"][str(cell.train["T"])]} for cell in cells
+    )
+    texts = (
+        shown_as(frame, {"accuracy": ("accuracy", 100, 2)})["accuracy"] + " (n = " + frame["seeds"].astype(str) + ")"
+    )
+    found = dict(zip(zip(frame["method"], frame["T"], strict=True), texts, strict=True))
     methods, lengths = frame["method"].unique(), sorted(frame["T"].unique())
     shown = pd.DataFrame(
         [
             {"dataset": frame["dataset"][0], "method": method}
-            | {f"T = {T}": cells.get((method, T), "-") for T in lengths}
+            | {f"T = {T}": found.get((method, T), "-") for T in lengths}
             for method in methods
         ]
     )
     note = "Test accuracy, %, of networks trained with T steps and run for as many; mean ± sd over n seeds."
     return Table("lengths", "Accuracy over the simulation length", note, frame, shown)
+
+
+def early_exit(cells: list[Cell]) -> Table:
+    """Mean steps and loss of early exit at the thresholds that were chosen for each tolerance."""
+    rows, columns = [], dict[str, tuple[str, float, int]]()
+    for cell in cells:
+        row = keys_of(cell)
+        for chosen in cell.latency["early_exit"]["chosen"]:
+            points = f"{100 * chosen['tolerance']:.1f}"
+            row |= {f"steps_{points}": chosen["mean_steps"], f"loss_{points}": chosen["loss"]}
+            columns[f"steps_{points}"] = (f"steps, {points} pp", 1, 2)
+            columns[f"loss_{points}"] = ("loss, pp", 100, 2)
+        rows.append(row)
+    frame = over_seeds(rows)
+    shown = frame[[*KEYS]].astype(str)
+    for name, (title, scale, digits) in columns.items():
+        # a title may come twice: each loss stands beside its steps
+        shown.insert(
+            len(shown.columns), title, shown_as(frame, {name: (title, scale, digits)})[title], allow_duplicates=True
+        )
+    shown["seeds"] = frame["seeds"].astype(str)
+    where = "; ".join(dict.fromkeys(cell.latency["early_exit"]["chosen_on"] for cell in cells))
+    note = (
+        "Fewest mean steps at which early exit loses no more than so many percentage points of the full pass's "
+        f"accuracy. The threshold was chosen on {where}; steps and loss are those of other test samples. "
+        "Mean ± standard deviation over seeds."
+    )
+    return Table("early-exit", "Early exit: fewest steps that lose no more", note, frame, shown)
