@@ -62,14 +62,13 @@ def latency(
     Accuracy of the votes so far after each time step of one forward pass, and what ending a sample's pass early
     costs and saves. Several runs are gathered by method and T, over seeds.
     """
+    from bpsta_cli.reporting import lengths as reporting
+
     output = Output(as_json=as_json)
     for name, value in (("samples", samples), ("batch", batch), ("repeats", repeats), ("threads", threads)):
         at_least_one(name, value)
     others = _numbers(T)
     named = _named(runs, exit_confidence, threads)
-
-    from bpsta_cli.reporting import lengths as reporting
-
     histories = [reporting.history(run) for run in runs] if figure else None
 
     def work(run: Opened) -> dict[str, Any]:
