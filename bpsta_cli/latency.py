@@ -1,108 +1,158 @@
-"""Accuracy over time steps, and the time a decision takes on the clock."""
+"""Accuracy over time: what the votes so far say after every step of one forward pass, and at other lengths."""
 
-import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from bpsta_cli.data.encoding import to_input
-from bpsta_cli.data.store import Store
+from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import RunError
 from bpsta_cli.evaluation import OnBatch, batches, sample_count, so_far
 from bpsta_cli.networks import Network
 
 
+@dataclass(frozen=True)
+class Anytime:
+    """What the votes so far say of each sample, after each step; everything that a decision at any time needs.
+
+    Attributes:
+        predictions: class of the highest vote so far, int64 [T, N].
+        margins: distance between the two highest mean votes so far (`margin`), float64 [T, N].
+        labels: int64 [N].
+    """
+
+    predictions: Tensor
+    margins: Tensor
+    labels: Tensor
+
+    @property
+    def T(self) -> int:  # noqa: N802 - the field's name
+        """Time steps of the pass."""
+        return len(self.predictions)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether the sample would be right after the step: bool [T, N]."""
+        return self.predictions == self.labels
+
+    def accuracy_at(self) -> dict[str, float]:
+        """Accuracy after t = 1..T steps: t as text -> fraction."""
+        return {str(t): row.sum().item() / len(self) for t, row in enumerate(self.correct, start=1)}
+
+    def every_second(self, first: int) -> "Anytime":
+        """The samples first, first + 2, ...; in stores that are in order of the label, half of each class."""
+        rows = slice(first, None, 2)
+        return Anytime(self.predictions[:, rows], self.margins[:, rows], self.labels[rows])
+
+    def shortened(self, T: int) -> "Anytime":
+        """The first T steps; the network never looks ahead, so a shorter pass would have said the same."""
+        return Anytime(self.predictions[:T], self.margins[:T], self.labels)
+
+
+def margin(sums: Tensor, steps: int | Tensor) -> Tensor:
+    """Distance between the two highest mean votes: [..., classes] -> [...], in [0, 1] for spikes.
+
+    Args:
+        sums: votes summed up over the steps so far, float64.
+        steps: how many those are.
+    """
+    highest = sums.topk(min(2, sums.shape[-1])).values
+    return (highest[..., 0] - highest[..., -1]) / steps
+
+
+def refuse_twin(name: str = "") -> RunError:
+    """The error of a run that has no time steps to measure."""
+    return RunError(
+        "a run without time steps",
+        expected="a run of a spiking method",
+        got=f"{name and f'{name}, '}a run of ann, the ReLU twin",
+        todo="Give a run of stbp, bpsa or bpsta; its twin is timed beside it.",
+    )
+
+
+def needs_steps(network: Network) -> None:
+    """Refuse the ReLU twin.
+
+    Raises:
+        RunError: the network has no time steps.
+    """
+    if not network.spiking:
+        raise refuse_twin()
+
+
 @torch.no_grad()
-def accuracy_over_time(
+def follow(
     network: Network,
     store: Store,
     *,
     T: int,
     device: torch.device,
+    split: Split | None = None,
     samples: int | None = None,
     on_batch: OnBatch | None = None,
-) -> dict[str, Any]:
-    """Accuracy of the votes so far after t = 1..T steps of the same forward pass.
+) -> Anytime:
+    """Votes so far after t = 1..T steps of one forward pass a sample.
 
-    Returns:
-        accuracy_at, step (as text) -> fraction, and samples.
+    Args:
+        network: of a spiking method.
+        store: the prepared data.
+        T: time steps.
+        device: where to compute; the result is on the CPU.
+        split: of the store; None for its test part.
+        samples: only the first so many of them; None for all.
+        on_batch: told after every batch how many samples are done.
 
     Raises:
         RunError: the network is a ReLU twin and has no time steps.
-        DataError: the test part is empty.
+        DataError: no samples, or frames that were cut for another T.
     """
-    if not network.spiking:
-        raise RunError(
-            "a run without time steps",
-            expected="a run of a spiking method",
-            got="a run of ann, the ReLU twin",
-            todo="Give a run of stbp, bpsa or bpsta.",
-        )
+    needs_steps(network)
     network.eval()
-    test = store.split("test")
-    total = sample_count(store, test, samples)
-    correct, seen = torch.zeros(T, dtype=torch.int64), 0
-    for x, labels in batches(store, test, T, device=device, samples=samples):
-        correct += (so_far(network.votes(x)).argmax(-1) == labels).sum(1).cpu()
+    split = store.split("test") if split is None else split
+    total = sample_count(store, split, samples)
+    steps = torch.arange(1, T + 1, dtype=torch.float64, device=device).unsqueeze(1)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    seen = 0
+    for x, labels in batches(store, split, T, device=device, samples=samples):
+        sums = so_far(network.votes(x))
+        parts.append((sums.argmax(-1).cpu(), margin(sums, steps).cpu(), labels.cpu()))
         seen += len(labels)
         if on_batch:
             on_batch(seen, total)
-    return {"accuracy_at": {str(t + 1): correct[t].item() / seen for t in range(T)}, "samples": seen, "T": T}
+    predictions, margins, truth = zip(*parts, strict=True)
+    return Anytime(torch.cat(predictions, 1), torch.cat(margins, 1), torch.cat(truth))
 
 
-@torch.no_grad()
-def time_per_sample(
-    network: Network,
-    store: Store,
+def at_lengths(
+    own: Anytime,
+    lengths: Iterable[int],
+    follow_at: Callable[[int], Anytime],
     *,
-    T: int,
-    device: torch.device,
-    repeats: int = 100,
-    warm_up: int = 10,
-    on_decision: OnBatch | None = None,
-) -> dict[str, Any]:
-    """Wall-clock time of one decision at batch 1, frames already in memory.
+    recut: bool,
+) -> list[dict[str, Any]]:
+    """The same weights at other numbers of steps than they were trained with.
+
+    Images simply run longer or shorter: one pass of the longest length holds all the others. Recordings are
+    cut anew for every length, so that each is shown whole.
 
     Args:
-        network: to be timed.
-        store: prepared data; its test samples are taken in turn.
-        T: time steps.
-        device: where to compute; a GPU is synchronised around each decision.
-        repeats: timed decisions.
-        warm_up: decisions before those, not timed.
-        on_decision: told, outside of the timed part, how many decisions are done, of how many.
+        own: the pass at the run's own T.
+        lengths: numbers of steps wanted.
+        follow_at: makes the pass of T steps.
+        recut: whether another T shows other frames.
 
     Returns:
-        p50_ms, p95_ms (milliseconds), repeats, batch, threads, device.
-
-    Raises:
-        DataError: the test part is empty.
+        A dictionary for each length: T, accuracy and accuracy_at (as `Anytime.accuracy_at`).
     """
-    network.eval()
-    test = store.split("test")
-    count, seconds = sample_count(store, test), []
-    for turn in range(warm_up + repeats):
-        at = turn % count
-        x = to_input(test.x[at : at + 1], T=T, scale=store.scale, device=device)
-        _synchronise(device)
-        began = time.perf_counter()
-        network(x)
-        _synchronise(device)
-        if turn >= warm_up:
-            seconds.append(time.perf_counter() - began)
-        if on_decision:
-            on_decision(turn + 1, warm_up + repeats)
-    p50, p95 = torch.tensor(seconds).mul(1000).quantile(torch.tensor([0.5, 0.95])).tolist()
-    return {
-        "p50_ms": p50,
-        "p95_ms": p95,
-        "repeats": repeats,
-        "batch": 1,
-        "threads": torch.get_num_threads(),
-        "device": device.type,
-    }
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wanted = sorted(set(lengths))
+    if recut:
+        passes = {T: own if T == own.T else follow_at(T) for T in wanted}
+    else:
+        longest = own if max(wanted) <= own.T else follow_at(max(wanted))
+        passes = {T: longest.shortened(T) for T in wanted}
+    return [{"T": T, "accuracy": (at := seen.accuracy_at())[str(T)], "accuracy_at": at} for T, seen in passes.items()]

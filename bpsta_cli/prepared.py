@@ -34,13 +34,7 @@ def prepared_store(
     Raises:
         DataError: the data cannot be prepared, or are not those that the run was trained on.
     """
-    wanted: dict[str, Any] = {
-        "T": T,
-        "split_by": settings.split_by,
-        "size": settings.size,
-        "resize": settings.resize,
-        "test_fraction": settings.test_fraction,
-    }
+    wanted = _wanted(settings, T)
     ready = _ready(store_path(data_dir, dataset, **wanted))
     if expected_hash is not None and ready is not None and ready.content_hash == expected_hash:
         return ready  # a trained run needs its store, and no longer the files it was made from
@@ -54,6 +48,62 @@ def prepared_store(
             todo="Name the run's own data with --data-dir, or prepare it again from the same source.",
         )
     return store
+
+
+def recut(
+    trained_on: Store,
+    settings: DatasetSettings,
+    *,
+    T: int,
+    data_dir: Path,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Store:
+    """The recordings of a store cut into another number of frames; prepared first where that is not there.
+
+    Args:
+        trained_on: the store of event frames.
+        settings: of the run; source, split and size are read.
+        T: frames wanted.
+        data_dir: folder of raw and prepared data.
+        progress: called with done, total and what is being worked on.
+
+    Raises:
+        DataError: there are neither such frames nor the raw files to cut, or they are of other recordings.
+    """
+    dataset, source, wanted = trained_on.dataset, settings.source, _wanted(settings, T)
+    ready = _ready(store_path(data_dir, dataset, **wanted))
+    if ready is not None and ready.manifest.source == trained_on.manifest.source:
+        return ready
+    try:
+        store = prepare(
+            dataset, source=Path(source) if source else None, data_dir=data_dir, progress=progress, **wanted
+        )
+    except DataError as refused:
+        raise DataError(
+            f"no frames of {dataset} for T = {T}",
+            expected=f"a store cut into {T} frames in {data_dir}, or the recordings to cut it from",
+            got=f"{trained_on.path.name} alone ({refused.problem}: {refused.got})",
+            todo=f"Run bpsta prepare --dataset {dataset} --T {T} with the --source of the recordings.",
+        ) from refused
+    if store.manifest.source != trained_on.manifest.source:
+        raise DataError(
+            "other recordings than the run was trained on",
+            expected=f"the files that {trained_on.path} was made from",
+            got=f"others in {store.path}",
+            todo="Prepare both from the same source.",
+        )
+    return store
+
+
+def _wanted(settings: DatasetSettings, T: int) -> dict[str, Any]:
+    """What decides a store, as `prepare` takes it."""
+    return {
+        "T": T,
+        "split_by": settings.split_by,
+        "size": settings.size,
+        "resize": settings.resize,
+        "test_fraction": settings.test_fraction,
+    }
 
 
 def _ready(path: Path) -> Store | None:

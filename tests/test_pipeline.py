@@ -16,7 +16,7 @@ ENTRIES = {  # what each stage's command calls in the core
     "train": ["training", "prepared"],
     "eval": ["evaluation", "checkpoints", "prepared"],
     "energy": ["energy", "checkpoints", "prepared"],
-    "latency": ["latency", "checkpoints", "prepared"],
+    "latency": ["latency", "early_exit", "checkpoints", "prepared"],  # --no-clock: neither timing nor stepwise
     "report": ["reporting"],
 }
 DECIDES_NO_NUMBER = {"bpsta_cli", "bpsta_cli.errors", "bpsta_cli.files", "bpsta_cli.provenance"}

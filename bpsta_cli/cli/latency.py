@@ -1,60 +1,196 @@
-"""`bpsta latency`: accuracy over time steps and time per decision of trained runs."""
+"""`bpsta latency`: accuracy over time steps, early exit and time per decision of trained runs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples
-from bpsta_cli.cli.output import Output, percent
-from bpsta_cli.cli.runs import Opened, measure
+from bpsta_cli.cli import latency_tables
+from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples, Threads
+from bpsta_cli.cli.output import Output
+from bpsta_cli.cli.runs import Opened, at_least_one, measure
+from bpsta_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    from bpsta_cli.config import RunSettings
+    from bpsta_cli.latency import Anytime
+    from bpsta_cli.reporting.collect import Cell
 
 
 def latency(
     runs: Runs,
-    samples: Samples = None,
+    T: Annotated[
+        str | None,
+        typer.Option(
+            "--T",
+            metavar="T,T,...",
+            help="Run the same weights for so many time steps too; recordings are cut anew. (default: the run's own T)",
+            show_default=False,
+        ),
+    ] = None,
+    exit_confidence: Annotated[
+        float | None,
+        typer.Option(
+            help="Decide a sample, and stop, once its two highest mean votes are so far apart, from 0 to 1. "
+            "(default: no early exit)",
+            show_default=False,
+        ),
+    ] = None,
     clock: Annotated[
         bool,
-        typer.Option("--clock/--no-clock", help="Also time single decisions (batch 1), in milliseconds."),
+        typer.Option("--clock/--no-clock", help="Also time decisions on this machine, beside the ReLU twin."),
     ] = True,
+    batch: Annotated[int, typer.Option(help="Samples a batch where throughput is timed.")] = 256,
+    repeats: Annotated[int, typer.Option(help="Single decisions that are timed.")] = 200,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Draw the figures (PNG, SVG) into this folder. (default: none)", show_default=False),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write the tables (CSV) into this folder. (default: none)", show_default=False),
+    ] = None,
+    samples: Samples = None,
+    threads: Threads = None,
     device: Device = "auto",
     data_dir: DataDir = Path("data"),
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Accuracy of the votes so far after each time step of one forward pass, and the time of a decision."""
+    """How soon a decision may be had: accuracy after every step, early exit, and time on the clock.
+
+    Accuracy of the votes so far after each time step of one forward pass, and what ending a sample's pass early
+    costs and saves. Several runs are gathered by method and T, over seeds.
+    """
+    from bpsta_cli.reporting import lengths as reporting
+
     output = Output(as_json=as_json)
+    for name, value in (("samples", samples), ("batch", batch), ("repeats", repeats), ("threads", threads)):
+        at_least_one(name, value)
+    others = _numbers(T)
+    named = _named(runs, exit_confidence, threads)
+    histories = [reporting.history(run) for run in runs] if figure else None
 
     def work(run: Opened) -> dict[str, Any]:
-        from bpsta_cli.latency import accuracy_over_time, time_per_sample
+        found = _over_time(run, samples, others, data_dir)
+        if exit_confidence is not None:
+            from bpsta_cli.stepwise import evaluate_with_exit
 
-        T = run.info.settings.T
-        found = accuracy_over_time(
-            run.network, run.store, T=T, device=run.device, samples=samples, on_batch=run.on_batch
-        )
+            found["exit"] = evaluate_with_exit(
+                run.network,
+                run.store,
+                T=run.info.settings.T,
+                confidence=exit_confidence,
+                device=run.device,
+                samples=samples,
+                on_batch=run.on_batch,
+            )
         if clock:
-            found["clock"] = time_per_sample(run.network, run.store, T=T, device=run.device, on_decision=run.on_batch)
+            from bpsta_cli import timing
+
+            found["energy"] = _energy(run, samples)
+            found["clock"] = timing.clock(
+                run.network,
+                run.store,
+                T=run.info.settings.T,
+                device=run.device,
+                confidence=exit_confidence,
+                batch=batch,
+                repeats=repeats,
+                on_turn=run.on_batch,
+            )
         return found
 
-    results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)
-    steps = sorted({int(t) for row in results for t in row["accuracy_at"]})
-    output.table(
-        "Accuracy of the votes after t steps",
-        ["t", *(row["run"] for row in results)],
-        [[str(t), *(percent(row["accuracy_at"].get(str(t))) for row in results)] for t in steps],
+    def together(results: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"lengths": reporting.over_length(reporting.cells(named, results)).records()}
+
+    results = measure(
+        runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out, together=together
     )
-    if clock:
-        output.table(
-            "Time of one decision (batch 1) on this machine",
-            ["run", "p50", "p95", "device", "threads"],
-            [
-                [
-                    row["run"],
-                    f"{row['clock']['p50_ms']:.2f} ms",
-                    f"{row['clock']['p95_ms']:.2f} ms",
-                    row["clock"]["device"],
-                    str(row["clock"]["threads"]),
-                ]
-                for row in results
-            ],
+    cells = reporting.cells(named, results, histories)
+    latency_tables.show(output, results, cells)
+    if figure or csv:
+        _write(cells, figure, csv, output)
+
+
+def _numbers(text: str | None) -> list[int]:
+    """The numbers of "2,4,16"."""
+    try:
+        found = [] if text is None else [int(word) for word in text.split(",")]
+    except ValueError:
+        found = [0]
+    if any(not 1 <= T <= 10_000 for T in found):
+        raise SettingsError(
+            "unusable numbers of time steps",
+            expected="--T with whole numbers from 1 to 10000 and commas between them, such as 2,4,16",
+            got=repr(text),
+            todo="Correct it.",
         )
+    return found
+
+
+def _named(runs: list[Path], exit_confidence: float | None, threads: int | None) -> "list[tuple[str, RunSettings]]":
+    """Name and settings of each run; whatever cannot be measured together is refused before anything is."""
+    import torch
+
+    from bpsta_cli.checkpoints import RunDir
+    from bpsta_cli.early_exit import check_confidence
+    from bpsta_cli.latency import refuse_twin
+    from bpsta_cli.networks import TWIN
+    from bpsta_cli.reporting import lengths
+
+    if exit_confidence is not None:
+        check_confidence(exit_confidence)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    named = [(str(run), RunDir(run).info().settings) for run in runs]
+    for name, settings in named:
+        if settings.method == TWIN:
+            raise refuse_twin(name)
+    lengths.labels(named)
+    return named
+
+
+def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Path) -> dict[str, Any]:
+    """Accuracy after each step, at other lengths, and what early exit would cost and save."""
+    from bpsta_cli import early_exit
+    from bpsta_cli.latency import at_lengths, follow
+    from bpsta_cli.prepared import recut, training_parts
+
+    settings, recordings = run.info.settings, run.store.T is not None
+
+    stores = {
+        T: recut(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
+    }
+
+    def follow_at(T: int) -> "Anytime":
+        store = stores.get(T, run.store)
+        return follow(run.network, store, T=T, device=run.device, samples=samples, on_batch=run.on_batch)
+
+    test = follow_at(settings.T)
+    found: dict[str, Any] = {"accuracy_at": test.accuracy_at(), "samples": len(test)}
+    if others:
+        found["other_lengths"] = at_lengths(test, others, follow_at, recut=recordings)
+    chooser = None
+    if settings.training.selection == "validation":
+        _, held_out = training_parts(settings, run.store)
+        chooser = follow(run.network, run.store, T=settings.T, device=run.device, split=held_out, on_batch=run.on_batch)
+    return found | {"early_exit": early_exit.summary(test, chooser)}
+
+
+def _energy(run: Opened, samples: int | None) -> dict[str, Any]:
+    """Energy of one decision after all T steps, and the ReLU twin's: the counted account of `bpsta energy`."""
+    from bpsta_cli.energy import account
+
+    counted = account(
+        run.network, run.store, T=run.info.settings.T, device=run.device, samples=samples, on_batch=run.on_batch
+    )["counted"]
+    return {"e_snn_pj": counted["e_snn_pj"], "e_ann_pj": counted["e_ann_pj"], "ratio": counted["ratio"]}
+
+
+def _write(cells: "list[Cell]", figure: Path | None, csv: Path | None, output: Output) -> None:
+    from bpsta_cli.reporting import anytime
+
+    written = anytime.write_tables(cells, csv) if csv else []
+    written += anytime.write_figures(cells, figure) if figure else []
+    output.say("\n".join(map(str, written)))

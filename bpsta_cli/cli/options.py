@@ -71,6 +71,10 @@ Samples = Annotated[
     typer.Option(help="Use only the first so many test samples. (default: all)", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="CPU threads; results may differ in the last digits. (default: torch's)", show_default=False),
+]
 DataDir = Annotated[Path, typer.Option(help="Folder of raw and prepared data.")]
 Source = Annotated[
     Path | None,

@@ -38,15 +38,28 @@ def measure(
     samples: int | None,
     output: Output,
     out: Path | None,
+    together: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Do `work` on every run; print JSON and write the file where asked for. One run: one object."""
-    if samples is not None and samples < 1:
-        raise SettingsError("unusable option", expected="--samples of at least 1", got=str(samples), todo="Correct it.")
+    """Do `work` on every run; print JSON and write the file where asked for.
+
+    One run: one object. Several: a list `runs`, and what `together` makes of them.
+    """
+    at_least_one("samples", samples)
     results = [_measure_one(run, work, device, data_dir) for run in runs]
-    whole = results[0] if len(results) == 1 else {"runs": results}
+    whole = results[0] if len(results) == 1 else {"runs": results, **(together(results) if together else {})}
     write_result(out, whole)
     output.result(whole)
     return results
+
+
+def at_least_one(name: str, value: int | None) -> None:
+    """Refuse an option's value below 1.
+
+    Raises:
+        SettingsError: it is.
+    """
+    if value is not None and value < 1:
+        raise SettingsError("unusable option", expected=f"--{name} of at least 1", got=str(value), todo="Correct it.")
 
 
 def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path) -> dict[str, Any]:

@@ -5,10 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, DatasetName, Device, Json, Method, ParamsFile, Source, setting, settle
+from bpsta_cli.cli.options import (
+    DataDir,
+    DatasetName,
+    Device,
+    Json,
+    Method,
+    ParamsFile,
+    Source,
+    Threads,
+    setting,
+    settle,
+)
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.cli.progress import Bar
+from bpsta_cli.cli.runs import at_least_one
 from bpsta_cli.config import (
     DatasetSettings,
     MethodSettings,
@@ -80,10 +92,7 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in --out.")] = False,
     device: Device = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(help="CPU threads; results may differ in the last digits. (default: torch's)"),
-    ] = None,
+    threads: Threads = None,
     data_dir: DataDir = Path("data"),
     as_json: Json = False,
 ) -> None:
@@ -202,10 +211,7 @@ def _run(
     from bpsta_cli.prepared import prepared_store
 
     if threads is not None:
-        if threads < 1:
-            raise SettingsError(
-                "unusable option", expected="--threads of at least 1", got=str(threads), todo="Correct it."
-            )
+        at_least_one("threads", threads)
         torch.set_num_threads(threads)
     place = resolve_device(device)
     training.check(settings)

@@ -23,6 +23,11 @@ class Table:
     frame: pd.DataFrame
     shown: pd.DataFrame
 
+    def records(self) -> list[dict[str, Any]]:
+        """The figures as JSON carries them: a dictionary a row, None where there is no figure."""
+        rows = self.frame.astype(object).where(self.frame.notna(), None)
+        return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+
 
 def all_tables(cells: Iterable[Cell]) -> list[Table]:
     """Every table that the cells can fill."""
@@ -32,9 +37,9 @@ def all_tables(cells: Iterable[Cell]) -> list[Table]:
 
 def accuracy(cells: list[Cell]) -> Table:
     """Test accuracy and firing rate."""
-    frame = _over_seeds(
+    frame = over_seeds(
         {
-            **_keys(cell),
+            **keys_of(cell),
             "accuracy": cell.train["accuracy"],
             "firing_rate": cell.train["firing_rate"],
             "network": cell.train["network"],
@@ -43,7 +48,7 @@ def accuracy(cells: list[Cell]) -> Table:
         }
         for cell in cells
     )
-    shown = _shown(frame, {"accuracy": ("accuracy, %", 100, 2), "firing_rate": ("firing rate", 1, 4)})
+    shown = shown_as(frame, {"accuracy": ("accuracy, %", 100, 2), "firing_rate": ("firing rate", 1, 4)})
     for column in ("seeds", "network", "epochs", "selection"):
         shown[column] = frame[column].astype(str)
     return Table("accuracy", "Test accuracy", "Mean ± standard deviation over seeds.", frame, shown)
@@ -51,9 +56,9 @@ def accuracy(cells: list[Cell]) -> Table:
 
 def energy(cells: list[Cell]) -> Table:
     """Both energy accounts, per sample."""
-    frame = _over_seeds(
+    frame = over_seeds(
         {
-            **_keys(cell),
+            **keys_of(cell),
             "firing_rate": cell.energy["firing_rate"],
             "paper_ratio": cell.energy["paper"]["ratio"],
             "counted_ratio": cell.energy["counted"]["ratio"],
@@ -63,7 +68,7 @@ def energy(cells: list[Cell]) -> Table:
         }
         for cell in cells
     )
-    shown = _shown(
+    shown = shown_as(
         frame,
         {
             "firing_rate": ("firing rate", 1, 4),
@@ -84,11 +89,11 @@ def energy(cells: list[Cell]) -> Table:
 
 def latency(cells: list[Cell]) -> Table:
     """Accuracy of the votes so far after t steps."""
-    frame = _over_seeds(
-        {**_keys(cell), **{f"t{t}": value for t, value in cell.latency["accuracy_at"].items()}} for cell in cells
+    frame = over_seeds(
+        {**keys_of(cell), **{f"t{t}": value for t, value in cell.latency["accuracy_at"].items()}} for cell in cells
     )
     steps = [name.removesuffix("_mean") for name in map(str, frame.columns) if name.endswith("_mean")]
-    shown = _shown(frame, {step: (f"t = {step[1:]}", 100, 2) for step in steps})
+    shown = shown_as(frame, {step: (f"t = {step[1:]}", 100, 2) for step in steps})
     shown["seeds"] = frame["seeds"].astype(str)
     note = "Test accuracy, %, of the votes after the first t steps of one pass; mean ± standard deviation over seeds."
     return Table("latency", "Accuracy over time steps", note, frame, shown)
@@ -102,11 +107,12 @@ def markdown(table: Table) -> str:
     return "\n".join([f"### {table.title}", "", header, rule, *rows, "", table.note, ""])
 
 
-def _keys(cell: Cell) -> dict[str, Any]:
+def keys_of(cell: Cell) -> dict[str, Any]:
+    """Which row of a table the cell belongs to."""
     return {"dataset": cell.train["dataset"], "T": cell.train["T"], "method": cell.train["method"]}
 
 
-def _over_seeds(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def over_seeds(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Group by `KEYS` in order of appearance: figures to _mean and _sd (n - 1), `DESCRIPTIONS` to the first one."""
     whole = pd.DataFrame(list(rows))
     groups = whole.groupby(KEYS, sort=False)
@@ -120,16 +126,17 @@ def _over_seeds(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame({"seeds": groups.size(), **columns}).reset_index()
 
 
-def _shown(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> pd.DataFrame:
+def shown_as(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> pd.DataFrame:
     """The keys and, for each column, "mean ± sd" scaled and rounded; a dash where there is no figure."""
     shown = frame[KEYS].astype(str)
     for column, (title, scale, digits) in columns.items():
         pairs = zip(frame[f"{column}_mean"], frame[f"{column}_sd"], strict=True)
-        shown[title] = [_mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
+        shown[title] = [mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
     return shown
 
 
-def _mean_sd(mean: float, sd: float, digits: int) -> str:
+def mean_sd(mean: float, sd: float, digits: int) -> str:
+    """ "mean ± sd"; the mean alone where one seed has no spread, a dash where there is no figure."""
     if pd.isna(mean):
         return "-"
     return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"

@@ -1,0 +1,106 @@
+"""What every figure shares: panels, colours, bands over seeds, and files that are the same for the same results."""
+
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bpsta_cli import files
+from bpsta_cli.reporting.collect import Cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers; the line styles tell them apart in grey
+STYLES: dict[str, tuple[str, Any]] = {
+    "stbp": ("#0072B2", "--"),
+    "bpsa": ("#E69F00", "-."),
+    "bpsta": ("#D55E00", "-"),
+    "ann": ("#555555", ":"),
+}
+OTHERS: tuple[tuple[str, Any], ...] = (
+    ("#009E73", (0, (1, 1))),
+    ("#56B4E9", (0, (5, 1))),
+    ("#CC79A7", (0, (3, 1, 1, 1))),
+    ("#000000", (0, (8, 2))),
+)
+"""For what is none of the methods, in turn."""
+
+
+def styles(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
+    """Colour and dashes of each label: a method's own, or one of `OTHERS`."""
+    distinct = list(dict.fromkeys(labels))
+    others = [label for label in distinct if label not in STYLES]
+    return {
+        label: STYLES[label] if label in STYLES else OTHERS[others.index(label) % len(OTHERS)] for label in distinct
+    }
+
+
+def figure(
+    cells: list[Cell],
+    target: Path,
+    draw: "Callable[[Axes, list[Cell]], None]",
+    labels: tuple[str, str],
+    *,
+    whole: bool = True,
+) -> list[Path]:
+    """One panel for each data set and T, as PNG and SVG.
+
+    Args:
+        cells: what is shown.
+        target: the files without their suffix.
+        draw: puts a panel's cells into its axes.
+        labels: of the two axes.
+        whole: only whole numbers stand below.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    panels = list(dict.fromkeys((cell.train["dataset"], cell.train["T"]) for cell in cells))
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    with mpl.rc_context({"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}):
+        drawn = Figure(figsize=(4.6 * columns + 0.4, 3.4 * rows), layout="constrained")
+        FigureCanvasAgg(drawn)
+        axes = drawn.subplots(rows, columns, squeeze=False).flatten()
+        for place, (dataset, T) in zip(axes, panels, strict=False):
+            inside = [cell for cell in cells if (cell.train["dataset"], cell.train["T"]) == (dataset, T)]
+            draw(place, inside)
+            place.set_title(f"{dataset}, T = {T}")
+            place.set_xlabel(labels[0])
+            place.set_ylabel(labels[1])
+            place.grid(visible=True, linewidth=0.4, alpha=0.6)
+            place.xaxis.set_major_locator(MaxNLocator(integer=whole))
+            place.legend(frameon=False, loc="lower right")
+        for unused in axes[len(panels) :]:
+            unused.remove()
+        return [_save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    buffer = io.BytesIO()
+    kind = path.suffix[1:]
+    figure.savefig(buffer, format=kind, dpi=150, metadata={"Software": None} if kind == "png" else {"Date": None})
+    with files.replacing(path) as file:
+        file.write(buffer.getvalue())
+    return path
+
+
+def by_method(cells: list[Cell]) -> dict[str, list[Cell]]:
+    """The cells of each method, in order of appearance."""
+    methods = dict.fromkeys(cell.train["method"] for cell in cells)
+    return {method: [cell for cell in cells if cell.train["method"] == method] for method in methods}
+
+
+def band(axes: "Axes", table: pd.DataFrame, label: str, style: tuple[str, Any]) -> None:
+    """The mean over seeds (columns) as a line over the index, the range from worst to best seed as a band."""
+    colour, dashes = style
+    mean = table.mean(axis=1)
+    axes.plot(mean.index, mean, color=colour, linestyle=dashes, label=f"{label} (n = {table.shape[1]})")
+    if table.shape[1] > 1:
+        axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)

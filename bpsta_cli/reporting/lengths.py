@@ -1,0 +1,165 @@
+"""Runs of several rules, lengths and seeds gathered into one table: accuracy over the simulation length."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bpsta_cli.config import RunSettings
+from bpsta_cli.errors import RunError
+from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.tables import KEYS, Table, keys_of, over_seeds, shown_as
+
+CELL = {"dataset", "method", "T", "seed", "data.source"}
+"""Settings that place a run in the table, or change no number; runs that differ in another get rows of their own."""
+RULE = "rule."
+
+
+def labels(runs: Sequence[tuple[str, RunSettings]]) -> list[str]:
+    """The row of each run (its name, its settings): the method, and what sets the run apart beyond T and seed.
+
+    Raises:
+        RunError: runs of different data sets, or two of the same settings and seed.
+    """
+    by_dataset = {settings.dataset: name for name, settings in runs}
+    if len(by_dataset) > 1:
+        raise RunError(
+            "runs of different data sets",
+            expected="runs of one data set, whose accuracies can stand side by side",
+            got=", ".join(f"{dataset} ({name})" for dataset, name in by_dataset.items()),
+            todo="Give each data set's runs in a call of their own.",
+        )
+    flat = [_flat(settings.model_dump(mode="json")) for _, settings in runs]
+    telling = [key for key in flat[0] if key not in CELL and not key.startswith(RULE) and _differ(flat, key)]
+    found = []
+    for own in flat:
+        same = [other for other in flat if other["method"] == own["method"]]
+        keys = telling + [key for key in own if key.startswith(RULE) and _differ(same, key)]
+        marks = ", ".join(f"{key.rpartition('.')[2]} {own[key]}" for key in keys)
+        found.append(f"{own['method']} ({marks})" if marks else str(own["method"]))
+    _refuse_twins(runs, found)
+    return found
+
+
+def _refuse_twins(runs: Sequence[tuple[str, RunSettings]], found: list[str]) -> None:
+    seen: dict[tuple[str, int, int], str] = {}
+    for (name, settings), label in zip(runs, found, strict=True):
+        place = (label, settings.T, settings.seed)
+        if place in seen:
+            raise RunError(
+                "the same run twice",
+                expected="runs that differ in method, T, seed or another setting",
+                got=f"{seen[place]} and {name}, both {label} at T = {settings.T} with seed {settings.seed}",
+                todo="Leave one of them out.",
+            )
+        seen[place] = name
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return flat
+
+
+def _differ(rows: list[dict[str, Any]], key: str) -> bool:
+    return any(row[key] != rows[0][key] for row in rows)
+
+
+def cells(
+    runs: Sequence[tuple[str, RunSettings]],
+    results: Sequence[dict[str, Any]],
+    histories: Sequence[pd.DataFrame] | None = None,
+) -> list[Cell]:
+    """Runs and what was measured of them, as figures and tables take them; their method is the row's label.
+
+    Args:
+        runs: name and settings of each.
+        results: of each, as `bpsta latency --json` gives it.
+        histories: `history` of each, which only curves over epochs need.
+
+    Raises:
+        RunError: as `labels`.
+    """
+    epochs = histories or [pd.DataFrame()] * len(runs)
+    return [
+        Cell(
+            name,
+            train={"dataset": settings.dataset, "T": settings.T, "method": label, "seed": settings.seed},
+            history=history,
+            energy={},
+            latency=found,
+        )
+        for (name, settings), label, found, history in zip(runs, labels(runs), results, epochs, strict=True)
+    ]
+
+
+def history(run: Path) -> pd.DataFrame:
+    """A row an epoch, as training wrote it.
+
+    Raises:
+        RunError: there is none that can be read.
+    """
+    file = run / "history.csv"
+    try:
+        return pd.read_csv(file)
+    except (OSError, ValueError) as refused:
+        raise RunError(
+            "no history of a run",
+            expected=f"{file}, as bpsta train wrote it",
+            got=str(refused),
+            todo="Leave the run out, or train it again.",
+        ) from None
+
+
+def over_length(cells: list[Cell]) -> Table:
+    """Test accuracy by method and simulation length: mean, standard deviation (n - 1) and number of seeds.
+
+    Every run counts at the T that it was trained with, after all its steps.
+    """
+    frame = over_seeds(
+        {**keys_of(cell), "accuracy": cell.latency["accuracy_at"][str(cell.train["T"])]} for cell in cells
+    )
+    texts = (
+        shown_as(frame, {"accuracy": ("accuracy", 100, 2)})["accuracy"] + " (n = " + frame["seeds"].astype(str) + ")"
+    )
+    found = dict(zip(zip(frame["method"], frame["T"], strict=True), texts, strict=True))
+    methods, lengths = frame["method"].unique(), sorted(frame["T"].unique())
+    shown = pd.DataFrame(
+        [
+            {"dataset": frame["dataset"][0], "method": method}
+            | {f"T = {T}": found.get((method, T), "-") for T in lengths}
+            for method in methods
+        ]
+    )
+    note = "Test accuracy, %, of networks trained with T steps and run for as many; mean ± sd over n seeds."
+    return Table("lengths", "Accuracy over the simulation length", note, frame, shown)
+
+
+def early_exit(cells: list[Cell]) -> Table:
+    """Mean steps and loss of early exit at the thresholds that were chosen for each tolerance."""
+    rows, columns = [], dict[str, tuple[str, float, int]]()
+    for cell in cells:
+        row = keys_of(cell)
+        for chosen in cell.latency["early_exit"]["chosen"]:
+            points = f"{100 * chosen['tolerance']:.1f}"
+            row |= {f"steps_{points}": chosen["mean_steps"], f"loss_{points}": chosen["loss"]}
+            columns[f"steps_{points}"] = (f"steps, {points} pp", 1, 2)
+            columns[f"loss_{points}"] = ("loss, pp", 100, 2)
+        rows.append(row)
+    frame = over_seeds(rows)
+    shown = frame[[*KEYS]].astype(str)
+    for name, (title, scale, digits) in columns.items():
+        # a title may come twice: each loss stands beside its steps
+        shown.insert(
+            len(shown.columns), title, shown_as(frame, {name: (title, scale, digits)})[title], allow_duplicates=True
+        )
+    shown["seeds"] = frame["seeds"].astype(str)
+    where = "; ".join(dict.fromkeys(cell.latency["early_exit"]["chosen_on"] for cell in cells))
+    note = (
+        "Fewest mean steps at which early exit loses no more than so many percentage points of the full pass's "
+        f"accuracy. The threshold was chosen on {where}; steps and loss are those of other test samples. "
+        "Mean ± standard deviation over seeds."
+    )
+    return Table("early-exit", "Early exit: fewest steps that lose no more", note, frame, shown)
