@@ -103,7 +103,7 @@ def build(
     surrogate: str = "rectangular",
     surrogate_width: float = 1.0,
     detach_reset: bool = False,
-    norm: str = "folded",
+    norm: str = "tdbn",
     dropout: float = 0.5,
     backend: str = "auto",
 ) -> Network:
@@ -120,7 +120,7 @@ def build(
         surrogate: stbp's surrogate.
         surrogate_width: its width.
         detach_reset: stbp's gradient through the reset left out.
-        norm: "folded", "per-step" or "tdbn" (`bpsta_cli.norms`).
+        norm: "tdbn", "folded" or "per-step" (`bpsta_cli.norms`).
         dropout: probability of DP tokens.
         backend: of the neuron's kernel.
 
