@@ -38,12 +38,16 @@ def measure(
     samples: int | None,
     output: Output,
     out: Path | None,
+    together: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Do `work` on every run; print JSON and write the file where asked for. One run: one object."""
+    """Do `work` on every run; print JSON and write the file where asked for.
+
+    One run: one object. Several: {"runs": [...]} and what `together` makes of them.
+    """
     if samples is not None and samples < 1:
         raise SettingsError("unusable option", expected="--samples of at least 1", got=str(samples), todo="Correct it.")
     results = [_measure_one(run, work, device, data_dir) for run in runs]
-    whole = results[0] if len(results) == 1 else {"runs": results}
+    whole = results[0] if len(results) == 1 else {"runs": results, **(together(results) if together else {})}
     write_result(out, whole)
     output.result(whole)
     return results

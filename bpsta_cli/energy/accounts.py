@@ -48,7 +48,7 @@ def account(
     Returns:
         Energies in picojoule, operations a sample:
         accuracy, samples of test_samples, firing_rate, firing_rates and firing_rates_at (of each layer, and at each
-        step), tech, and the accounts
+        step), neurons (of each layer), tech, and the accounts
         paper: `paper_estimate`;
         counted: dense_ops (padding included), synapses (without), macs, acs, shortcut_acs, neuron_updates;
         memory: with parts of both networks;
@@ -81,6 +81,7 @@ def account(
             name: [spikes / (counts.neurons[name] * seen.samples) for spikes in at]
             for name, at in counts.spikes.items()
         },
+        "neurons": counts.neurons,
         "tech": tech.model_dump(mode="json"),
         "paper": _paper(counts),
         "counted": counted,

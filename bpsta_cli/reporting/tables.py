@@ -50,13 +50,15 @@ def accuracy(cells: list[Cell]) -> Table:
 
 
 def energy(cells: list[Cell]) -> Table:
-    """Both energy accounts, per sample."""
+    """The energy accounts, per sample."""
     frame = _over_seeds(
         {
             **_keys(cell),
             "firing_rate": cell.energy["firing_rate"],
             "paper_ratio": cell.energy["paper"]["ratio"],
             "counted_ratio": cell.energy["counted"]["ratio"],
+            "memory_ratio": cell.energy["memory"]["ratio"],
+            "quantised_ratio": cell.energy["quantised"]["memory"]["ratio"],
             "macs": cell.energy["counted"]["macs"],
             "acs": cell.energy["counted"]["acs"],
             "samples": cell.energy["samples"],
@@ -69,6 +71,8 @@ def energy(cells: list[Cell]) -> Table:
             "firing_rate": ("firing rate", 1, 4),
             "paper_ratio": ("E_ANN / E_SNN, paper (Eq. 1)", 1, 1),
             "counted_ratio": ("E_ANN / E_SNN, counted", 1, 2),
+            "memory_ratio": ("with memory", 1, 2),
+            "quantised_ratio": ("quantised twin, with memory", 1, 2),
             "macs": ("MACs, thousands", 1e-3, 1),
             "acs": ("ACs, thousands", 1e-3, 1),
         },
@@ -77,7 +81,8 @@ def energy(cells: list[Cell]) -> Table:
     note = (
         "Per test sample, 45 nm figures of Horowitz 2014. Paper: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
         "Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and the neurons' updates. "
-        "Neither counts memory."
+        "With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: ceil(log2(T + 1))-bit "
+        "activations (Yan et al. 2024), 8-bit weights for both. The twin makes one dense pass. See docs/energy.md."
     )
     return Table("energy", "Energy against the ReLU twin", note, frame, shown)
 
@@ -125,11 +130,12 @@ def _shown(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> p
     shown = frame[KEYS].astype(str)
     for column, (title, scale, digits) in columns.items():
         pairs = zip(frame[f"{column}_mean"], frame[f"{column}_sd"], strict=True)
-        shown[title] = [_mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
+        shown[title] = [mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
     return shown
 
 
-def _mean_sd(mean: float, sd: float, digits: int) -> str:
+def mean_sd(mean: float, sd: float, digits: int) -> str:
+    """The mean with its standard deviation, if it has one; a dash for none."""
     if pd.isna(mean):
         return "-"
     return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
