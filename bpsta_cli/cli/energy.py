@@ -130,20 +130,7 @@ def _table_5(results: list[dict[str, Any]], output: Output) -> None:
     if not frame.empty:
         output.table(
             "The twin's energy over the network's (more than 1: the network costs less)",
-            [
-                "data",
-                "T",
-                "method",
-                "runs",
-                "accuracy",
-                "twin",
-                "rate",
-                "paper",
-                "counted",
-                "memory",
-                "quantised",
-                "+memory",
-            ],
+            ["data", "T", "method", "runs", "accuracy", "twin", "rate", *RATIOS],
             shown(frame),
         )
 

@@ -6,7 +6,9 @@ import torch
 from energy_runs import by_hand, memory_store
 
 from bpsta_cli.energy import TECHS, account
-from bpsta_cli.energy.memory import Parts
+from bpsta_cli.energy.costs import full_width
+from bpsta_cli.energy.counting import count
+from bpsta_cli.energy.memory import Parts, snn_parts
 from bpsta_cli.networks import build
 
 CPU = torch.device("cpu")
@@ -106,3 +108,24 @@ def test_the_shortcut_of_a_block_reads_spikes_and_potentials_and_no_weights():
     assert row["e_memory_pj"] == pytest.approx(row["acs"] * (2.0 + 0.25 + QUEUE + 2 * access(values)))
     # the twin: read what it adds and what it adds to, add, write
     assert row["e_ann_memory_pj"] == pytest.approx(values * (2.0 + 2 * 0.25 + 3 * access(values)))
+
+
+def test_events_of_the_data_do_not_rise_with_the_firing_rate():
+    frames = np.random.default_rng(0).integers(0, 2, (4, 3, 1, 4, 4)).astype(np.uint8)
+    network = build("2C3-1Voting", (1, 4, 4), 2).eval()
+    torch.nn.init.ones_(network.layers.norm1.bias)  # fires
+    counts = count(network, memory_store(frames), T=3, device=CPU)
+    prices = full_width(TECH)
+    for row, driven in zip(counts.rows, (False, True), strict=True):
+        silent, firing = (snn_parts(row, counts, prices, TECH, firing=times) for times in (0.0, 1.0))
+        assert (silent.inputs < firing.inputs) == (silent.weights < firing.weights) == driven
+        assert silent.biases == firing.biases > 0
+
+
+def test_what_a_shortcut_hands_on_in_the_twin_is_added_too():
+    network = build("resnet18", (1, 8, 8), 2, method="ann").eval()
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8)
+    rows = account(network, memory_store(images), T=2, device=CPU, tech=TECH)["layers"]
+    shortcuts = [row for row in rows if row["kind"] == "shortcut"]
+    assert all(row["e_pj"] == pytest.approx(2.0 * row["acs"]) and row["macs"] == 0 for row in shortcuts)
+    assert shortcuts[0]["acs"] > 0
