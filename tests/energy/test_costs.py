@@ -1,6 +1,8 @@
 """The constants, and tables of a user's own."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +105,11 @@ def test_a_table_that_is_no_file_or_no_yaml_is_refused(tmp_path):
     (tmp_path / "broken").write_text("add_pj: [")
     with pytest.raises(SettingsError, match="broken"):
         load_tech(str(tmp_path / "broken"))
+
+
+def test_the_table_in_the_documentation_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "energy.md").read_text()
+    (table,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(table)
+    expected = {"name": "45nm-fp32, memory from point to point", "sram_curve": "interpolate"}
+    assert load_tech(str(tmp_path / "mine.yaml")) == TECHS["45nm-fp32"].model_copy(update=expected)
