@@ -46,8 +46,14 @@ SHOWN = (
 
 
 def run_frame(runs: list[Run]) -> pd.DataFrame:
-    """A row a run: every figure of `FIGURES`, and the accuracy of its twin where a run of that is given."""
-    return pd.DataFrame([_identity(run) | _figures(run) | {"twin_accuracy": _twin_accuracy(run, runs)} for run in runs])
+    """A row a run: every figure of `FIGURES`, and its twin's mean accuracy where runs of that are given."""
+    twins = [pd.Series(_twins(run, runs), dtype=float).mean() for run in runs]
+    return pd.DataFrame(
+        [
+            _identity(run) | _figures(run) | {"twin_accuracy": accuracy}
+            for run, accuracy in zip(runs, twins, strict=True)
+        ]
+    )
 
 
 def layer_frame(runs: list[Run]) -> pd.DataFrame:
@@ -59,15 +65,21 @@ def layer_frame(runs: list[Run]) -> pd.DataFrame:
 
 
 def table_5(runs: list[Run]) -> pd.DataFrame:
-    """A row for each data set, network, T and spiking method: mean and standard deviation (n - 1) over its runs."""
+    """A row for each data set, network, T and spiking method: mean and standard deviation (n - 1) over its runs.
+
+    A figure that one of the runs does not have has no mean.
+    """
     frame = run_frame(runs)
     frame = frame[frame["method"] != TWIN]  # whose accuracy is a column
-    groups = frame.groupby(KEYS, sort=False)
-    columns: dict[str, pd.Series] = {"runs": groups.size()}
-    for name in [*FIGURES, "twin_accuracy"]:
-        figures = frame[name].astype(float).groupby([frame[key] for key in KEYS], sort=False)
-        columns[f"{name}_mean"], columns[f"{name}_sd"] = figures.mean(), figures.std()
-    return pd.DataFrame(columns).reset_index()
+    rows = []
+    for key, same in frame.groupby(KEYS, sort=False):
+        figures = {name: same[name].astype(float) for name in FIGURES}
+        figures["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
+        row: Run = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
+        for name, values in figures.items():
+            row |= {f"{name}_mean": values.mean(skipna=False), f"{name}_sd": values.std(skipna=False)}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def shown(frame: pd.DataFrame) -> list[list[str]]:
@@ -104,13 +116,12 @@ def _figures(run: Run) -> Run:
     return found
 
 
-def _twin_accuracy(run: Run, runs: list[Run]) -> float | None:
-    """Mean accuracy of the runs of the same structure as ann; on frames of events, of the same T."""
-    twins = [
+def _twins(run: Run, runs: list[Run]) -> list[float]:
+    """Accuracies of the runs of the same structure as ann; on frames of events, of the same T."""
+    return [
         other["accuracy"]
         for other in runs
         if other["method"] == TWIN
         and (other["dataset"], other["network"]) == (run["dataset"], run["network"])
         and (run["frames"] == 1 or other["T"] == run["T"])
     ]
-    return sum(twins) / len(twins) if twins else None

@@ -1,6 +1,7 @@
 """The rows of Table 5 and the picture of Figure 2, from results made up for it."""
 
 import copy
+import math
 
 import pytest
 
@@ -71,6 +72,19 @@ def test_rows_are_those_of_a_data_set_network_method_and_t():
 def test_a_twin_is_a_run_of_ann_of_the_same_structure(frames, changes, found):
     (row,) = shown(table_5([a_run(frames=frames), twin(accuracy=0.95, **changes)]))
     assert row[5] == found
+
+
+def test_the_spread_of_the_twins_accuracy_is_that_of_its_own_runs():
+    runs = [a_run(), a_run(seed=1), twin(accuracy=0.94), twin(seed=1, accuracy=0.96)]
+    assert shown(table_5(runs))[0][5] == "95.00 ± 1.41"
+    assert shown(table_5(runs[:3]))[0][5] == "94.00"
+
+
+def test_a_figure_that_one_run_lacks_has_no_mean():
+    never = a_run(quantised=RUN["quantised"] | {"operations": {"ratio": 1.0, "break_even_rate": None}})
+    (row,) = table_5([a_run(), never]).to_dict("records")
+    assert row["quantised_ratio_mean"] == 1.0
+    assert math.isnan(row["quantised_break_even_rate_mean"])
 
 
 def test_twins_alone_make_no_row():
