@@ -42,7 +42,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Do `work` on every run; print JSON and write the file where asked for.
 
-    One run: one object. Several: {"runs": [...]} and what `together` makes of them.
+    One run: one object. Several: a list `runs`, and what `together` makes of them.
     """
     if samples is not None and samples < 1:
         raise SettingsError("unusable option", expected="--samples of at least 1", got=str(samples), todo="Correct it.")

@@ -135,7 +135,7 @@ def _shown(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> p
 
 
 def mean_sd(mean: float, sd: float, digits: int) -> str:
-    """The mean with its standard deviation, if it has one; a dash for none."""
+    """ "mean ± sd"; the mean alone where one seed has no spread, a dash where there is no figure."""
     if pd.isna(mean):
         return "-"
     return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
