@@ -77,14 +77,13 @@ class Counts:
     """What one evaluation counted.
 
     Attributes:
-        rows: the layers, in the order in which they ran.
-        spikes: spikes of each neuron layer at each step, summed over samples; empty for the ReLU twin.
-        neurons: neurons of each of those layers.
-        frames: dense passes that the twin makes: 1 for an image, T for frames of events.
-        seen: accuracy and firing rates.
         T: time steps.
         connection_sparsity: share of weights that are 0.
         footprint: bytes of parameters and buffers.
+        rows: the layers, in the order in which they ran.
+        spikes: spikes of each neuron layer at each step, summed over samples; empty for the ReLU twin.
+        neurons: neurons of each of those layers.
+        seen: accuracy and firing rates.
     """
 
     T: int
@@ -97,7 +96,7 @@ class Counts:
 
     @property
     def frames(self) -> int:
-        """Dense passes of the twin a sample."""
+        """Dense passes that the twin makes: 1 for an image, T for frames of events."""
         return 1 if self.rows[0].constant else self.T
 
     @property
