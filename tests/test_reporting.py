@@ -46,6 +46,7 @@ def results(tmp_path):
         )
         history.to_csv(tmp_path / "train" / name / "history.csv", index=False)
         energy = {"firing_rate": 0.25, "samples": 360, "paper": {"ratio": 92.0 + seed}}
+        energy |= {"memory": {"ratio": 0.5 + seed}, "quantised": {"memory": {"ratio": 0.25}}}
         write(tmp_path / "energy" / f"{name}.json", energy | {"counted": {"ratio": 1.5, "macs": 1e3, "acs": 2e3}})
         write(tmp_path / "latency" / f"{name}.json", {"accuracy_at": {"1": 0.5, "2": accuracy}})
     return tmp_path
@@ -62,6 +63,8 @@ def test_a_row_holds_mean_and_sample_standard_deviation_over_seeds(results):
     assert "92.00 ± 2.83" in (results / "tables" / "accuracy.md").read_text()
     energy = pd.read_csv(results / "tables" / "energy.csv").set_index("method")
     assert energy.loc["stbp", "paper_ratio_mean"] == pytest.approx(92.5)
+    assert energy.loc["stbp", "memory_ratio_mean"] == pytest.approx(1.0)
+    assert energy.loc["stbp", "quantised_ratio_mean"] == pytest.approx(0.25)
     latency = pd.read_csv(results / "tables" / "latency.csv").set_index("method")
     assert latency.loc["stbp", "t2_mean"] == pytest.approx(0.92)
 

@@ -55,13 +55,15 @@ def accuracy(cells: list[Cell]) -> Table:
 
 
 def energy(cells: list[Cell]) -> Table:
-    """Both energy accounts, per sample."""
+    """The energy accounts, per sample."""
     frame = over_seeds(
         {
             **keys_of(cell),
             "firing_rate": cell.energy["firing_rate"],
             "paper_ratio": cell.energy["paper"]["ratio"],
             "counted_ratio": cell.energy["counted"]["ratio"],
+            "memory_ratio": cell.energy["memory"]["ratio"],
+            "quantised_ratio": cell.energy["quantised"]["memory"]["ratio"],
             "macs": cell.energy["counted"]["macs"],
             "acs": cell.energy["counted"]["acs"],
             "samples": cell.energy["samples"],
@@ -74,6 +76,8 @@ def energy(cells: list[Cell]) -> Table:
             "firing_rate": ("firing rate", 1, 4),
             "paper_ratio": ("E_ANN / E_SNN, paper (Eq. 1)", 1, 1),
             "counted_ratio": ("E_ANN / E_SNN, counted", 1, 2),
+            "memory_ratio": ("with memory", 1, 2),
+            "quantised_ratio": ("quantised twin, with memory", 1, 2),
             "macs": ("MACs, thousands", 1e-3, 1),
             "acs": ("ACs, thousands", 1e-3, 1),
         },
@@ -82,7 +86,8 @@ def energy(cells: list[Cell]) -> Table:
     note = (
         "Per test sample, 45 nm figures of Horowitz 2014. Paper: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
         "Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and the neurons' updates. "
-        "Neither counts memory."
+        "With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: ceil(log2(T + 1))-bit "
+        "activations (Yan et al. 2024), 8-bit weights for both. The twin makes one dense pass. See docs/energy.md."
     )
     return Table("energy", "Energy against the ReLU twin", note, frame, shown)
 

@@ -1,0 +1,10 @@
+"""Energy of a trained network by four accounts: the paper's, a count, the count with memory, a quantised rival.
+
+What each counts, where its figures come from and what it leaves out: docs/energy.md.
+"""
+
+from bpsta_cli.energy.accounts import account, paper_estimate
+from bpsta_cli.energy.costs import TECHS, Tech, load_tech
+from bpsta_cli.energy.counting import fan_out
+
+__all__ = ["TECHS", "Tech", "account", "fan_out", "load_tech", "paper_estimate"]

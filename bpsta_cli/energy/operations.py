@@ -1,0 +1,39 @@
+"""The counted account: the operations that happen, and nothing else."""
+
+from bpsta_cli.energy.costs import Prices
+from bpsta_cli.energy.counting import Counts, LayerCount
+
+
+def snn_pj(row: LayerCount, counts: Counts, prices: Prices, firing: float = 1.0) -> float:
+    """Operations of the spiking network at one layer, pJ a sample.
+
+    A spike is an addition at every synapse it reaches, another value a multiply-accumulate; an input that is the
+    same at every step works once. A neuron's update is a multiply-accumulate a step, the leak and the bias; its
+    comparison with the threshold and its reset are not counted.
+
+    Args:
+        row: the layer.
+        counts: of which evaluation.
+        prices: what operations cost.
+        firing: the neurons fire so many times as often as they did.
+    """
+    driven = row.reached / counts.seen.samples * (1.0 if row.data else firing)
+    updates = row.neurons * counts.updating_steps if row.owner else 0
+    return driven * synapse_pj(row, prices) + updates * prices.update
+
+
+def synapse_pj(row: LayerCount, prices: Prices) -> float:
+    """A non-zero input at one synapse; a shortcut adds whatever it hands on."""
+    return prices.spike if row.binary or row.kind == "shortcut" else prices.value
+
+
+def ann_pj(row: LayerCount, prices: Prices) -> float:
+    """Operations of the twin at one layer, one dense pass: every synapse within the image, pJ a sample."""
+    if row.kind == "shortcut":
+        return row.neurons * prices.spike
+    return row.synapses * dense_pj(row, prices) + (row.neurons * prices.requantise if row.owner else 0)
+
+
+def dense_pj(row: LayerCount, prices: Prices) -> float:
+    """The twin's multiply-accumulate at one synapse."""
+    return prices.value if row.data else prices.activation

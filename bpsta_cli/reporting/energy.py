@@ -1,0 +1,127 @@
+"""Energy of several runs: rows for CSV files, and the rows of the paper's Table 5.
+
+Table 5 gives accuracy, firing rate and E_ANN / E_SNN of the baseline and of the paper's method. Its caption says
+"baseline/our method", but its columns stand the other way round; here every row names its method.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bpsta_cli import files
+from bpsta_cli.reporting.tables import mean_sd
+
+Run = dict[str, Any]
+"""What `bpsta energy --json` gives of one run."""
+
+KEYS = ["dataset", "network", "T", "method"]
+TWIN = "ann"
+FIGURES = {
+    "accuracy": ("accuracy",),
+    "firing_rate": ("firing_rate",),
+    "paper_ratio": ("paper", "ratio"),
+    "counted_ratio": ("counted", "ratio"),
+    "counted_ratio_frames": ("counted", "ratio_frames"),
+    "memory_ratio": ("memory", "ratio"),
+    "memory_ratio_frames": ("memory", "ratio_frames"),
+    "quantised_ratio": ("quantised", "operations", "ratio"),
+    "quantised_break_even_rate": ("quantised", "operations", "break_even_rate"),
+    "quantised_memory_ratio": ("quantised", "memory", "ratio"),
+    "quantised_memory_break_even_rate": ("quantised", "memory", "break_even_rate"),
+}
+"""Where each column of a run's row stands in its JSON object."""
+
+SHOWN = (
+    ("accuracy", 100, 2),
+    ("twin_accuracy", 100, 2),
+    ("firing_rate", 1, 4),
+    ("paper_ratio", 1, 1),
+    ("counted_ratio", 1, 2),
+    ("memory_ratio", 1, 2),
+    ("quantised_ratio", 1, 2),
+    ("quantised_memory_ratio", 1, 2),
+)
+"""What people are shown of them, by which factor and with how many decimals."""
+
+
+def run_frame(runs: list[Run]) -> pd.DataFrame:
+    """A row a run: every figure of `FIGURES`, and its twin's mean accuracy where runs of that are given."""
+    twins = [pd.Series(_twins(run, runs), dtype=float).mean() for run in runs]
+    return pd.DataFrame(
+        [
+            _identity(run) | _figures(run) | {"twin_accuracy": accuracy}
+            for run, accuracy in zip(runs, twins, strict=True)
+        ]
+    )
+
+
+def layer_frame(runs: list[Run]) -> pd.DataFrame:
+    """A row a run and layer."""
+    rows = [_identity(run) | layer for run in runs for layer in run["layers"]]
+    frame = pd.DataFrame(rows)
+    frame["shape"] = ["x".join(map(str, shape)) for shape in frame["shape"]]
+    return frame
+
+
+def table_5(runs: list[Run]) -> pd.DataFrame:
+    """A row for each data set, network, T and spiking method: mean and standard deviation (n - 1) over its runs.
+
+    A figure that one of the runs does not have has no mean.
+    """
+    frame = run_frame(runs)
+    frame = frame[frame["method"] != TWIN]  # whose accuracy is a column
+    rows = []
+    for key, same in frame.groupby(KEYS, sort=False):
+        figures = {name: same[name].astype(float) for name in FIGURES}
+        figures["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
+        row: Run = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
+        for name, values in figures.items():
+            row |= {f"{name}_mean": values.mean(skipna=False), f"{name}_sd": values.std(skipna=False)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def shown(frame: pd.DataFrame) -> list[list[str]]:
+    """The rows of `table_5` for people: "mean ± sd", the twin at one dense pass."""
+    columns = [frame[key].astype(str).tolist() for key in ("dataset", "T", "method", "runs")]
+    for name, scale, digits in SHOWN:
+        pairs = zip(frame[f"{name}_mean"], frame[f"{name}_sd"], strict=True)
+        columns.append([mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def write_csv(runs: list[Run], folder: Path) -> list[Path]:
+    """Write layers.csv, runs.csv and table5.csv into `folder`; returns the files."""
+    tables = {"layers": layer_frame(runs), "runs": run_frame(runs), "table5": table_5(runs)}
+    written = []
+    for name, frame in tables.items():
+        path = folder / f"{name}.csv"
+        files.write_text(path, frame.to_csv(index=False))
+        written.append(path)
+    return written
+
+
+def _identity(run: Run) -> Run:
+    return {name: run[name] for name in ("run", *KEYS, "seed", "samples")}
+
+
+def _figures(run: Run) -> Run:
+    found = {}
+    for name, path in FIGURES.items():
+        value: Any = run
+        for step in path:
+            value = value[step]
+        found[name] = value
+    return found
+
+
+def _twins(run: Run, runs: list[Run]) -> list[float]:
+    """Accuracies of the runs of the same structure as ann; on frames of events, of the same T."""
+    return [
+        other["accuracy"]
+        for other in runs
+        if other["method"] == TWIN
+        and (other["dataset"], other["network"]) == (run["dataset"], run["network"])
+        and (run["frames"] == 1 or other["T"] == run["T"])
+    ]

@@ -1,0 +1,39 @@
+"""Networks and stores that several tests of the accounts share."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from conftest import write_store
+
+from bpsta_cli.data.store import Split
+from bpsta_cli.networks import build
+
+
+def memory_store(x, classes=2):
+    """A store of test samples that are in memory: images [N, C, H, W] or frames of events [N, T, C, H, W]."""
+    split = Split(x, np.zeros(len(x), dtype=np.int64))
+    names = tuple(map(str, range(classes)))
+    return SimpleNamespace(path=Path("none"), classes=names, scale=1.0, split=lambda _name: split)
+
+
+def by_hand(folder):
+    """Two convolutions and an output on 3 x 3 images with one grey pixel in a corner, and the images.
+
+    At every step channel 0 of 2 fires everywhere after the first, channel 2 of 3 after the second, and none of the
+    2 outputs: the norms' biases say so, for their weights are 0.
+    """
+    x = np.zeros((2, 1, 3, 3), dtype=np.uint8)
+    x[:, 0, 0, 0] = 8
+    store = write_store(folder / "store", x, np.array([0, 1]), train=1, classes=2)
+    network = build("2C3-3C3-1Voting", (1, 3, 3), 2, norm="folded").eval()
+    layers = network.layers
+    with torch.no_grad():
+        for norm, firing in ((layers.norm1, 0), (layers.norm2, 2)):
+            norm.weight.zero_()
+            norm.bias.zero_()
+            norm.bias[firing] = 1
+        layers.linear1.weight.fill_(-1)
+        layers.linear1.bias.zero_()
+    return network, store
