@@ -163,7 +163,7 @@ def test_the_harness_judges_every_step_of_a_sample_by_itself(digits):
 
 
 def test_an_average_that_is_a_spike_is_one_for_the_harness_and_not_for_the_count():
-    network = build("1C3-AP2-1Voting", (1, 2, 2), 2).eval()
+    network = build("1C3-AP2-1Voting", (1, 2, 2), 2, norm="folded").eval()
     with torch.no_grad():
         network.layers.conv1.weight.zero_()
         network.layers.conv1.weight[0, 0, 1, 1] = 1  # fires where the image is white
