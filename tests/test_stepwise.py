@@ -174,7 +174,7 @@ def test_the_twin_has_no_steps_to_take():
 
 
 def test_over_a_test_part_it_agrees_with_early_exit_read_off_the_full_pass(digits):
-    network = build("4C3-MP2-6C3-AP4-10Voting", digits.shape, 10)
+    network = build("4C3-MP2-6C3-AP4-10Voting", digits.shape, 10, norm="folded")
     network.train()(next(batches(digits, digits.split("train"), 5, device=CPU))[0])
     full = follow(network, digits, T=5, device=CPU)
     confidence, steps = parting(full.margins)

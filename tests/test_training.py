@@ -444,7 +444,7 @@ def test_steps_are_counted_and_epochs_carry_their_record(settings, digits, tmp_p
 
 
 def test_a_silent_layer_is_warned_of_by_name(settings, digits, tmp_path):
-    chosen = settings(neuron={"threshold": 50}, data={"epochs": 1, "warmup_epochs": 0})
+    chosen = settings(neuron={"threshold": 50}, data={"epochs": 1, "warmup_epochs": 0}, training={"norm": "folded"})
     _, events = run(chosen, digits, tmp_path / "run")
     assert [warning.split()[0] for warning in events[-1].warnings] == ["lif1", "lif2", "lif3"]
 
