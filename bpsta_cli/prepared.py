@@ -65,7 +65,8 @@ def _ready(path: Path) -> Store | None:
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:
     """The samples to train on, and those that choose the epoch (None: nothing chooses).
 
-    Under selection "validation" a stratified share of the training part, drawn by the run's seed, is held out.
+    Under selection "validation" these are the data set's own validation part; where it has none, a stratified
+    share of the training part, drawn by the run's seed, is held out. A repeated sample goes to one side whole.
 
     Raises:
         DataError: no training samples.
@@ -81,13 +82,17 @@ def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | 
         )
     if settings.training.selection != "validation":
         return whole, None
+    if store.has_validation:
+        return whole, store.split("validation")
     from sklearn.model_selection import train_test_split
 
+    ids = np.arange(len(whole)) if whole.ids is None else whole.ids
+    first_of_each = np.unique(ids, return_index=True)[1]
     try:
         kept, held_out = train_test_split(
-            np.arange(len(whole)),
+            first_of_each,
             test_size=settings.training.validation_fraction,
-            stratify=whole.y,
+            stratify=whole.y[first_of_each],
             random_state=settings.seed,
         )
     except ValueError as small:
@@ -97,4 +102,4 @@ def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | 
             got=str(small),
             todo="Choose another validation_fraction, or selection final.",
         ) from None
-    return whole.subset(np.sort(kept)), whole.subset(np.sort(held_out))
+    return whole.subset(np.flatnonzero(np.isin(ids, ids[kept]))), whole.subset(np.sort(held_out))

@@ -56,9 +56,11 @@ def prepare(
     if verify:
         store.verify()
     counts = {part: len(store.split(part)) for part in ("train", "test")}
+    distinct = store.split("train").distinct
+    repeated = "" if distinct == counts["train"] else f" ({distinct} of them different)"
     shape = [*([] if store.T is None else [store.T]), *store.shape]
     output.say(
-        f"{store.path}: {counts['train']} training and {counts['test']} test samples of "
+        f"{store.path}: {counts['train']} training{repeated} and {counts['test']} test samples of "
         f"{' x '.join(map(str, shape))}, {len(store.classes)} classes"
     )
     output.result(

@@ -19,4 +19,5 @@ def preset(dataset: str, *, epochs: int | None = None) -> DatasetSettings:
         epochs=recipe.epochs if epochs is None or epochs < 1 else epochs,
         warmup_epochs=warmup,
         batch_size=recipe.batch_size,
+        size=recipe.size,
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bpsta_cli.errors import DataError
 
-Kind = Literal["image", "events"]
+Kind = Literal["image", "events", "speech"]
 _DIGITS = tuple(str(digit) for digit in range(10))
 _GESTURES = (
     "hand clapping",
@@ -37,6 +37,16 @@ _CLOTHES = (
 )
 
 
+# fmt: off
+_WORDS_0_01 = (
+    "bed", "bird", "cat", "dog", "down", "eight", "five", "four", "go", "happy", "house", "left",
+    "marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop", "three",
+    "tree", "two", "up", "wow", "yes", "zero",
+)
+# fmt: on
+_WORDS = tuple(sorted((*_WORDS_0_01, "backward", "follow", "forward", "learn", "visual")))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What `bpsta train` uses for a data set when the settings name nothing else.
@@ -46,12 +56,14 @@ class Recipe:
         epochs: passes over the training split, the warm-up included.
         warmup_epochs: of these, the first, trained as the ReLU twin.
         batch_size: samples a step.
+        size: side of event frames in pixels, None for the sensor's own.
     """
 
     network: str
     epochs: int
     warmup_epochs: int
     batch_size: int
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +73,10 @@ class Dataset:
     Attributes:
         name: what a command calls it.
         title: what a reader calls it.
-        kind: "image" (one array, the same at every time step) or "events" (frames of event counts).
-        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on.
+        kind: "image" (one array, the same at every time step), "events" (frames of event counts) or "speech"
+            (log-mel features in time).
+        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on; for speech H are mel
+            bands and W spectra.
         classes: the labels' names; label i is classes[i].
         counts: samples in the whole (training, test) split, to tell a partial copy by.
         split: which split it is, in words.
@@ -73,8 +87,10 @@ class Dataset:
         scale: multiplies the stored integers to give the network's input.
         loader: "module:function" that finds the files (see `sources.Source`).
         recipe: defaults for training.
-        checksums: file -> MD5, as the library that downloads it publishes them.
+        checksums: file -> MD5 or SHA-256, as the library that downloads it publishes them.
         note: what else a reader should know.
+        older_classes: the classes of an older version that is accepted as well; empty if there is none.
+        synthetic: made by this package; said wherever a number stands, first of all by the name.
     """
 
     name: str
@@ -93,6 +109,8 @@ class Dataset:
     recipe: Recipe
     checksums: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    older_classes: tuple[str, ...] = ()
+    synthetic: bool = False
 
 
 _ROWS = (
@@ -202,6 +220,28 @@ _ROWS = (
         },
         note="tonic's copy keeps one recording of each class a trial and rounds time to 1 ms; "
         "SpikingJelly's keeps all 1,176 + 288 at 1 us. State which one a number is from.",
+    ),
+    Dataset(
+        name="speech-commands",
+        title="Speech Commands 0.02",
+        kind="speech",
+        shape=(1, 32, 16),
+        classes=_WORDS,
+        counts=(84_843, 11_005),
+        split="official: testing_list.txt tests, validation_list.txt validates, the rest trains with each class "
+        "repeated to the size of the largest",
+        source="http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, through "
+        "torchaudio.datasets.SPEECHCOMMANDS",
+        licence="CC BY 4.0",
+        citation="Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, 2018, arXiv:1804.03209",
+        embedded=False,
+        scale=1 / 255,
+        loader="bpsta_cli.data.commands:speech_commands",
+        recipe=Recipe("32C3-MP2-64C3-MP2-128C3-AP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
+        checksums={"speech_commands_v0.02.tar.gz": "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"},
+        note="Version 0.01 (30 words, 51,088 + 6,835 clips) is read as well; say which one a number is from. "
+        "The five words that 0.02 added tell them apart.",
+        older_classes=_WORDS_0_01,
     ),
 )
 _BY_NAME = {row.name: row for row in _ROWS}
