@@ -36,6 +36,7 @@ def prepare(
             "no data set", expected="--dataset NAME, or --list", got="neither", todo="Give one of them."
         )
     from bpsta_cli.cli.presets import preset
+    from bpsta_cli.data import catalogue
     from bpsta_cli.prepared import prepared_store
 
     base = load_params(params).settings_of(dataset) if params else preset(dataset)
@@ -63,6 +64,8 @@ def prepare(
         f"{store.path}: {counts['train']} training{repeated} and {counts['test']} test samples of "
         f"{' x '.join(map(str, shape))}, {len(store.classes)} classes"
     )
+    if told := catalogue.get(dataset).disclosure:
+        output.say(told)
     output.result(
         {
             "dataset": dataset,

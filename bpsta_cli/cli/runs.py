@@ -42,7 +42,12 @@ def measure(
     """Do `work` on every run; print JSON and write the file where asked for. One run: one object."""
     if samples is not None and samples < 1:
         raise SettingsError("unusable option", expected="--samples of at least 1", got=str(samples), todo="Correct it.")
+    from bpsta_cli.data import catalogue
+
     results = [_measure_one(run, work, device, data_dir) for run in runs]
+    for dataset in sorted({row["dataset"] for row in results}):
+        if told := catalogue.get(dataset).disclosure:
+            output.say(told)
     whole = results[0] if len(results) == 1 else {"runs": results}
     write_result(out, whole)
     output.result(whole)

@@ -112,6 +112,11 @@ class Dataset:
     older_classes: tuple[str, ...] = ()
     synthetic: bool = False
 
+    @property
+    def disclosure(self) -> str:
+        """What is to be said beside a number from this data set; nothing for recorded data."""
+        return f"{self.name} is synthetic: simulated, not recorded" if self.synthetic else ""
+
 
 _ROWS = (
     Dataset(

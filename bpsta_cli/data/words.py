@@ -49,7 +49,7 @@ def speak(label: int, speaker: np.random.RandomState, random: np.random.RandomSt
         random: this clip's: when, how long, how loud, pitch's course, noise.
     """
     pitch, tract = _draw(speaker, 90, 231), _draw(speaker, 13, 20)
-    blocks = _draw(random, 80, 141)
+    blocks = 2 * _draw(random, 40, 71)  # even: no block lies on the border of two vowels
     start = _draw(random, 5, _BLOCKS - blocks - 4)
     formants = _course(WORDS[label], blocks) * tract // 16
     course = pitch * (100 + _draw(random, -15, 16) * (2 * np.arange(blocks) - blocks) // blocks) // 100
@@ -71,7 +71,8 @@ def _course(word: str, blocks: int) -> Integers:
     which = (2 * np.arange(-_GLIDE, blocks + _GLIDE, dtype=np.int64) + 1) * len(word) // (2 * blocks)
     held = targets[which.clip(0, len(word) - 1)]
     width = 2 * _GLIDE + 1
-    return np.stack([held[shift : shift + blocks] for shift in range(width)]).sum(axis=0) // width
+    gliding: Integers = np.stack([held[shift : shift + blocks] for shift in range(width)]).sum(axis=0) // width
+    return gliding
 
 
 def _voice(pitch: Integers, formants: Integers) -> Integers:
