@@ -262,9 +262,9 @@ _ROWS = (
         embedded=True,
         scale=1.0,
         loader="bpsta_cli.data.synthetic:synthetic_gestures",
-        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=15, warmup_epochs=3, batch_size=32, size=32),
-        note="Circles and waves come in pairs that are each other run backwards: their frames summed over time "
-        "do not tell them apart.",
+        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=12, warmup_epochs=2, batch_size=16, size=32),
+        note="Circles and waves come in pairs that are each other run backwards: neither a frame alone nor their sum "
+        "tells them apart, only their order.",
         synthetic=True,
     ),
     Dataset(
@@ -281,7 +281,7 @@ _ROWS = (
         embedded=True,
         scale=1 / 255,
         loader="bpsta_cli.data.synthetic:synthetic_speech",
-        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=15, warmup_epochs=3, batch_size=32),
+        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=18, warmup_epochs=2, batch_size=16),
         note="Eight words are four and the same backwards: their spectra summed over time do not tell them apart.",
         synthetic=True,
     ),

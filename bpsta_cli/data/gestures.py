@@ -3,12 +3,11 @@
 One or two bright or dark ellipses ("hands") move over the other brightness; a pixel that a hand covers or
 uncovers from one step of 7.5 ms to the next sends events. What makes this set ask for time:
 
-- Clockwise and counter-clockwise circles, and waves to the right and to the left, are each other run
-  backwards: start and speed are drawn alike for both. Run backwards, what was covered is uncovered, and
-  whether the hand is the bright or the dark one is drawn for each recording. So such a pair has the same
-  frames in distribution, one by one and summed over time; only their order tells.
-- A wave goes to its side with the palm, wide, and returns edge-on, narrow. It keeps its direction when frames
-  hold equal numbers of events, which a difference in speed would not survive.
+- Clockwise and counter-clockwise circles, and waves to the right and to the left first, are each other run
+  backwards: one whole turn or one wave there and back, of which start and speed are drawn alike for both. Run
+  backwards, what was covered is uncovered, and whether the hand is the bright or the dark one is drawn for each
+  recording. So such a pair has the same frames in distribution, summed over time or one by one without their
+  number. What tells them apart is the order of the frames.
 
 Everything is an integer: positions in 1/16 pixel, angles in 1/1024 turn, a table for the cosine, NumPy's
 RandomState, whose stream is kept as it is. So the events are the same on any machine.
@@ -75,7 +74,7 @@ class Scene:
         self.step: Integers = np.arange(STEPS + 1, dtype=np.int64)
         self.scale = self.draw(13, 20)
         self.x, self.y = (_UNIT * SIDE // 2 + self.draw(-8 * _UNIT, 8 * _UNIT + 1) for _ in range(2))
-        self.radius = self.draw(7 * _UNIT, 10 * _UNIT)
+        self.radius = self.draw(8 * _UNIT, 12 * _UNIT)
 
     def draw(self, low: int, high: int) -> int:
         """A whole number from low to high - 1."""
@@ -84,8 +83,15 @@ class Scene:
     def angle(self, least: int, most: int) -> Integers:
         """An angle that grows by least to most 1/16 turns over the recording, from anywhere, not quite evenly."""
         speed = self.draw(least * TURN // 16, most * TURN // 16 + 1)
-        wobble = self.draw(0, TURN // 24) * cosine(self.draw(0, TURN) + self.step * TURN // STEPS) // ONE
+        wobble = self.draw(0, TURN // 32) * cosine(self.draw(0, TURN) + self.step * TURN // STEPS) // ONE
         return self.draw(0, TURN) + self.step * speed // STEPS + wobble
+
+    def once(self) -> Integers:
+        """An angle that grows by one turn from about 0, at rest before and after, not quite evenly."""
+        begin, end = self.draw(0, STEPS // 8), STEPS - self.draw(0, STEPS // 8)
+        turned = (self.step.clip(begin, end) - begin) * TURN // (end - begin)
+        wobble = self.draw(-TURN // 16, TURN // 16 + 1) * sine(turned) // ONE
+        return self.draw(-TURN // 12, TURN // 12 + 1) + turned + wobble
 
     def hand(self, x: Integers | int, y: Integers | int, wide: Integers | int = _UNIT, tall: int = _UNIT) -> Hand:
         """A hand x, y pixels beside the person's middle, in 1/16 pixel; axes in 1/16 of the person's own."""
@@ -113,15 +119,12 @@ def _clap(scene: Scene) -> list[Hand]:
 
 
 def _wave(scene: Scene, sign: int) -> list[Hand]:
-    angle = scene.angle(20, 36)
-    x = _along(20, cosine(angle))
-    palm = np.where(sign * sine(angle) < 0, 18, 7)  # cosine grows where sine is below 0
-    return [scene.hand(x + _px(scene.draw(-20, 21)), _px(-18), wide=palm, tall=18)]
+    return [scene.hand(sign * _along(30, sine(scene.once())), _px(-14))]
 
 
 def _circle(scene: Scene, side: int, sign: int) -> list[Hand]:
-    angle = sign * scene.angle(14, 24)
-    return [scene.hand(_px(24 * side) + _along(22, cosine(angle)), _along(22, sine(angle)))]
+    angle = TURN // 4 + sign * scene.once()  # from below, where an arm hangs
+    return [scene.hand(_px(24 * side) + _along(26, cosine(angle)), _along(26, sine(angle)))]
 
 
 def _roll(scene: Scene) -> list[Hand]:

@@ -34,7 +34,8 @@ _BLOCKS = RATE // _BLOCK
 _HIGHEST_HZ = 4000
 _FADE = 8  # blocks
 _GLIDE = 6  # blocks to either side of a change of vowel
-_PHASE = 1 << 20
+_TO_TURN = 10
+_PHASE = TURN << _TO_TURN  # a turn of the phase that is summed up
 _PEAK = 12_000
 
 Integers = npt.NDArray[np.int64]
@@ -85,7 +86,7 @@ def _voice(pitch: Integers, formants: Integers) -> Integers:
         away = harmonic * pitch[:, None] - formants
         resonance = _GAINS * (_BANDWIDTHS**2 * 1024) // (_BANDWIDTHS**2 + away**2)
         heard = (harmonic * pitch < _HIGHEST_HZ) * fade * resonance.sum(axis=1)
-        sound += np.repeat(heard, _BLOCK) * COSINE[harmonic * phase * TURN // _PHASE % TURN]
+        sound += np.repeat(heard, _BLOCK) * COSINE[harmonic * phase >> _TO_TURN & TURN - 1]
     quiet: Integers = sound // ONE
     return quiet
 
