@@ -281,7 +281,7 @@ _ROWS = (
         embedded=True,
         scale=1 / 255,
         loader="bpsta_cli.data.synthetic:synthetic_speech",
-        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=18, warmup_epochs=2, batch_size=16),
+        recipe=Recipe("32C3-MP2-32C3-MP2-64C3-AP2-128FC-10Voting", epochs=12, warmup_epochs=2, batch_size=16),
         note="Eight words are four and the same backwards: their spectra summed over time do not tell them apart.",
         synthetic=True,
     ),
