@@ -67,7 +67,10 @@ class TrainingSettings(_Strict):
         description="which epoch's weights are kept: the last, or the best on a held-out part or the test set",
     )
     validation_fraction: float = Field(
-        0.1, gt=0, lt=1, description="share of the training part held out when selection is validation"
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of the training part held out under selection validation, where a data set has no such part",
     )
     evaluate_every: int = Field(
         1, ge=1, description="epochs from one evaluation to the next; the last is always evaluated"

@@ -117,7 +117,8 @@ def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | 
     """The samples to train on, and those that choose the epoch (None: nothing chooses).
 
     With `train_samples` as many are used, each class in its share, drawn by the run's seed. Under selection
-    "validation" a stratified share of them, drawn by the same seed, is held out.
+    "validation" the data set's own validation part chooses; where it has none, a stratified share of the
+    training samples, drawn by the same seed, is held out. A repeated sample counts once and stays on one side.
 
     Raises:
         DataError: no training samples.
@@ -132,29 +133,33 @@ def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | 
             todo="Prepare the data set again from a complete source.",
         )
     used = settings.data.train_samples
-    if used is not None and used > len(whole):
+    if used is not None and used > whole.distinct:
         raise SettingsError(
             "more training samples than there are",
-            expected=f"train_samples of at most {len(whole)}",
+            expected=f"train_samples of at most {whole.distinct}",
             got=str(used),
             todo="Leave it out to train on all.",
         )
-    if used is not None and used < len(whole):
+    if used is not None and used < whole.distinct:
         whole, _ = _divided(whole, used, settings.seed, "Choose more train_samples.")
     if settings.training.selection != "validation":
         return whole, None
-    held_out = settings.training.validation_fraction
-    kept = len(whole) - math.ceil(len(whole) * held_out)
-    return _divided(whole, kept, settings.seed, "Choose another validation_fraction, or selection final.")
+    if store.has_validation:
+        return whole, store.split("validation")
+    held_out = math.ceil(whole.distinct * settings.training.validation_fraction)
+    todo = "Choose another validation_fraction, or selection final."
+    return _divided(whole, whole.distinct - held_out, settings.seed, todo)
 
 
 def _divided(split: Split, first: int, seed: int, todo: str) -> tuple[Split, Split]:
-    """`first` samples and the rest, each class in its share on both sides."""
+    """`first` samples with all their repeats, and the rest once, each class in its share on both sides."""
     from sklearn.model_selection import train_test_split
 
+    ids = np.arange(len(split)) if split.ids is None else split.ids
+    each = np.unique(ids, return_index=True)[1]
     try:
         chosen, rest = train_test_split(
-            np.arange(len(split)), train_size=first, test_size=len(split) - first, stratify=split.y, random_state=seed
+            each, train_size=first, test_size=len(each) - first, stratify=split.y[each], random_state=seed
         )
     except ValueError as small:
         raise SettingsError(
@@ -163,4 +168,4 @@ def _divided(split: Split, first: int, seed: int, todo: str) -> tuple[Split, Spl
             got=str(small),
             todo=todo,
         ) from None
-    return split.subset(np.sort(chosen)), split.subset(np.sort(rest))
+    return split.subset(np.flatnonzero(np.isin(ids, ids[chosen]))), split.subset(np.sort(rest))

@@ -36,6 +36,7 @@ def prepare(
             "no data set", expected="--dataset NAME, or --list", got="neither", todo="Give one of them."
         )
     from bpsta_cli.cli.presets import preset
+    from bpsta_cli.data import catalogue
     from bpsta_cli.prepared import prepared_store
 
     base = load_params(params).settings_of(dataset) if params else preset(dataset)
@@ -56,11 +57,15 @@ def prepare(
     if verify:
         store.verify()
     counts = {part: len(store.split(part)) for part in ("train", "test")}
+    distinct = store.split("train").distinct
+    repeated = "" if distinct == counts["train"] else f" ({distinct} of them different)"
     shape = [*([] if store.T is None else [store.T]), *store.shape]
     output.say(
-        f"{store.path}: {counts['train']} training and {counts['test']} test samples of "
+        f"{store.path}: {counts['train']} training{repeated} and {counts['test']} test samples of "
         f"{' x '.join(map(str, shape))}, {len(store.classes)} classes"
     )
+    if told := catalogue.get(dataset).disclosure:
+        output.say(told)
     output.result(
         {
             "dataset": dataset,

@@ -20,4 +20,5 @@ def preset(dataset: str, *, epochs: int | None = None) -> DatasetSettings:
         warmup_epochs=warmup,
         batch_size=recipe.batch_size,
         augmentation=recipe.augmentation,
+        size=recipe.size,
     )

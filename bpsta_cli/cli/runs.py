@@ -45,7 +45,12 @@ def measure(
     One run: one object. Several: a list `runs`, and what `together` makes of them.
     """
     at_least_one("samples", samples)
+    from bpsta_cli.data import catalogue
+
     results = [_measure_one(run, work, device, data_dir) for run in runs]
+    for dataset in sorted({row["dataset"] for row in results}):
+        if told := catalogue.get(dataset).disclosure:
+            output.say(told)
     whole = results[0] if len(results) == 1 else {"runs": results, **(together(results) if together else {})}
     write_result(out, whole)
     output.result(whole)

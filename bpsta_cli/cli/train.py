@@ -207,6 +207,7 @@ def _run(
 
     from bpsta_cli import training
     from bpsta_cli.checkpoints import RunDir
+    from bpsta_cli.data import catalogue
     from bpsta_cli.devices import resolve_device
     from bpsta_cli.prepared import prepared_store
 
@@ -233,6 +234,8 @@ def _run(
         f"{out}: test accuracy {percent(metrics['accuracy'])} "
         f"({metrics['selection']} selection, epoch {metrics['selected_epoch'] + 1} of {metrics['epochs']})"
     )
+    if told := catalogue.get(settings.dataset).disclosure:
+        output.say(told)
     output.result({"run": str(out)} | {key: value for key, value in metrics.items() if key != "provenance"})
 
 

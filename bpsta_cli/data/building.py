@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data import encoding, manifest
+from bpsta_cli.data import encoding, manifest, speech
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.manifest import ArrayRecord, Manifest, chunks
 from bpsta_cli.data.settings import Settings
-from bpsta_cli.data.sources import SPLITS, Images, Recordings, Source
+from bpsta_cli.data.sources import SPLITS, Clips, Images, Recordings, Source
 from bpsta_cli.errors import DataError
 
 Progress = Callable[[int, int, str], None]
@@ -75,9 +75,10 @@ def build(target: Path, dataset: Dataset, settings: Settings, source: Source, pr
 
 
 def _write(folder: Path, dataset: Dataset, settings: Settings, source: Source, progress: Progress) -> None:
-    """The four arrays, then the manifest."""
+    """The arrays of each split, then the manifest."""
+    dataset = source.row or dataset
     arrays: dict[str, ArrayRecord] = {}
-    for split in SPLITS:
+    for split in source.splits:
         samples = source.read(split)
         file = folder / f"{split}_x.npy"
 
@@ -88,11 +89,17 @@ def _write(folder: Path, dataset: Dataset, settings: Settings, source: Source, p
             x = _write_images(file, samples, report)
         else:
             x = _write_frames(file, samples, dataset, settings, report)
-        np.save(folder / f"{split}_y.npy", samples.y)
         arrays[f"{split}_x"] = manifest.record(file, x)
-        arrays[f"{split}_y"] = manifest.record(folder / f"{split}_y.npy", samples.y)
+        arrays[f"{split}_y"] = _saved(folder / f"{split}_y.npy", samples.y)
+        if isinstance(samples, Clips) and samples.rows is not None:
+            arrays[f"{split}_rows"] = _saved(folder / f"{split}_rows.npy", samples.rows)
     text = _manifest(dataset, settings, source, arrays).model_dump_json(indent=2)
     (folder / manifest.FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _saved(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:
+    np.save(file, array)
+    return manifest.record(file, array)
 
 
 def _write_images(file: Path, images: Images, report: Callable[[int, int], None]) -> npt.NDArray[Any]:
@@ -105,7 +112,7 @@ def _write_images(file: Path, images: Images, report: Callable[[int, int], None]
 
 def _write_frames(
     file: Path,
-    recordings: Recordings,
+    recordings: Recordings | Clips,
     dataset: Dataset,
     settings: Settings,
     report: Callable[[int, int], None],
@@ -125,9 +132,12 @@ def _write_frames(
     return x
 
 
-def _frames(recording: Path, recordings: Recordings, dataset: Dataset, settings: Settings) -> npt.NDArray[Any]:
-    """One recording as event counts [T, 2, H, W]."""
+def _frames(recording: Path, recordings: Recordings | Clips, dataset: Dataset, settings: Settings) -> npt.NDArray[Any]:
+    """One recording as event counts, or one clip as log-mel features: [T, C, H, W]."""
     assert settings.T is not None
+    if isinstance(recordings, Clips):
+        samples, rate = recordings.read(recording)
+        return speech.log_mel(samples, rate, T=settings.T)
     assert settings.split_by is not None
     events = recordings.read(recording)
     encoding.check_events(events, dataset.shape, str(recording))

@@ -37,6 +37,16 @@ _CLOTHES = (
 )
 
 
+# fmt: off
+_WORDS_0_01 = (
+    "bed", "bird", "cat", "dog", "down", "eight", "five", "four", "go", "happy", "house", "left",
+    "marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop", "three",
+    "tree", "two", "up", "wow", "yes", "zero",
+)
+# fmt: on
+_WORDS = tuple(sorted((*_WORDS_0_01, "backward", "follow", "forward", "learn", "visual")))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What `bpsta train` uses for a data set when the settings name nothing else.
@@ -47,6 +57,7 @@ class Recipe:
         warmup_epochs: of these, the first, trained as the ReLU twin.
         batch_size: samples a step.
         augmentation: the preset that changes training samples (see `augmentation`).
+        size: side of event frames in pixels, None for the sensor's own.
     """
 
     network: str
@@ -54,6 +65,7 @@ class Recipe:
     warmup_epochs: int
     batch_size: int
     augmentation: Literal["none", "standard"] = "none"
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,10 @@ class Dataset:
     Attributes:
         name: what a command calls it.
         title: what a reader calls it.
-        kind: "image" (one array, the same at every time step) or "events" (frames of event counts).
-        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on.
+        kind: "image" (one array, the same at every time step), "events" (frames of event counts) or "speech"
+            (log-mel features in time).
+        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on; for speech H are mel
+            bands and W spectra.
         classes: the labels' names; label i is classes[i].
         counts: samples in the whole (training, test) split, to tell a partial copy by.
         split: which split it is, in words.
@@ -75,10 +89,12 @@ class Dataset:
         scale: multiplies the stored integers to give the network's input.
         loader: "module:function" that finds the files (see `sources.Source`).
         recipe: defaults for training.
-        checksums: file -> MD5, as the library that downloads it publishes them.
+        checksums: file -> MD5 or SHA-256, as the library that downloads it publishes them.
         mirrors: every class keeps its meaning when a sample is mirrored left to right, so that augmentation
             may do it: clothes do; digits, and gestures of a left and a right hand, do not.
         note: what else a reader should know.
+        older_classes: the classes of an older version that is accepted as well; empty if there is none.
+        synthetic: made by this package; said wherever a number stands, first of all by the name.
     """
 
     name: str
@@ -98,6 +114,13 @@ class Dataset:
     checksums: dict[str, str] = field(default_factory=dict)
     mirrors: bool = False
     note: str = ""
+    older_classes: tuple[str, ...] = ()
+    synthetic: bool = False
+
+    @property
+    def disclosure(self) -> str:
+        """What is to be said beside a number from this data set; nothing for recorded data."""
+        return f"{self.name} is synthetic: simulated, not recorded" if self.synthetic else ""
 
 
 _ROWS = (
@@ -208,6 +231,65 @@ _ROWS = (
         },
         note="tonic's copy keeps one recording of each class a trial and rounds time to 1 ms; "
         "SpikingJelly's keeps all 1,176 + 288 at 1 us. State which one a number is from.",
+    ),
+    Dataset(
+        name="speech-commands",
+        title="Speech Commands 0.02",
+        kind="speech",
+        shape=(1, 32, 16),
+        classes=_WORDS,
+        counts=(84_843, 11_005),
+        split="official: testing_list.txt tests, validation_list.txt validates, the rest trains with each class "
+        "repeated to the size of the largest",
+        source="http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, through "
+        "torchaudio.datasets.SPEECHCOMMANDS",
+        licence="CC BY 4.0",
+        citation="Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, 2018, arXiv:1804.03209",
+        embedded=False,
+        scale=1 / 255,
+        loader="bpsta_cli.data.commands:speech_commands",
+        recipe=Recipe("32C3-MP2-64C3-MP2-128C3-AP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
+        checksums={"speech_commands_v0.02.tar.gz": "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"},
+        note="Version 0.01 (30 words, 51,088 + 6,835 clips) is read as well; say which one a number is from. "
+        "The five words that 0.02 added tell them apart.",
+        older_classes=_WORDS_0_01,
+    ),
+    Dataset(
+        name="synthetic-gestures",
+        title="Synthetic gestures (simulated, not recorded)",
+        kind="events",
+        shape=(2, 128, 128),
+        classes=_GESTURES,
+        counts=(1100, 330),
+        split="drawn from one distribution, 100 + 30 of each class",
+        source="simulated by this package: the kinds of motion of DVS128 Gesture, 1.5 s, microseconds, noise",
+        licence="MIT",
+        citation="none: cite this package, and say that the data are synthetic",
+        embedded=True,
+        scale=1.0,
+        loader="bpsta_cli.data.synthetic:synthetic_gestures",
+        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=12, warmup_epochs=2, batch_size=16, size=32),
+        note="Circles and waves come in pairs that are each other run backwards: neither a frame alone nor their sum "
+        "tells them apart, only their order.",
+        synthetic=True,
+    ),
+    Dataset(
+        name="synthetic-speech",
+        title="Synthetic speech (simulated, not recorded)",
+        kind="speech",
+        shape=(1, 32, 16),
+        classes=("ia", "ai", "ue", "eu", "iua", "aui", "oer", "reo", "aoa", "iri"),
+        counts=(1500, 500),
+        split="40 simulated speakers train, 10 others test; 150 + 50 of each word",
+        source="simulated by this package: ten words of vowels, 16 kHz, noise",
+        licence="MIT",
+        citation="none: cite this package, and say that the data are synthetic",
+        embedded=True,
+        scale=1 / 255,
+        loader="bpsta_cli.data.synthetic:synthetic_speech",
+        recipe=Recipe("32C3-MP2-32C3-MP2-64C3-AP2-128FC-10Voting", epochs=12, warmup_epochs=2, batch_size=16),
+        note="Eight words are four and the same backwards: their spectra summed over time do not tell them apart.",
+        synthetic=True,
     ),
 )
 _BY_NAME = {row.name: row for row in _ROWS}

@@ -46,7 +46,8 @@ class Manifest(_Frozen):
         scale: multiplies the stored integers to give the network's input.
         split: which split it is, in words.
         partial: what is missing from the whole data set, in words; None if nothing.
-        arrays: train_x, train_y, test_x and test_y.
+        arrays: train_x, train_y, test_x and test_y; validation_x and _y where the data set has such a part;
+            train_rows where samples are repeated.
         source: fingerprint of the files it was made from (names and sizes).
         versions: libraries that made it.
         content_hash: SHA-256 over what a network sees: neither versions, source nor words.
@@ -67,12 +68,8 @@ class Manifest(_Frozen):
 
     def wanted(self, dataset: Dataset, settings: Settings) -> bool:
         """Whether this is what `dataset` prepared with `settings` would be today."""
-        return (self.dataset, self.settings, self.classes, self.scale) == (
-            dataset.name,
-            settings,
-            dataset.classes,
-            dataset.scale,
-        )
+        same = (self.dataset, self.settings, self.scale) == (dataset.name, settings, dataset.scale)
+        return same and self.classes in (dataset.classes, dataset.older_classes)
 
 
 def hash_content(manifest: dict[str, Any]) -> str:

@@ -13,10 +13,10 @@ from bpsta_cli.errors import DataError
 
 
 class Settings(BaseModel):
-    """How a store was made; all None for images, which are stored as they are.
+    """How a store was made; all None for images, which are stored as they are, and all but T for sound.
 
     Attributes:
-        T: frames a recording is cut into.
+        T: frames a recording is cut into, or steps a clip.
         split_by: what each frame has the same share of.
         size: rows and columns of a frame, None for the sensor's own.
         resize: how a frame was brought to `size`.
@@ -35,7 +35,9 @@ class Settings(BaseModel):
         """The store's folder: prepared/digits/images, prepared/n-mnist/T8-number, ..."""
         parts = []
         if self.T is not None:
-            parts += [f"T{self.T}", str(self.split_by)]
+            parts.append(f"T{self.T}")
+        if self.split_by is not None:
+            parts.append(self.split_by)
         if self.size is not None:
             parts.append(f"{self.size}{'' if self.resize == 'sum' else self.resize}")
         if self.test_fraction is not None:
@@ -61,11 +63,15 @@ def settings_for(
         if given not in get_args(allowed):
             choices = " or ".join(f"'{each}'" for each in get_args(allowed))
             raise DataError(f"unknown {what}", expected=choices, got=f"'{given}'", todo="Choose one.")
+    if dataset.kind != "events":
+        _refuse_event_settings(dataset, size, test_fraction)
     if dataset.kind == "image":
-        return _image_settings(dataset, size, test_fraction)
+        return Settings()
     if T is None or T < 1:
         todo = "Say into how many frames a recording is cut."
         raise DataError(f"{dataset.name} holds recordings", expected="T >= 1", got=f"T = {T}", todo=todo)
+    if dataset.kind == "speech":
+        return Settings(T=T)
     _, height, width = dataset.shape
     if size is not None:
         cell_of(size, height, width)
@@ -79,12 +85,11 @@ def settings_for(
     )
 
 
-def _image_settings(dataset: Dataset, size: int | None, test_fraction: float | None) -> Settings:
+def _refuse_event_settings(dataset: Dataset, size: int | None, test_fraction: float | None) -> None:
     if size is not None or test_fraction is not None:
         raise DataError(
-            f"{dataset.name} holds images",
+            f"{dataset.name} holds {'images' if dataset.kind == 'image' else 'sound'}",
             expected="neither a frame size nor a test fraction",
             got=f"size {size}, test fraction {test_fraction}",
             todo="Leave them out: they are for event recordings.",
         )
-    return Settings()

@@ -21,8 +21,10 @@ from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.errors import DataError
 
-SplitName = Literal["train", "test"]
+SplitName = Literal["train", "test", "validation"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
+"""Those that every store holds."""
+_MD5_DIGITS = 32
 _DOWNLOAD_ERRORS = (
     OSError,
     RuntimeError,
@@ -61,6 +63,23 @@ class Recordings:
 
 
 @dataclass(frozen=True)
+class Clips:
+    """One split of sound clips, read one at a time.
+
+    Attributes:
+        files: one file a clip.
+        y: int64 [N], the label of each.
+        read: reads one file into its samples and their rate in Hz; raises DataError if it is damaged.
+        rows: which clips a network sees, some more than once; None for each once.
+    """
+
+    files: tuple[Path, ...]
+    y: npt.NDArray[np.int64]
+    read: Callable[[Path], tuple[npt.NDArray[np.float32], int]]
+    rows: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """Files that were found, not yet read.
 
@@ -69,12 +88,19 @@ class Source:
         files: all of them.
         read: gives one split; raises DataError if a file is damaged or the split is missing.
         available: the splits that are there.
+        row: the catalogue's row where this copy is of another version than its own.
     """
 
     root: Path
     files: tuple[Path, ...]
-    read: Callable[[SplitName], Images | Recordings]
+    read: Callable[[SplitName], Images | Recordings | Clips]
     available: tuple[SplitName, ...] = SPLITS
+    row: Dataset | None = None
+
+    @property
+    def splits(self) -> tuple[SplitName, ...]:
+        """Those to store: both that every store holds, and the data set's own validation part."""
+        return (*SPLITS, "validation") if "validation" in self.available else SPLITS
 
     def fingerprint(self) -> str:
         """SHA-256 over the files' names and sizes: cheap, the same on any machine.
@@ -164,7 +190,10 @@ def download(dataset: Dataset, folder: Path, fetch: Callable[[], Any]) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             fetch()
     except _DOWNLOAD_ERRORS as error:
-        files = ", ".join(f"{name} (MD5 {md5})" for name, md5 in dataset.checksums.items())
+        files = ", ".join(
+            f"{name} ({'MD5' if len(checksum) == _MD5_DIGITS else 'SHA-256'} {checksum})"
+            for name, checksum in dataset.checksums.items()
+        )
         raise DataError(
             f"download of {dataset.title} failed",
             expected=f"a connection to {dataset.source}",

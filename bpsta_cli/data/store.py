@@ -35,19 +35,26 @@ class Split:
     """One split of a store.
 
     Attributes:
-        x: integers, memory-mapped and read-only: [N, C, H, W] for images, [N, T, C, H, W] for events.
+        x: integers, memory-mapped and read-only: [N, C, H, W] for images, [N, T, C, H, W] for events and sound.
         y: labels, int64 [N].
+        ids: which stored sample each one is, as some may be repeated; None: each once and in order.
     """
 
     x: npt.NDArray[Any] | Rows
     y: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.integer[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def subset(self, rows: npt.NDArray[np.integer[Any]]) -> Split:
         """The samples with these numbers; nothing is read until they are asked for."""
-        return Split(Rows(self.x, rows), self.y[rows])
+        return Split(Rows(self.x, rows), self.y[rows], rows if self.ids is None else self.ids[rows])
+
+    @property
+    def distinct(self) -> int:
+        """How many samples there are when each counts once."""
+        return len(self) if self.ids is None else len(np.unique(self.ids))
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,21 @@ class Store:
 
     @cached_property
     def _splits(self) -> dict[SplitName, Split]:
-        return {name: Split(self._array(f"{name}_x"), np.array(self._array(f"{name}_y"))) for name in SPLITS}
+        names: tuple[SplitName, ...] = (*SPLITS, "validation") if self.has_validation else SPLITS
+        return {name: self._split(name) for name in names}
+
+    def _split(self, name: SplitName) -> Split:
+        whole = Split(self._array(f"{name}_x"), np.array(self._array(f"{name}_y")))
+        rows = f"{name}_rows"
+        return whole.subset(np.array(self._array(rows))) if rows in self.manifest.arrays else whole
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the data set brings a validation part of its own."""
+        return "validation_x" in self.manifest.arrays
 
     def split(self, name: SplitName) -> Split:
-        """The "train" or the "test" split."""
+        """The "train" or the "test" split, or "validation" if `has_validation`."""
         return self._splits[name]
 
     def _array(self, name: str) -> npt.NDArray[Any]:

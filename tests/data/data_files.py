@@ -62,3 +62,13 @@ def write_gestures(folder: Path, *, splits=("train", "test"), each: int = 1) -> 
                 rows = ramp(60 + label, side=128)
                 write_gesture_npz(folder / split / str(label) / f"user{index}.npz", rows)
     return folder
+
+
+def write_wav(file: Path, samples, *, rate: int = 16_000) -> Path:
+    """16-bit PCM, mono."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sound = np.asarray(samples, dtype="<i2").tobytes()
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    data = struct.pack("<4sI", b"data", len(sound)) + sound
+    file.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(form) + len(data)) + b"WAVE" + form + data)
+    return file

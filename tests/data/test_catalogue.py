@@ -28,7 +28,8 @@ def test_every_row_is_complete_and_its_loader_exists(name):
     assert row.scale > 0
     assert 0 < row.recipe.warmup_epochs < row.recipe.epochs
     assert row.embedded == (not row.checksums)
-    assert all(len(md5) == 32 for md5 in row.checksums.values())
+    assert all(len(checksum) in (32, 64) for checksum in row.checksums.values()), "MD5 or SHA-256"
+    assert row.synthetic == row.name.startswith("synthetic-") == ("synthetic" in row.title.lower())
     module, function = row.loader.split(":")
     assert callable(getattr(importlib.import_module(module), function))
 

@@ -51,3 +51,18 @@ def test_gestures_keep_every_event_at_half_the_size(tmp_path):
     store = prepare("dvs-gesture", T=16, source=source, data_dir=tmp_path, size=64, test_fraction=0.2)
     counted = sum(int(store.split(split).x.sum()) for split in ("train", "test"))
     assert counted == sum(len(np.load(file)["t"]) for file in source.glob("events_np/train/*/*.npz"))
+
+
+def test_speech_commands_are_split_by_their_lists_and_evened_out(tmp_path):
+    source = real("SpeechCommands")
+    store = prepare("speech-commands", T=8, source=source, data_dir=tmp_path)
+    for split, name in (("test", "testing_list.txt"), ("validation", "validation_list.txt")):
+        (listed,) = source.glob(f"*/{name}")
+        words = [line.split("/")[0] for line in listed.read_text().split()]
+        assert sorted(store.classes[label] for label in store.split(split).y) == sorted(words)
+    train = store.split("train")
+    assert sum(split.distinct for split in map(store.split, ("train", "test", "validation"))) == len(
+        [file for file in source.glob("*/*/*.wav") if file.parent.name in store.classes]
+    )
+    assert len(set(np.bincount(train.y))) == 1
+    assert store.split("test").x.max() == 255
