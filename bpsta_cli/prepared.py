@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bpsta_cli.config import DatasetSettings, RunSettings
-from bpsta_cli.data.store import Split, Store, open_store, prepare, store_path
+from bpsta_cli.data.store import Split, Store, prepare, store_with
 from bpsta_cli.errors import DataError, SettingsError
 
 
@@ -19,6 +19,7 @@ def prepared_store(
     data_dir: Path,
     expected_hash: str | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    processes: int | None = None,
 ) -> Store:
     """The store of `dataset` as `settings` want it, prepared first where it is not there.
 
@@ -29,6 +30,7 @@ def prepared_store(
         data_dir: folder of raw and prepared data.
         expected_hash: content hash of the data that a run was trained on; None accepts any.
         progress: called with done, total and what is being worked on.
+        processes: how many read at the same time; None: one a processor where there is much to read.
 
     Raises:
         DataError: the data cannot be prepared, or are not those that the run was trained on.
@@ -39,12 +41,12 @@ def prepared_store(
         "size": settings.size,
         "resize": settings.resize,
         "test_fraction": settings.test_fraction,
+        "split_seed": settings.split_seed,
     }
-    ready = _ready(store_path(data_dir, dataset, **wanted))
-    if expected_hash is not None and ready is not None and ready.content_hash == expected_hash:
+    if expected_hash is not None and (ready := store_with(data_dir, dataset, expected_hash)) is not None:
         return ready  # a trained run needs its store, and no longer the files it was made from
     source = None if settings.source is None else Path(settings.source)
-    store = prepare(dataset, source=source, data_dir=data_dir, progress=progress, **wanted)
+    store = prepare(dataset, source=source, data_dir=data_dir, progress=progress, processes=processes, **wanted)
     if expected_hash is not None and store.content_hash != expected_hash:
         raise DataError(
             "other data than the run was trained on",
@@ -53,13 +55,6 @@ def prepared_store(
             todo="Name the run's own data with --data-dir, or prepare it again from the same source.",
         )
     return store
-
-
-def _ready(path: Path) -> Store | None:
-    try:
-        return open_store(path)
-    except DataError:
-        return None
 
 
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:

@@ -43,6 +43,9 @@ def measure(
     if samples is not None and samples < 1:
         raise SettingsError("unusable option", expected="--samples of at least 1", got=str(samples), todo="Correct it.")
     results = [_measure_one(run, work, device, data_dir) for run in runs]
+    for dataset, split in dict.fromkeys((result["dataset"], result["split"]) for result in results):
+        if split != "official":
+            output.say(f"{dataset}, split: {split}")
     whole = results[0] if len(results) == 1 else {"runs": results}
     write_result(out, whole)
     output.result(whole)
@@ -76,6 +79,7 @@ def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: st
         "method": settings.method,
         "T": settings.T,
         "seed": settings.seed,
+        "split": store.split_in_words,
         **found,
         "provenance": provenance(device_name(place.type), torch.get_num_threads()),
     }
