@@ -69,7 +69,7 @@ def sweep(dataset: Dataset, folder: Path) -> None:
     marker = _marker(dataset, folder)
     try:
         file = marker.open(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the system drops a killed process's lock
