@@ -145,7 +145,8 @@ def _unpickled(file: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]
         refuse_web_page(file, opened.read(64))
         opened.seek(0)
         try:
-            batch = _Unpickler(opened, encoding="latin1").load()
+            loaded = _Unpickler(opened, encoding="bytes").load()  # Python 2's text: as bytes it is not copied
+            batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in loaded.items()}
             data = batch["data"]
             labels = np.asarray(batch["fine_labels"] if "fine_labels" in batch else batch["labels"])
         except Exception as error:  # a damaged pickle may raise anything
