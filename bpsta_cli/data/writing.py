@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import sha256
@@ -30,6 +32,8 @@ _MESSAGE_BYTES = 1 << 22
 _MOST_ITEMS = 256
 _AHEAD = 3
 """Messages under way for each process."""
+_LOOK_SECONDS = 1.0
+"""How often a process looks whether the one that asked for it was killed."""
 
 
 class ArrayWriter:
@@ -139,7 +143,7 @@ def in_order(make: Callable[[Item], Array], items: Sequence[Item], processes: in
     yield first
     each = min(_MOST_ITEMS, max(1, _MESSAGE_BYTES // max(1, first.nbytes)))
     messages = [items[at : at + each] for at in range(1, len(items), each)]
-    pool = ProcessPoolExecutor(processes)
+    pool = ProcessPoolExecutor(processes, initializer=_end_with, initargs=(os.getpid(),))
     try:
         waiting = deque(pool.submit(_make_all, make, message) for message in messages[: _AHEAD * processes])
         for message in [*messages[_AHEAD * processes :], *([None] * len(waiting))]:
@@ -148,6 +152,17 @@ def in_order(make: Callable[[Item], Array], items: Sequence[Item], processes: in
                 waiting.append(pool.submit(_make_all, make, message))
     finally:
         pool.shutdown(wait=True, kill_workers=True)
+
+
+def _end_with(parent: int) -> None:
+    """Make this process end soon after `parent`, however that ends: nobody else would stop it."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def _make_all(make: Callable[[Item], Array], items: Sequence[Item]) -> list[Array]:

@@ -219,3 +219,16 @@ def test_aedat_is_read_as_spikingjelly_reads_it(tmp_path):
     for file, theirs in ((two, cifar._load_origin_data(two)), (three, utils.load_aedat_v3(three))):
         for key, column in read_aedat(file)._asdict().items():
             np.testing.assert_array_equal(column, theirs[key])
+
+
+@pytest.mark.peers
+def test_trials_are_cut_as_spikingjelly_cuts_them(tmp_path):
+    gesture = pytest.importorskip("spikingjelly.datasets.dvs128_gesture")
+    folder, out = write_ibm(tmp_path / "ibm"), tmp_path / "sj"
+    for label in range(11):
+        (out / str(label)).mkdir(parents=True)
+    gesture._split_aedat_files_to_np("user01_led", folder / "user01_led.aedat", folder / "user01_led_labels.csv", out)
+    for label, start, stop in ((0, 0, 200), (2, 300, 600), (10, 550, 1000)):
+        theirs = np.load(out / str(label) / "user01_led_0.npz")
+        for key, column in read_clip(Clip(folder / "user01_led.aedat", start, stop))._asdict().items():
+            np.testing.assert_array_equal(column, theirs[key])

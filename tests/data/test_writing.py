@@ -1,5 +1,8 @@
 import hashlib
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -75,6 +78,31 @@ def test_an_error_of_another_process_arrives_whole(tmp_path):
         list(in_order(square, range(40), processes=2))
     assert (caught.value.problem, caught.value.todo) == ("unlucky", "Leave it out.")
     assert isinstance(caught.value, BpstaError)
+
+
+KILLED = """
+import os, sys
+import numpy as np
+from bpsta_cli.data.writing import in_order
+def make(number):
+    return np.array([os.getpid()])
+for row in in_order(make, range(1000), 2):
+    if row[0] != os.getpid():
+        print(row[0], flush=True)
+        os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_other_processes_end_when_theirs_is_killed():
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+    other = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(other, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {other} lives on")
 
 
 def test_a_store_is_the_same_by_one_process_and_by_two(tmp_path):
