@@ -82,7 +82,8 @@ class DatasetSettings(_Strict):
     )
     resize: Literal["sum", "nearest"] = Field(
         "sum",
-        description="events: a coarser cell adds its pixels up, or takes one of them as the paper's code does",
+        description="a coarser cell adds its pixels up (of images: takes the mean), or takes one of them as the "
+        "paper's code does",
     )
     test_fraction: float | None = Field(
         None, gt=0, lt=1, description="share of the training samples held out where a copy has no test part"
