@@ -105,7 +105,8 @@ def _write(
         with ArrayWriter(folder / f"{split}_x.npy", len(samples.y)) as writer:
             for block in _pieces(samples, dataset, settings, processes):
                 writer.append(block)
-                progress(writer.done, writer.rows, f"{dataset.name} {split}")
+                if len(block):
+                    progress(writer.done, writer.rows, f"{dataset.name} {split}")
             arrays[f"{split}_x"] = writer.record()
         with ArrayWriter(folder / f"{split}_y.npy", len(samples.y)) as writer:
             writer.append(samples.y)
@@ -117,6 +118,7 @@ def _write(
 def _pieces(samples: Split, dataset: Dataset, settings: Settings, processes: int | None) -> Iterator[npt.NDArray[Any]]:
     """The samples of a split, block by block."""
     if isinstance(samples, Images):
+        yield samples.x[:0]  # settles shape and type, even of no images
         yield from (samples.x[rows] for rows in chunks(samples.x.shape, samples.x.dtype))
         return
     make: Callable[[Item], npt.NDArray[Any]]

@@ -48,7 +48,7 @@ class ArrayWriter:
 
     def __init__(self, file: Path, rows: int) -> None:
         self.file, self.rows, self.done = file, rows, 0
-        self.dtype: np.dtype[Any] = np.dtype(np.uint8)
+        self.dtype: np.dtype[Any] | None = None
         self.shape: tuple[int, ...] = (rows,)
         self._digest, self._out = sha256(), file.open("wb")
 
@@ -65,7 +65,7 @@ class ArrayWriter:
             DataError: the disk has no room for the whole array.
             OSError: it cannot be written.
         """
-        if self.done == 0:
+        if self.dtype is None:
             self._begin(block.dtype, (self.rows, *block.shape[1:]))
         elif block.dtype.itemsize > self.dtype.itemsize:
             self._widen(block.dtype)
@@ -77,7 +77,7 @@ class ArrayWriter:
     def record(self) -> ArrayRecord:
         """The finished file's record; call after the last block."""
         self._out.flush()
-        if self.done != self.rows:
+        if self.dtype is None or self.done != self.rows:
             raise ValueError(f"{self.done} of {self.rows} rows were written")
         size = self._out.tell()
         return ArrayRecord(dtype=self.dtype.name, shape=self.shape, bytes=size, sha256=self._digest.hexdigest())
@@ -98,11 +98,11 @@ class ArrayWriter:
         self._out.close()
         narrow = self.file.rename(self.file.with_suffix(".narrow"))
         self._out = self.file.open("wb")
-        there, shape, done = self.dtype, self.shape, self.done
+        shape, done = self.shape, self.done
         self._begin(dtype, shape)
         with narrow.open("rb") as file:
             np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
+            *_, there = np.lib.format.read_array_header_1_0(file)
             for rows in chunks((done, *shape[1:]), dtype):
                 count = (rows.stop - rows.start) * math.prod(shape[1:])
                 self._put(np.fromfile(file, there, count).reshape(-1, *shape[1:]))
