@@ -236,17 +236,17 @@ def _measure(names: tuple[str, ...], dataset: Dataset, progress: Progress, proce
     Raises:
         DataError: a damaged recording, or more pixels than a camera has.
     """
-    height, width = 1, 1
     files = [Path(name) for name in names]
-    sides = in_order(_sides, files, processes or enough_processes(files, len(files)))
-    for done, (rows, columns) in enumerate(sides, start=1):
-        height, width = max(height, int(rows)), max(width, int(columns))
+    sides, done = np.ones(2, dtype=np.int64), 0
+    for block in in_order(_sides, files, processes or enough_processes(files, len(files))):
+        sides = np.maximum(sides, block.max(axis=0))
+        done += len(block)
         progress(done, len(files), "looking how large the frames must be")
-    return replace(dataset, shape=(2, height, width))
+    return replace(dataset, shape=(2, int(sides[0]), int(sides[1])))
 
 
 def _sides(path: Path) -> npt.NDArray[np.int64]:
-    """Rows and columns that a recording's events take."""
+    """Rows and columns [1, 2] that a recording's events take."""
     events = _read_events(path)
     check_events(events, (2, _LARGEST_SIDE, _LARGEST_SIDE), str(path))
-    return np.array([int(events.y.max()) + 1, int(events.x.max()) + 1])
+    return np.array([[int(events.y.max()) + 1, int(events.x.max()) + 1]])

@@ -129,7 +129,9 @@ def enough_processes(files: Collection[Path], items: int) -> int:
 
 
 def in_order(make: Callable[[Item], Array], items: Sequence[Item], processes: int) -> Iterator[Array]:
-    """`make` of each item, in the items' order, by so many processes; few results wait at a time.
+    """What `make` gives of each item [n, ...], in the items' order, some together; by so many processes.
+
+    Few results wait at a time, so the memory needed does not depend on how many items there are.
 
     Raises:
         BpstaError: what `make` raised, here or in another process.
@@ -147,7 +149,7 @@ def in_order(make: Callable[[Item], Array], items: Sequence[Item], processes: in
     try:
         waiting = deque(pool.submit(_make_all, make, message) for message in messages[: _AHEAD * processes])
         for message in [*messages[_AHEAD * processes :], *([None] * len(waiting))]:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
             if message is not None:
                 waiting.append(pool.submit(_make_all, make, message))
     finally:
@@ -165,5 +167,6 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=look, daemon=True).start()
 
 
-def _make_all(make: Callable[[Item], Array], items: Sequence[Item]) -> list[Array]:
-    return [make(item) for item in items]
+def _make_all(make: Callable[[Item], Array], items: Sequence[Item]) -> Array:
+    """The results in one array, which is handed over faster than many."""
+    return np.concatenate([make(item) for item in items])

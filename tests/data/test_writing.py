@@ -61,14 +61,14 @@ def test_a_disk_that_fills_up_while_writing_is_told_and_leaves_no_store(tmp_path
 def square(number):
     if number == 13:
         raise DataError("unlucky", expected="another number", got="13", todo="Leave it out.")
-    return np.array([number * number, os.getpid()])
+    return np.array([[number * number, os.getpid()]])
 
 
 @pytest.mark.parametrize("each", [1, 7, 1000])
 def test_other_processes_give_the_same_in_the_same_order(monkeypatch, each):
     monkeypatch.setattr(writing, "_MOST_ITEMS", each)
     numbers = [number for number in range(40) if number != 13]
-    found = list(in_order(square, numbers, processes=2))
+    found = np.concatenate(list(in_order(square, numbers, processes=2)))
     assert [int(row[0]) for row in found] == [number * number for number in numbers]
     assert {int(row[1]) for row in found[1:]}.isdisjoint({os.getpid()})
 
@@ -85,8 +85,8 @@ import os, sys
 import numpy as np
 from bpsta_cli.data.writing import in_order
 def make(number):
-    return np.array([os.getpid()])
-for row in in_order(make, range(1000), 2):
+    return np.array([[os.getpid()]])
+for (row, *_) in in_order(make, range(1000), 2):
     if row[0] != os.getpid():
         print(row[0], flush=True)
         os.kill(os.getpid(), 9)
