@@ -38,6 +38,7 @@ class RunInfo(BaseModel):
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     data_hash: str
+    split: str = ""
     provenance: dict[str, Any]
 
 

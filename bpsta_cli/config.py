@@ -89,18 +89,24 @@ class DatasetSettings(_Strict):
     )
     source: str | None = Field(None, description="folder of an existing copy of the raw files")
     split_by: Literal["number", "time"] = Field("number", description="events: how they are cut into T frames")
-    size: int | None = Field(None, ge=1, description="events: side of the frames in pixels; none: the sensor's")
+    size: int | None = Field(
+        None,
+        ge=1,
+        description="events, and images of one's own: side of the frames in pixels; none: the sensor's",
+    )
     resize: Literal["sum", "nearest"] = Field(
         "sum",
-        description="events: a coarser cell adds its pixels up, or takes one of them as the paper's code does",
+        description="a coarser cell adds its pixels up (of images: takes the mean), or takes one of them as the "
+        "paper's code does",
     )
     test_fraction: float | None = Field(
-        None, gt=0, lt=1, description="events: share of the recordings held out where a copy has no test part"
+        None, gt=0, lt=1, description="share of the training samples held out where a copy has no test part"
     )
     augmentation: Literal["none", "standard"] = Field(
         "none",
         description="how training samples are changed: not, or by shifts, and flips where the classes allow them",
     )
+    split_seed: int = Field(0, ge=0, lt=2**31, description="which samples a test_fraction holds out")
 
     @model_validator(mode="after")
     def _warmup_leaves_an_epoch(self) -> "DatasetSettings":

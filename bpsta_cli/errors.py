@@ -1,4 +1,7 @@
-"""The errors a user can cause. Imports nothing: every other module may raise them."""
+"""The errors a user can cause. Imports nothing of this package: every other module may raise them."""
+
+from functools import partial
+from typing import Any
 
 
 class BpstaError(Exception):
@@ -14,6 +17,11 @@ class BpstaError(Exception):
     def __init__(self, problem: str, *, expected: str, got: str, todo: str) -> None:
         super().__init__(f"{problem}: expected {expected}, got {got}. {todo}")
         self.problem, self.expected, self.got, self.todo = problem, expected, got, todo
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How a worker process hands the error over; pickle alone would call `__init__` with the message."""
+        told = {"expected": self.expected, "got": self.got, "todo": self.todo}
+        return partial(type(self), self.problem, **told), ()
 
 
 class SettingsError(BpstaError):

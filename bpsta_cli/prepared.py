@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bpsta_cli.config import DatasetSettings, RunSettings
-from bpsta_cli.data.store import Split, Store, open_store, prepare, store_path
+from bpsta_cli.data.store import Split, Store, open_store, prepare, store_path, store_with
 from bpsta_cli.errors import DataError, SettingsError
 
 
@@ -20,6 +20,7 @@ def prepared_store(
     data_dir: Path,
     expected_hash: str | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    processes: int | None = None,
 ) -> Store:
     """The store of `dataset` as `settings` want it, prepared first where it is not there.
 
@@ -30,16 +31,17 @@ def prepared_store(
         data_dir: folder of raw and prepared data.
         expected_hash: content hash of the data that a run was trained on; None accepts any.
         progress: called with done, total and what is being worked on.
+        processes: how many read at the same time; None: one a processor where there is much to read.
 
     Raises:
         DataError: the data cannot be prepared, or are not those that the run was trained on.
     """
-    wanted = _wanted(settings, T)
-    ready = _ready(store_path(data_dir, dataset, **wanted))
-    if expected_hash is not None and ready is not None and ready.content_hash == expected_hash:
+    if expected_hash is not None and (ready := store_with(data_dir, dataset, expected_hash)) is not None:
         return ready  # a trained run needs its store, and no longer the files it was made from
     source = None if settings.source is None else Path(settings.source)
-    store = prepare(dataset, source=source, data_dir=data_dir, progress=progress, **wanted)
+    store = prepare(
+        dataset, source=source, data_dir=data_dir, progress=progress, processes=processes, **_wanted(settings, T)
+    )
     if expected_hash is not None and store.content_hash != expected_hash:
         raise DataError(
             "other data than the run was trained on",
@@ -70,14 +72,13 @@ def recut(
     Raises:
         DataError: there are neither such frames nor the raw files to cut, or they are of other recordings.
     """
-    dataset, source, wanted = trained_on.dataset, settings.source, _wanted(settings, T)
-    ready = _ready(store_path(data_dir, dataset, **wanted))
+    dataset, wanted = trained_on.dataset, _wanted(settings, T)
+    source = None if settings.source is None else Path(settings.source)
+    ready = _ready(store_path(data_dir, dataset, source=source, **wanted))
     if ready is not None and ready.manifest.source == trained_on.manifest.source:
         return ready
     try:
-        store = prepare(
-            dataset, source=Path(source) if source else None, data_dir=data_dir, progress=progress, **wanted
-        )
+        store = prepare(dataset, source=source, data_dir=data_dir, progress=progress, **wanted)
     except DataError as refused:
         raise DataError(
             f"no frames of {dataset} for T = {T}",
@@ -103,6 +104,7 @@ def _wanted(settings: DatasetSettings, T: int) -> dict[str, Any]:
         "size": settings.size,
         "resize": settings.resize,
         "test_fraction": settings.test_fraction,
+        "split_seed": settings.split_seed,
     }
 
 

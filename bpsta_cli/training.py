@@ -100,6 +100,7 @@ def train(
         input_shape=store.shape,
         classes=store.classes,
         data_hash=store.content_hash,
+        split=store.split_in_words,
         provenance={
             **provenance(device_name(device.type), torch.get_num_threads(), method=settings.method),
             "kernel": kernel.name if kernel else None,
@@ -269,6 +270,7 @@ def _finish(run: RunDir, progress: _Progress, info: RunInfo) -> None:
             "selected_epoch": chosen["epoch"],
             "train_accuracy": chosen["train_accuracy"],
             "data_hash": info.data_hash,
+            "split": info.split,
             "provenance": info.provenance,
         }
     )
@@ -291,7 +293,8 @@ def check(settings: RunSettings) -> None:
     """
     row = catalogue.get(settings.dataset)
     if settings.data.network not in notation.RESIDUAL:
-        notation.parse(settings.data.network, inputs=math.prod(row.shape), classes=len(row.classes))
+        inputs = max(1, math.prod(row.shape))  # a folder of one's own tells its shape and classes later
+        notation.parse(settings.data.network, inputs=inputs, classes=max(1, len(row.classes)))
     if settings.method != TWIN:
         if settings.method not in rules.names() and not settings.method.endswith(".py"):
             raise SettingsError(

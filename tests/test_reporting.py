@@ -52,6 +52,18 @@ def results(tmp_path):
     return tmp_path
 
 
+def test_every_table_says_which_split_its_figures_are_from(results):
+    for file in results.glob("train/digits-stbp-*/metrics.json"):
+        metrics = json.loads(file.read_text())
+        write(file, metrics | {"split": "no official split: the first 90 % of each class"})
+    write_report(results, results / "params.yaml")
+    for name in ("accuracy", "energy", "latency"):
+        table = pd.read_csv(results / "tables" / f"{name}.csv").set_index("method")
+        assert table.loc["stbp", "split"] == "no official split: the first 90 % of each class"
+        assert table.loc["bpsta", "split"] == "not recorded"
+        assert "the first 90 % of each class" in (results / "tables" / f"{name}.md").read_text()
+
+
 def test_a_row_holds_mean_and_sample_standard_deviation_over_seeds(results):
     write_report(results, results / "params.yaml")
     table = pd.read_csv(results / "tables" / "accuracy.csv").set_index("method")

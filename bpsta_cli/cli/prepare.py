@@ -20,9 +20,18 @@ def prepare(
     size: Annotated[int | None, setting(DatasetSettings, "size")] = None,
     resize: Annotated[str | None, setting(DatasetSettings, "resize")] = None,
     test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
+    split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
     params: ParamsFile = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the stored arrays against their checksums.")] = False,
     list_all: Annotated[bool, typer.Option("--list", help="Show every data set and what is prepared.")] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many read at the same time. (default: one a processor, for 128 MB or more)",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = Path("data"),
     as_json: Json = False,
 ) -> None:
@@ -39,21 +48,23 @@ def prepare(
     from bpsta_cli.data import catalogue
     from bpsta_cli.prepared import prepared_store
 
-    base = load_params(params).settings_of(dataset) if params else preset(dataset)
+    where = None if source is None else str(source)
+    base = load_params(params).settings_of(dataset) if params else preset(dataset, source=where)
     settings = settle(
         "the options",
         DatasetSettings,
         base.model_dump(),
-        source=None if source is None else str(source),
+        source=where,
         split_by=split_by,
         size=size,
         resize=resize,
         test_fraction=test_fraction,
+        split_seed=split_seed,
     )
     if T < 1:
         raise SettingsError("unusable option", expected="--T of at least 1", got=str(T), todo="Correct it.")
     with Bar("samples") as bar:
-        store = prepared_store(dataset, settings, T=T, data_dir=data_dir, progress=bar.update)
+        store = prepared_store(dataset, settings, T=T, data_dir=data_dir, progress=bar.update, processes=processes)
     if verify:
         store.verify()
     counts = {part: len(store.split(part)) for part in ("train", "test")}
@@ -66,6 +77,9 @@ def prepare(
     )
     if told := catalogue.get(dataset).disclosure:
         output.say(told)
+    output.say(f"split: {store.manifest.split}")
+    if store.manifest.partial:
+        output.say(f"a partial copy: {store.manifest.partial}")
     output.result(
         {
             "dataset": dataset,
@@ -75,6 +89,8 @@ def prepare(
             "classes": list(store.classes),
             "train": counts["train"],
             "test": counts["test"],
+            "split": store.manifest.split,
+            "partial": store.manifest.partial,
             "content_hash": store.content_hash,
         }
     )
@@ -82,21 +98,23 @@ def prepare(
 
 def _show_catalogue(output: Output, data_dir: Path) -> None:
     from bpsta_cli.data import catalogue
-    from bpsta_cli.data.store import catalogue_status
+    from bpsta_cli.data.status import catalogue_status
 
     rows = [(catalogue.get(status.name), status) for status in catalogue_status(data_dir)]
     output.table(
-        f"Data sets (prepared in {data_dir})",
-        ["name", "kind", "shape", "classes", "split", "licence", "prepared"],
+        f"Data sets (in {data_dir})",
+        ["name", "kind", "shape", "classes", "split", "licence", "source", "downloaded", "prepared"],
         [
             [
                 row.name,
-                row.kind,
-                "x".join(map(str, row.shape)),
-                str(len(row.classes)),
+                "any" if row.own else row.kind,
+                "-" if row.own else "x".join(map(str, row.shape)),
+                "-" if row.own else str(len(row.classes)),
                 row.split,
                 row.licence,
-                f"{status.bytes / 1e6:.1f} MB" if status.prepared else "-",
+                row.source.split(",")[0].removeprefix("https://"),
+                _megabytes(status.downloaded),
+                _megabytes(status.bytes),
             ]
             for row, status in rows
         ],
@@ -106,9 +124,19 @@ def _show_catalogue(output: Output, data_dir: Path) -> None:
             "datasets": [
                 {
                     "name": row.name,
-                    "kind": row.kind,
-                    "shape": list(row.shape),
-                    "classes": len(row.classes),
+                    "title": row.title,
+                    "kind": None if row.own else row.kind,
+                    "shape": None if row.own else list(row.shape),
+                    "classes": None if row.own else list(row.classes),
+                    "train": row.counts[0] or None,
+                    "test": row.counts[1] or None,
+                    "split": row.split,
+                    "source": row.source,
+                    "licence": row.licence,
+                    "citation": row.citation,
+                    "checksums": row.checksums,
+                    "note": row.note,
+                    "downloaded_bytes": status.downloaded,
                     "prepared": [str(path) for path in status.stores],
                     "bytes": status.bytes,
                 }
@@ -116,3 +144,7 @@ def _show_catalogue(output: Output, data_dir: Path) -> None:
             ]
         }
     )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size else "-"

@@ -51,6 +51,9 @@ def measure(
     for dataset in sorted({row["dataset"] for row in results}):
         if told := catalogue.get(dataset).disclosure:
             output.say(told)
+    for dataset, split in dict.fromkeys((result["dataset"], result["split"]) for result in results):
+        if split != "official":
+            output.say(f"{dataset}, split: {split}")
     whole = results[0] if len(results) == 1 else {"runs": results, **(together(results) if together else {})}
     write_result(out, whole)
     output.result(whole)
@@ -94,6 +97,7 @@ def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: st
         "method": settings.method,
         "T": settings.T,
         "seed": settings.seed,
+        "split": store.split_in_words,
         **found,
         "provenance": provenance(device_name(place.type), torch.get_num_threads()),
     }

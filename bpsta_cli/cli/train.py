@@ -78,6 +78,7 @@ def train(
     resize: Annotated[str | None, setting(DatasetSettings, "resize")] = None,
     test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
     augmentation: Annotated[str | None, setting(DatasetSettings, "augmentation", default=RECIPE)] = None,
+    split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
     params: ParamsFile = None,
     out: Annotated[
         Path | None,
@@ -116,6 +117,7 @@ def train(
             "resize": resize,
             "test_fraction": test_fraction,
             "augmentation": augmentation,
+            "split_seed": split_seed,
         },
         neuron={"threshold": threshold, "decay": decay},
         rule={
@@ -168,7 +170,7 @@ def _settings(
 ) -> RunSettings:
     """The file's settings (else the recipe's), with the options that were given on top."""
     name, method = run["dataset"], run["method"]
-    base = params.settings_of(name) if params else preset(name, epochs=data["epochs"])
+    base = params.settings_of(name) if params else preset(name, epochs=data["epochs"], source=data["source"])
     where = "the options"
     return validate(
         RunSettings,

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bpsta_cli.data.class_names import CIFAR100
 from bpsta_cli.errors import DataError
 
 Kind = Literal["image", "events", "speech"]
@@ -35,6 +36,8 @@ _CLOTHES = (
     "bag",
     "ankle boot",
 )
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_KRIZHEVSKY = "Krizhevsky, Learning multiple layers of features from tiny images, technical report, Toronto, 2009"
 
 
 # fmt: off
@@ -90,11 +93,14 @@ class Dataset:
         loader: "module:function" that finds the files (see `sources.Source`).
         recipe: defaults for training.
         checksums: file -> MD5 or SHA-256, as the library that downloads it publishes them.
+        sizes: file -> bytes, where they are known.
+        raw: what a download leaves under raw/: files and folders.
         mirrors: every class keeps its meaning when a sample is mirrored left to right, so that augmentation
             may do it: clothes do; digits, and gestures of a left and a right hand, do not.
         note: what else a reader should know.
         older_classes: the classes of an older version that is accepted as well; empty if there is none.
         synthetic: made by this package; said wherever a number stands, first of all by the name.
+        own: the user's own files: kind, shape, classes and recipe come from them (`folder.describe`).
     """
 
     name: str
@@ -112,10 +118,13 @@ class Dataset:
     loader: str
     recipe: Recipe
     checksums: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    raw: tuple[str, ...] = ()
     mirrors: bool = False
     note: str = ""
     older_classes: tuple[str, ...] = ()
     synthetic: bool = False
+    own: bool = False
 
     @property
     def disclosure(self) -> str:
@@ -162,6 +171,13 @@ _ROWS = (
             "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
             "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
         },
+        sizes={
+            "train-images-idx3-ubyte.gz": 9_912_422,
+            "train-labels-idx1-ubyte.gz": 28_881,
+            "t10k-images-idx3-ubyte.gz": 1_648_877,
+            "t10k-labels-idx1-ubyte.gz": 4_542,
+        },
+        raw=("MNIST",),
     ),
     Dataset(
         name="fashion-mnist",
@@ -186,6 +202,54 @@ _ROWS = (
             "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
         },
         mirrors=True,
+        sizes={
+            "train-images-idx3-ubyte.gz": 26_421_880,
+            "train-labels-idx1-ubyte.gz": 29_515,
+            "t10k-images-idx3-ubyte.gz": 4_422_102,
+            "t10k-labels-idx1-ubyte.gz": 5_148,
+        },
+        raw=("FashionMNIST",),
+    ),
+    Dataset(
+        name="cifar10",
+        title="CIFAR-10",
+        kind="image",
+        shape=(3, 32, 32),
+        classes=_THINGS,
+        counts=(50_000, 10_000),
+        split="official",
+        source="https://www.cs.toronto.edu/~kriz/cifar.html, through torchvision's downloader",
+        licence="not stated by its authors",
+        citation=_KRIZHEVSKY,
+        embedded=False,
+        scale=1 / 255,
+        loader="bpsta_cli.data.cifar:cifar10",
+        recipe=Recipe("middle", epochs=100, warmup_epochs=16, batch_size=128, augmentation="standard"),
+        mirrors=True,
+        checksums={"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
+        sizes={"cifar-10-python.tar.gz": 170_498_071},
+        raw=("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    ),
+    Dataset(
+        name="cifar100",
+        title="CIFAR-100",
+        kind="image",
+        shape=(3, 32, 32),
+        classes=CIFAR100,
+        counts=(50_000, 10_000),
+        split="official",
+        source="https://www.cs.toronto.edu/~kriz/cifar.html, through torchvision's downloader",
+        licence="not stated by its authors",
+        citation=_KRIZHEVSKY,
+        embedded=False,
+        scale=1 / 255,
+        loader="bpsta_cli.data.cifar:cifar100",
+        recipe=Recipe("middle", epochs=100, warmup_epochs=16, batch_size=128, augmentation="standard"),
+        mirrors=True,
+        checksums={"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
+        sizes={"cifar-100-python.tar.gz": 169_001_437},
+        raw=("cifar-100-python", "cifar-100-python.tar.gz"),
+        note="The 100 fine labels.",
     ),
     Dataset(
         name="n-mnist",
@@ -207,6 +271,7 @@ _ROWS = (
             "train.zip": "20959b8e626244a1b502305a9e6e2031",
             "test.zip": "69ca8762b2fe404d9b9bad1103e97832",
         },
+        raw=("NMNIST",),
     ),
     Dataset(
         name="dvs-gesture",
@@ -216,21 +281,73 @@ _ROWS = (
         classes=_GESTURES,
         counts=(1176, 288),
         split="official: subjects 1-23 train, 24-29 test",
-        source="https://research.ibm.com/interactive/dvsgesture/, through tonic.datasets.DVSGesture "
-        "or laid out by SpikingJelly",
+        source="https://research.ibm.com/interactive/dvsgesture/, unpacked, or laid out by SpikingJelly, "
+        "or through tonic.datasets.DVSGesture",
         licence="CC BY 4.0",
         citation="Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017, "
         "pp. 7243-7252, doi:10.1109/CVPR.2017.781",
         embedded=False,
         scale=1.0,
         loader="bpsta_cli.data.events:dvs_gesture",
-        recipe=Recipe("large", epochs=100, warmup_epochs=5, batch_size=16),
+        recipe=Recipe("large", epochs=100, warmup_epochs=5, batch_size=16, size=64),
         checksums={
             "ibmGestureTrain.tar.gz": "3a8f0d4120a166bac7591f77409cb105",
             "ibmGestureTest.tar.gz": "56070e45dadaa85fff82e0fbfbc06de5",
         },
-        note="tonic's copy keeps one recording of each class a trial and rounds time to 1 ms; "
-        "SpikingJelly's keeps all 1,176 + 288 at 1 us. State which one a number is from.",
+        raw=("DVSGesture", "DVS128Gesture"),
+        note="tonic's copy keeps one recording of each class a trial and rounds time to 1 ms; IBM's original "
+        "(DvsGesture.tar.gz, MD5 8a5c71fb11e24e5ca5b11866ca6c00a1) and SpikingJelly's layout of it keep all "
+        "1,176 + 288 at 1 us. State which one a number is from.",
+    ),
+    Dataset(
+        name="dvs-cifar10",
+        title="DVS-CIFAR10",
+        kind="events",
+        shape=(2, 128, 128),
+        classes=_THINGS,
+        counts=(9000, 1000),
+        split="no official split: the first 90 % of each class (recordings 0 to 899) train",
+        source="https://doi.org/10.6084/m9.figshare.4724671 (AEDAT 2.0), through torchvision's downloader, "
+        "or laid out by SpikingJelly",
+        licence="CC BY 4.0",
+        citation="Li, Liu, Ji, Li and Shi, CIFAR10-DVS: an event-stream dataset for object classification, "
+        "Front. Neurosci. 11:309, 2017, doi:10.3389/fnins.2017.00309",
+        embedded=False,
+        scale=1.0,
+        loader="bpsta_cli.data.events:dvs_cifar10",
+        recipe=Recipe("large", epochs=100, warmup_epochs=5, batch_size=16, size=64),
+        checksums={
+            "airplane.zip": "0afd5c4bf9ae06af762a77b180354fdd",
+            "automobile.zip": "8438dfeba3bc970c94962d995b1b9bdd",
+            "bird.zip": "a9c207c91c55b9dc2002dc21c684d785",
+            "cat.zip": "52c63c677c2b15fa5146a8daf4d56687",
+            "deer.zip": "b6bf21f6c04d21ba4e23fc3e36c8a4a3",
+            "dog.zip": "f379ebdf6703d16e0a690782e62639c3",
+            "frog.zip": "cad6ed91214b1c7388a5f6ee56d08803",
+            "horse.zip": "e7cbbf77bec584ffbf913f00e682782a",
+            "ship.zip": "41c7bd7d6b251be82557c6cce9a7d5c9",
+            "truck.zip": "89f3922fd147d9aeff89e76a2b0b70a7",
+        },
+        raw=("CIFAR10DVS",),
+        mirrors=True,
+        note="tonic's own copy is AEDAT 4, which is not read; the archives fetched here are the authors'.",
+    ),
+    Dataset(
+        name="folder",
+        title="a folder of your own",
+        kind="image",
+        shape=(0, 0, 0),
+        classes=(),
+        counts=(0, 0),
+        split="its train/ and test/, or a stated fraction of each class",
+        source="--source DIR: one sub-folder a class, of images, event recordings or .wav files",
+        licence="its owner's",
+        citation="its owner's",
+        embedded=True,
+        scale=1 / 255,
+        loader="bpsta_cli.data.folder:folder",
+        recipe=Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
+        own=True,
     ),
     Dataset(
         name="speech-commands",
@@ -252,6 +369,7 @@ _ROWS = (
         checksums={"speech_commands_v0.02.tar.gz": "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"},
         note="Version 0.01 (30 words, 51,088 + 6,835 clips) is read as well; say which one a number is from. "
         "The five words that 0.02 added tell them apart.",
+        raw=("SpeechCommands", "speech_commands_v0.02.tar.gz"),
         older_classes=_WORDS_0_01,
     ),
     Dataset(

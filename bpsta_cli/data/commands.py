@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.sources import SPLITS, Clips, Source, SplitName, download, missing
-from bpsta_cli.data.speech import Samples, read_wav
+from bpsta_cli.data.downloads import download
+from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.sources import SPLITS, Samples, Source, SplitName, missing
+from bpsta_cli.data.speech import log_mel, read_wav
 from bpsta_cli.errors import DataError
 
 RATE = 16_000
@@ -109,7 +111,7 @@ def _clips(row: Dataset, folder: Path) -> tuple[Path, ...]:
     return tuple(clips)
 
 
-def _read(row: Dataset, folder: Path, split: SplitName, files: Sequence[Path]) -> Clips:
+def _read(row: Dataset, folder: Path, split: SplitName, files: Sequence[Path]) -> Samples:
     if not files:
         raise DataError(
             f"{row.title} has no {split} split here",
@@ -118,7 +120,7 @@ def _read(row: Dataset, folder: Path, split: SplitName, files: Sequence[Path]) -
             todo="Fetch the copy again.",
         )
     y = np.array([row.classes.index(file.parent.name) for file in files], dtype=np.int64)
-    return Clips(tuple(files), y, read_clip, balanced(y) if split == "train" else None)
+    return Samples(tuple(files), y, read_clip, balanced(y) if split == "train" else None)
 
 
 def balanced(y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -137,12 +139,13 @@ def balanced(y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate(rows)
 
 
-def read_clip(file: Path) -> tuple[Samples, int]:
-    """A clip and its rate.
+def read_clip(file: Path, settings: Settings) -> npt.NDArray[np.uint8]:
+    """The log-mel features [1, T, 1, mels, frames] of a clip.
 
     Raises:
         DataError: unreadable (see `read_wav`), or not 16 kHz.
     """
+    assert settings.T is not None
     samples, rate = read_wav(file)
     if rate != RATE:
         raise DataError(
@@ -151,4 +154,4 @@ def read_clip(file: Path) -> tuple[Samples, int]:
             got=f"{rate:,} Hz",
             todo="Resample it, or leave it out.",
         )
-    return samples, rate
+    return log_mel(samples, rate, T=settings.T)[None]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli.data.sources import refuse_web_page
 from bpsta_cli.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
@@ -33,7 +34,7 @@ def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
     data = _content(path)
     start = 4 + 4 * axes
     head = data[:start].tobytes()
-    _refuse_html(path, head)
+    refuse_web_page(path, head)
     expected_magic = bytes((0, 0, _UNSIGNED_BYTE, axes))
     if len(head) >= 4 and head[:4] != expected_magic:
         raise DataError(
@@ -64,7 +65,7 @@ def _size(path: Path) -> int:
 def _gunzip(path: Path) -> bytes:
     with path.open("rb") as file:
         head = file.read(16)
-    _refuse_html(path, head)
+    refuse_web_page(path, head)
     try:
         return gzip.decompress(path.read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -74,16 +75,6 @@ def _gunzip(path: Path) -> bytes:
             got=f"{_size(path):,} bytes ({error}) in {path}",
             todo=_REFETCH,
         ) from error
-
-
-def _refuse_html(path: Path, head: bytes) -> None:
-    if head.lstrip()[:1] == b"<":
-        raise DataError(
-            f"{path.name} is a web page, not data",
-            expected="an IDX file",
-            got=f"a file that starts with {head[:16]!r} in {path}",
-            todo="The server answered with an error page or a login. " + _REFETCH,
-        )
 
 
 def _truncated(path: Path, expected: str, got: int) -> DataError:

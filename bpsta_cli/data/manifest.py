@@ -113,11 +113,6 @@ def damaged(file: Path, expected: str, got: str) -> DataError:
     return DataError(f"damaged store file {file}", expected=expected, got=got, todo=todo)
 
 
-def record(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:
-    """The record of `array`, which `file` holds."""
-    return ArrayRecord(dtype=array.dtype.name, shape=array.shape, bytes=file.stat().st_size, sha256=checksum(array))
-
-
 def checksum(array: npt.NDArray[Any]) -> str:
     """SHA-256 of an array's bytes in C order, read piece by piece."""
     digest = sha256()

@@ -1,38 +1,28 @@
-"""What a loader hands over, how it finds its files, and how a download fails."""
+"""What a loader hands over, and how it finds its files."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import importlib
-import sys
-import tarfile
-import zipfile
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
+from bpsta_cli.data.settings import Settings
 from bpsta_cli.errors import DataError
 
 SplitName = Literal["train", "test", "validation"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
 """Those that every store holds."""
-_MD5_DIGITS = 32
-_DOWNLOAD_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    http.client.HTTPException,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-)
+_ARCHIVES = ("DvsGesture.tar.gz", "cifar-10-binary.tar.gz", "cifar-100-binary.tar.gz")
+"""Archives that are not downloaded here, but found where a user put them."""
 
 
 @dataclass(frozen=True)
@@ -43,40 +33,65 @@ class Images:
     y: npt.NDArray[np.int64]
 
 
+class Clip(NamedTuple):
+    """A stretch of a recording that holds several samples: start <= t < stop, in microseconds."""
+
+    file: Path
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.file} from {self.start} to {self.stop} us"
+
+
+Progress = Callable[[int, int, str], None]
+"""Is told samples done, their total, and what is under way."""
+Item = Path | Clip | str
+"""What is read at a time, or, as plain text, made; its text names it in a message."""
+
+
 @dataclass(frozen=True)
 class Recordings:
     """One split of event recordings, read one at a time.
 
     Attributes:
-        files: one file a recording.
+        items: one a recording.
         y: int64 [N], the label of each.
-        read: reads one file; raises DataError if it is damaged.
+        read: reads one item; raises DataError if it is damaged. Other processes call it too, so it is a
+            module's function or a partial of one.
     """
 
-    files: tuple[Path, ...]
+    items: tuple[Item, ...]
     y: npt.NDArray[np.int64]
-    read: Callable[[Path], Events]
+    read: Callable[[Any], Events]
 
     def take(self, rows: Sequence[int]) -> Recordings:
         """The recordings at `rows` alone."""
-        return Recordings(tuple(self.files[row] for row in rows), self.y[list(rows)], self.read)
+        return replace(self, items=tuple(self.items[row] for row in rows), y=self.y[list(rows)])
 
 
 @dataclass(frozen=True)
-class Clips:
-    """One split of sound clips, read one at a time.
+class Samples:
+    """One split of samples that are stored as they are read, a file of one or more at a time.
 
     Attributes:
-        files: one file a clip.
-        y: int64 [N], the label of each.
-        read: reads one file into its samples and their rate in Hz; raises DataError if it is damaged.
-        rows: which clips a network sees, some more than once; None for each once.
+        items: the files.
+        y: int64 [N], the label of each sample.
+        read: gives the samples [n, ...] of one file for these settings; as `Recordings.read`.
+        rows: which samples a network sees, some more than once; None for each once.
     """
 
-    files: tuple[Path, ...]
+    items: tuple[Item, ...]
     y: npt.NDArray[np.int64]
-    read: Callable[[Path], tuple[npt.NDArray[np.float32], int]]
+    read: Callable[[Any, Settings], npt.NDArray[Any]]
     rows: npt.NDArray[np.int64] | None = None
+
+    def take(self, rows: Sequence[int]) -> Samples:
+        """The samples at `rows` alone, of files that hold one each."""
+        return replace(self, items=tuple(self.items[row] for row in rows), y=self.y[list(rows)])
+
+
+Split = Images | Recordings | Samples
 
 
 @dataclass(frozen=True)
@@ -89,13 +104,17 @@ class Source:
         read: gives one split; raises DataError if a file is damaged or the split is missing.
         available: the splits that are there.
         row: the catalogue's row where this copy is of another version than its own.
+        edited: the user's own files, which may change and keep their size: their times count too.
+        complete: fills in of the row what only reading the files tells; for so many processes.
     """
 
     root: Path
-    files: tuple[Path, ...]
-    read: Callable[[SplitName], Images | Recordings | Clips]
+    files: tuple[Path | str, ...]
+    read: Callable[[SplitName], Split]
     available: tuple[SplitName, ...] = SPLITS
     row: Dataset | None = None
+    edited: bool = False
+    complete: Callable[[Dataset, Progress, int | None], Dataset] | None = None
 
     @property
     def splits(self) -> tuple[SplitName, ...]:
@@ -105,11 +124,14 @@ class Source:
     def fingerprint(self) -> str:
         """SHA-256 over the files' names and sizes: cheap, the same on any machine.
 
-        A change that keeps every size does not show.
+        A change that keeps every size does not show, unless the files are `edited`.
         """
-        names = ((file.relative_to(self.root).as_posix(), file.stat().st_size) for file in self.files)
-        lines = sorted(f"{name} {size}" for name, size in names)
-        return sha256("\n".join(lines).encode()).hexdigest()
+        lines, above = [], len(os.fspath(self.root)) + 1
+        for file in self.files:
+            stat = os.stat(file)  # noqa: PTH116 - of plain text, where there are very many
+            time = f" {stat.st_mtime_ns}" if self.edited else ""
+            lines.append(f"{os.fspath(file)[above:]} {stat.st_size}{time}")
+        return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 Loader = Callable[[Dataset, Path | None, Path], Source]
@@ -133,11 +155,12 @@ def find(dataset: Dataset, source: Path | None, raw: Path) -> Source:
     return loader(dataset, source, raw)
 
 
-def hold_out(dataset: Dataset, source: Source, fraction: float) -> Source:
-    """`source` with a fraction of its training recordings as its test split.
+def hold_out(dataset: Dataset, source: Source, fraction: float, seed: int = 0) -> Source:
+    """`source` with a fraction of its training samples as its test split.
 
-    For partial copies that bring no test split. Which ones are held out depends on their file names
-    alone (the order of the names' SHA-256), so it is the same on any machine.
+    For copies that bring no test split. Each class gives its share, as nearly as whole samples allow.
+    Which ones are held out depends on the seed and their file names alone (the order of the SHA-256 of
+    both), so it is the same on any machine.
 
     Raises:
         DataError: the source has a test split, or is too small for the fraction.
@@ -150,54 +173,66 @@ def hold_out(dataset: Dataset, source: Source, fraction: float) -> Source:
             todo="Leave it out: the test split is used as it is.",
         )
     whole = source.read("train")
-    assert isinstance(whole, Recordings)  # image sources bring both splits
-    names = [file.relative_to(source.root).as_posix() for file in whole.files]
-    held = round(len(names) * fraction)
-    if not 0 < held < len(names):
+    assert not isinstance(whole, Images)  # sources of whole images bring both splits
+    held = round(len(whole.items) * fraction)
+    if not 0 < held < len(whole.items):
         raise DataError(
             "unusable test fraction",
-            expected=f"one that leaves both splits some of the {len(names)} recordings",
+            expected=f"one that leaves both splits some of the {len(whole.items)} recordings",
             got=f"{fraction:g}, which holds out {held}",
             todo="Choose another.",
         )
-    order = sorted(range(len(names)), key=lambda row: sha256(names[row].encode()).digest())
+    order = _shuffled_by_class([_name(item, source.root) for item in whole.items], whole.y, seed)
     rows: dict[SplitName, list[int]] = {"train": sorted(order[held:]), "test": sorted(order[:held])}
     return replace(source, read=lambda split: whole.take(rows[split]), available=SPLITS)
 
 
+def _name(item: Item, root: Path) -> str:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, Clip):
+        return f"{item.file.relative_to(root).as_posix()} {item.start}"
+    return item.relative_to(root).as_posix()
+
+
+def _shuffled_by_class(names: Sequence[str], labels: npt.NDArray[np.int64], seed: int) -> list[int]:
+    """Rows in an order whose every beginning has about the same share of each class; seed 0 hashes bare names."""
+    digest = [sha256((f"{seed} {name}" if seed else name).encode()).digest() for name in names]
+    order = sorted(range(len(names)), key=digest.__getitem__)
+    sizes, seen = np.bincount(labels), np.zeros(int(labels.max()) + 1, dtype=np.int64)
+    place = {}
+    for row in order:
+        label = labels[row]
+        place[row] = (seen[label] + 0.5) / sizes[label]
+        seen[label] += 1
+    return sorted(order, key=place.__getitem__)
+
+
+def damaged(path: Path, expected: str, got: str) -> DataError:
+    """The error for a recording's file that cannot be read."""
+    todo = "Fetch the recording again, or leave it out."
+    return DataError(f"damaged recording {path}", expected=expected, got=got, todo=todo)
+
+
 def missing(dataset: Dataset, source: Path, looked_for: str) -> DataError:
     """The error for a source folder that does not hold the data set's files."""
+    packed = [name for name in (*dataset.checksums, *_ARCHIVES) if (source / name).is_file()]
     return DataError(
         f"no {dataset.title} files in the source folder",
         expected=looked_for,
-        got=f"none of these in {source}",
-        todo="Name the folder that holds them with --source, or leave --source out to download.",
+        got=f"{packed[0]}, not unpacked, in {source}" if packed else f"none of these in {source}",
+        todo=f"Unpack {', '.join(packed)} there."
+        if packed
+        else "Name the folder that holds them with --source, or leave --source out to download.",
     )
 
 
-def download(dataset: Dataset, folder: Path, fetch: Callable[[], Any]) -> None:
-    """Run another library's `fetch`; what it prints goes to stderr.
-
-    Args:
-        dataset: the row, for its checksums.
-        folder: where a copy fetched by hand belongs.
-        fetch: does the download.
-
-    Raises:
-        DataError: it failed; names the files, their MD5 and where to put them.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            fetch()
-    except _DOWNLOAD_ERRORS as error:
-        files = ", ".join(
-            f"{name} ({'MD5' if len(checksum) == _MD5_DIGITS else 'SHA-256'} {checksum})"
-            for name, checksum in dataset.checksums.items()
-        )
+def refuse_web_page(path: Path, head: bytes) -> None:
+    """Raise a DataError if a file that starts with `head` is what a server says instead of the file."""
+    if head.lstrip()[:1] == b"<":
         raise DataError(
-            f"download of {dataset.title} failed",
-            expected=f"a connection to {dataset.source}",
-            got=" ".join(str(error).split()) or type(error).__name__,
-            todo=f"Fetch {files} by hand, unpack into {folder} and run again, "
-            "or name a folder that holds a copy with --source.",
-        ) from error
+            f"{path.name} is a web page, not data",
+            expected="the file that was asked for",
+            got=f"a file that starts with {head[:16]!r} in {path}",
+            todo="The server answered with an error page or a login. Delete the file and fetch it again.",
+        )

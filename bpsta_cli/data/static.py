@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.downloads import download, sweep
 from bpsta_cli.data.idx import read_idx
-from bpsta_cli.data.sources import Images, Source, SplitName, download, missing
+from bpsta_cli.data.sources import Images, Source, SplitName, missing
 from bpsta_cli.errors import DataError
 
 _PREFIX: dict[SplitName, str] = {"train": "train", "test": "t10k"}
@@ -77,8 +78,10 @@ def _idx_source(dataset: Dataset, source: Path | None, raw: Path, class_name: st
             raise missing(dataset, source, f"{', '.join(_stems(dataset))} (or .gz)")
     else:
         folder = raw / class_name / "raw"
+        sweep(dataset, folder)
         if len(_present(dataset, folder)) < len(dataset.checksums):
-            download(dataset, folder, lambda: _fetch(class_name, raw))
+            unpacked = [folder / stem for stem in _stems(dataset)]
+            download(dataset, folder, lambda: _fetch(class_name, raw), unpacked)
     files = _present(dataset, folder)
     absent = [stem for stem in _stems(dataset) if stem not in files]
     if absent:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data import building, catalogue, manifest
+from bpsta_cli.data import building, catalogue, folder, manifest
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Resize, SplitBy
 from bpsta_cli.data.manifest import Manifest
 from bpsta_cli.data.settings import Settings, settings_for
-from bpsta_cli.data.sources import SPLITS, Source, SplitName, find, hold_out
+from bpsta_cli.data.sources import SPLITS, Progress, Source, SplitName, find, hold_out
 from bpsta_cli.errors import DataError
 
 
@@ -95,6 +95,12 @@ class Store:
         return self.manifest.settings.T
 
     @property
+    def split_in_words(self) -> str:
+        """Which split it is, and what of it is missing: belongs beside every number from it."""
+        partial = self.manifest.partial
+        return self.manifest.split + (f"; a partial copy: {partial}" if partial else "")
+
+    @property
     def scale(self) -> float:
         """Multiplies the stored integers to give the network's input."""
         return self.manifest.scale
@@ -161,25 +167,61 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
     return store
 
 
+def row_of(name: str, source: Path | None) -> Dataset:
+    """The catalogue's row; for `folder` with what the names in `source` tell.
+
+    Raises:
+        DataError: no such data set, or a folder that is not laid out as one.
+    """
+    row = catalogue.get(name)
+    return folder.describe(row, source) if row.own else row
+
+
+def _name_of(dataset: Dataset, source: Path | None) -> str:
+    """The data set's folder in prepared/; each folder of the user's own has one for itself."""
+    return f"{dataset.name}/{folder.store_name(source)}" if dataset.own and source else dataset.name
+
+
 def store_path(
     data_dir: Path,
     name: str,
     *,
     T: int | None,
+    source: Path | None = None,
     split_by: SplitBy = "number",
     size: int | None = None,
     resize: Resize = "sum",
     test_fraction: float | None = None,
+    split_seed: int = 0,
 ) -> Path:
     """Where `prepare` with these arguments puts the store: prepared/digits/images, prepared/n-mnist/T8-number.
 
     Raises:
         DataError: an argument that this data set cannot be prepared with.
     """
+    dataset = row_of(name, source)
     settings = settings_for(
-        catalogue.get(name), T=T, split_by=split_by, size=size, resize=resize, test_fraction=test_fraction
+        dataset,
+        T=T,
+        split_by=split_by,
+        size=size,
+        resize=resize,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
     )
-    return settings.path(data_dir, name)
+    return settings.path(data_dir, _name_of(dataset, source))
+
+
+def stores_of(data_dir: Path, name: str) -> list[Store]:
+    """The whole stores of data set `name`; hidden folders are half-built ones."""
+    folder_of_all = data_dir / "prepared" / name
+    files = [*folder_of_all.glob(f"[!.]*/{manifest.FILE}"), *folder_of_all.glob(f"[!.]*/[!.]*/{manifest.FILE}")]
+    return [store for file in sorted(files) if (store := _whole(file.parent))]
+
+
+def store_with(data_dir: Path, name: str, content_hash: str) -> Store | None:
+    """The store of data set `name` with this content, whatever it was made from; None if there is none."""
+    return next((store for store in stores_of(data_dir, name) if store.content_hash == content_hash), None)
 
 
 def prepare(
@@ -192,7 +234,9 @@ def prepare(
     size: int | None = None,
     resize: Resize = "sum",
     test_fraction: float | None = None,
-    progress: building.Progress | None = None,
+    split_seed: int = 0,
+    progress: Progress | None = None,
+    processes: int | None = None,
 ) -> Store:
     """The store of data set `name`, made if it is not there or not as asked.
 
@@ -205,17 +249,28 @@ def prepare(
         source: the folder that holds the files; None for data_dir/raw, downloaded to if need be.
         data_dir: holds raw/ and prepared/.
         split_by: cut recordings into frames of as many events ("number") or as long ("time").
-        size: rows and columns of the frames, a divisor of the sensor's; None for the sensor's own.
-        resize: "sum" adds up the events of a cell, "nearest" keeps one pixel of it.
-        test_fraction: share of the training recordings to hold out, for a copy without a test split.
+        size: rows and columns of the frames, a divisor of the sensor's; None for the sensor's own. Images of
+            a folder of one's own are brought to any size.
+        resize: "sum" adds up the events of a cell (of images: takes the mean), "nearest" keeps one pixel of it.
+        test_fraction: share of the training samples to hold out, for a copy without a test split.
+        split_seed: which ones.
         progress: called with samples done, their total, and what is under way.
+        processes: how many read at the same time; None: one a processor where there is much to read.
 
     Raises:
         DataError: an unusable argument, missing or damaged files, or a failed download.
     """
-    dataset = catalogue.get(name)
-    settings = settings_for(dataset, T=T, split_by=split_by, size=size, resize=resize, test_fraction=test_fraction)
-    target = settings.path(data_dir, name)
+    dataset = row_of(name, source)
+    settings = settings_for(
+        dataset,
+        T=T,
+        split_by=split_by,
+        size=size,
+        resize=resize,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+    )
+    target = settings.path(data_dir, _name_of(dataset, source))
     store = _usable(target, dataset, settings)
     if store is not None and source is None:
         return store
@@ -225,16 +280,18 @@ def prepare(
     if store is not None and store.manifest.source == found.fingerprint():
         return store
     if test_fraction is not None:
-        found = hold_out(dataset, found, test_fraction)
-    return _build(target, dataset, settings, found, progress)
+        found = hold_out(dataset, found, test_fraction, split_seed)
+    return _build(target, dataset, settings, found, progress, processes)
 
 
-def _build(target: Path, dataset: Dataset, settings: Settings, found: Source, progress: building.Progress) -> Store:
+def _build(
+    target: Path, dataset: Dataset, settings: Settings, found: Source, progress: Progress, processes: int | None
+) -> Store:
     try:
         with building.locked(target):
             store = _usable(target, dataset, settings)  # another process may have made it meanwhile
             if store is None or store.manifest.source != found.fingerprint():
-                building.build(target, dataset, settings, found, progress)
+                building.build(target, dataset, settings, found, progress, processes)
             return open_store(target)
     except OSError as error:
         raise DataError(
@@ -256,37 +313,6 @@ def _usable(target: Path, dataset: Dataset, settings: Settings) -> Store | None:
     except DataError:
         return None
     return store if store.manifest.wanted(dataset, settings) else None
-
-
-@dataclass(frozen=True)
-class Status:
-    """What of one data set is prepared.
-
-    Attributes:
-        name: the data set.
-        stores: the folders of its stores, whole ones alone.
-        bytes: what their arrays take on disk.
-    """
-
-    name: str
-    stores: tuple[Path, ...]
-    bytes: int
-
-    @property
-    def prepared(self) -> bool:
-        """Whether there is any."""
-        return bool(self.stores)
-
-
-def catalogue_status(data_dir: Path) -> list[Status]:
-    """One status for each data set of the catalogue, in its order."""
-    stores = [store for path in sorted((data_dir / "prepared").glob("*/[!.]*")) if (store := _whole(path))]
-    return [_status(name, [store for store in stores if store.dataset == name]) for name in catalogue.names()]
-
-
-def _status(name: str, stores: list[Store]) -> Status:
-    size = sum(each.bytes for store in stores for each in store.manifest.arrays.values())
-    return Status(name, tuple(store.path for store in stores), size)
 
 
 def _whole(path: Path) -> Store | None:

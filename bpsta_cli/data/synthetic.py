@@ -11,8 +11,9 @@ import numpy.typing as npt
 from bpsta_cli.data import gestures, words
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
-from bpsta_cli.data.sources import SPLITS, Clips, Recordings, Source, SplitName
-from bpsta_cli.data.speech import Samples
+from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.sources import SPLITS, Recordings, Samples, Source, SplitName
+from bpsta_cli.data.speech import log_mel
 from bpsta_cli.errors import DataError
 
 SEED = 1
@@ -44,8 +45,8 @@ def synthetic_speech(dataset: Dataset, source: Path | None, raw: Path) -> Source
     """
     _refuse(dataset, source)
 
-    def read(split: SplitName) -> Clips:
-        return Clips(*_items(dataset, split), _clip)
+    def read(split: SplitName) -> Samples:
+        return Samples(*_items(dataset, split), _features)
 
     return Source(raw, (), read)
 
@@ -60,29 +61,33 @@ def _refuse(dataset: Dataset, source: Path | None) -> None:
         )
 
 
-def _items(dataset: Dataset, split: SplitName) -> tuple[tuple[Path, ...], npt.NDArray[np.int64]]:
+def _items(dataset: Dataset, split: SplitName) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """Names in place of files, SPLIT/INDEX, and labels: the classes in turn."""
     count = dataset.counts[SPLITS.index(split)]
-    return tuple(Path(split, str(index)) for index in range(count)), np.arange(count) % len(dataset.classes)
+    return tuple(f"{split}/{index}" for index in range(count)), np.arange(count) % len(dataset.classes)
 
 
-def _stream(name: Path) -> tuple[np.random.RandomState, SplitName, int]:
+def _stream(name: str) -> tuple[np.random.RandomState, SplitName, int]:
     """A sample's own stream, split and number, so that any one can be made alone."""
-    split: SplitName = "train" if name.parent.name == "train" else "test"
-    index = int(name.name)
+    part, number = name.split("/")
+    split: SplitName = "train" if part == "train" else "test"
+    index = int(number)
     return np.random.RandomState([SEED, SPLITS.index(split), index]), split, index
 
 
-def _recording(classes: int, name: Path) -> Events:
+def _recording(classes: int, name: str) -> Events:
     random, _, index = _stream(name)
     return gestures.record(index % classes, random)
 
 
-def _clip(name: Path) -> tuple[Samples, int]:
-    return (waveform(name) / np.float32(_FULL_SCALE)).astype(np.float32), words.RATE
+def _features(name: str, settings: Settings) -> npt.NDArray[np.uint8]:
+    """The log-mel features [1, T, 1, mels, frames] of a clip."""
+    assert settings.T is not None
+    samples = (waveform(name) / np.float32(_FULL_SCALE)).astype(np.float32)
+    return log_mel(samples, words.RATE, T=settings.T)[None]
 
 
-def waveform(name: Path) -> npt.NDArray[np.int16]:
+def waveform(name: str) -> npt.NDArray[np.int16]:
     """The clip called SPLIT/INDEX, as it would stand in a WAV file."""
     random, split, index = _stream(name)
     speakers = SPEAKERS[split]

@@ -9,7 +9,7 @@ import pandas as pd
 from bpsta_cli.reporting.collect import Cell
 
 KEYS = ["dataset", "T", "method"]
-DESCRIPTIONS = ["network", "epochs", "selection", "samples"]
+DESCRIPTIONS = ["network", "epochs", "selection", "samples", "split"]
 """Columns that say how a figure was got, the same for every seed."""
 
 
@@ -51,6 +51,7 @@ def accuracy(cells: list[Cell]) -> Table:
     shown = shown_as(frame, {"accuracy": ("accuracy, %", 100, 2), "firing_rate": ("firing rate", 1, 4)})
     for column in ("seeds", "network", "epochs", "selection"):
         shown[column] = frame[column].astype(str)
+    shown["split"] = frame["split"]
     return Table("accuracy", "Test accuracy", "Mean ± standard deviation over seeds.", frame, shown)
 
 
@@ -83,6 +84,7 @@ def energy(cells: list[Cell]) -> Table:
         },
     )
     shown["seeds"] = frame["seeds"].astype(str)
+    shown["split"] = frame["split"]
     note = (
         "Per test sample, 45 nm figures of Horowitz 2014. Paper: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
         "Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and the neurons' updates. "
@@ -100,6 +102,7 @@ def latency(cells: list[Cell]) -> Table:
     steps = [name.removesuffix("_mean") for name in map(str, frame.columns) if name.endswith("_mean")]
     shown = shown_as(frame, {step: (f"t = {step[1:]}", 100, 2) for step in steps})
     shown["seeds"] = frame["seeds"].astype(str)
+    shown["split"] = frame["split"]
     note = "Test accuracy, %, of the votes after the first t steps of one pass; mean ± standard deviation over seeds."
     return Table("latency", "Accuracy over time steps", note, frame, shown)
 
@@ -113,8 +116,9 @@ def markdown(table: Table) -> str:
 
 
 def keys_of(cell: Cell) -> dict[str, Any]:
-    """Which row of a table the cell belongs to."""
-    return {"dataset": cell.train["dataset"], "T": cell.train["T"], "method": cell.train["method"]}
+    """Which row of a table the cell belongs to, and what it was tested on."""
+    keys = {key: cell.train[key] for key in KEYS}
+    return keys | {"split": cell.train.get("split") or "not recorded"}  # runs of before it was written down
 
 
 def over_seeds(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from data_files import n_mnist_bytes, ramp, write_gesture_npz, write_gestures, write_n_mnist
 
-from bpsta_cli.data.events import read_n_mnist, read_npz, read_tonic_npy
+from bpsta_cli.data.event_files import read_n_mnist, read_npz, read_tonic_npy
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
@@ -146,7 +146,7 @@ def test_an_unknown_label_is_refused(tmp_path):
 
 
 def test_a_folder_without_recordings_is_answered_with_what_was_looked_for(tmp_path):
-    with pytest.raises(DataError, match="a folder train/ or a folder ibmGestureTrain/"):
+    with pytest.raises(DataError, match=r"expected train/ or trials_to_train\.txt or ibmGestureTrain/"):
         prepare("dvs-gesture", T=3, source=tmp_path, data_dir=tmp_path)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bpsta_cli.data.store import prepare
+from bpsta_cli.errors import DataError
 
 REAL = os.environ.get("BPSTA_REAL_DATA", "")
 pytestmark = [
@@ -66,3 +67,25 @@ def test_speech_commands_are_split_by_their_lists_and_evened_out(tmp_path):
     )
     assert len(set(np.bincount(train.y))) == 1
     assert store.split("test").x.max() == 255
+
+
+def test_a_recompressed_cifar10_is_a_folder_and_never_called_cifar10(tmp_path):
+    source = real("cifar10-jpeg")
+    store = prepare("folder", T=4, source=source, data_dir=tmp_path)
+    train, test = store.split("train"), store.split("test")
+    assert (train.x.shape, test.x.shape, store.dataset) == ((50_000, 3, 32, 32), (10_000, 3, 32, 32), "folder")
+    assert np.bincount(train.y).tolist() == [5000] * 10
+    assert store.split_in_words == "cifar10-jpeg: its train/ and test/ folders"
+    with pytest.raises(DataError, match="no CIFAR-10 files in the source folder"):
+        prepare("cifar10", T=4, source=source, data_dir=tmp_path)
+
+
+def test_spoken_digits_laid_out_by_class_become_features_of_full_range(tmp_path):
+    for file in real("FSDD").glob("recordings/*_*_[0-9].wav"):
+        digit, _, index = file.stem.split("_")
+        folder = tmp_path / "fsdd" / ("test" if int(index) < 5 else "train") / digit  # its official split
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file.name).symlink_to(file)
+    store = prepare("folder", T=4, source=tmp_path / "fsdd", data_dir=tmp_path)
+    assert (len(store.split("train")), len(store.split("test")), len(store.classes)) == (300, 300, 10)
+    assert store.split("train").x[:].max(axis=(1, 2, 3, 4)).min() == 255

@@ -9,7 +9,8 @@ import pytest
 from data_files import write_mnist, write_n_mnist
 
 from bpsta_cli.data import building
-from bpsta_cli.data.store import catalogue_status, open_store, prepare, store_path
+from bpsta_cli.data.status import catalogue_status
+from bpsta_cli.data.store import open_store, prepare, store_path
 from bpsta_cli.errors import DataError
 
 

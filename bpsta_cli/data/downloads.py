@@ -1,0 +1,164 @@
+"""What can go wrong with a download, told so that the reader can mend it, and nothing half-unpacked left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import http.client
+import shutil
+import socket
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.errors import DataError
+
+_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    http.client.HTTPException,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+)
+_SILENCE_SECONDS = 60.0
+"""A server that says nothing for so long is taken to be out of reach."""
+_MD5_DIGITS = 32
+
+
+def download(dataset: Dataset, folder: Path, fetch: Callable[[], Any], unpacked: Sequence[Path] = ()) -> None:
+    """Run another library's `fetch`; what it prints goes to stderr. Archives that are there and whole are kept.
+
+    Args:
+        dataset: the row, for its checksums.
+        folder: where the archives go, and a copy fetched by hand.
+        fetch: downloads and unpacks.
+        unpacked: what it unpacks. Those of them that it began and did not finish are removed, here or, if
+            this process is killed, by the next `sweep`.
+
+    Raises:
+        DataError: it failed; names the file, its checksum and size, and where to put it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _unfinished(dataset, folder, unpacked), _patience(), contextlib.redirect_stdout(sys.stderr):
+            fetch()
+    except _ERRORS as error:
+        expected, got = _first_flaw(dataset, folder, error)
+        files = ", ".join(f"{name} ({_facts(dataset, name)})" for name in dataset.checksums)
+        room = "Free some space" if _is_full(error) else f"Fetch {files} by hand, put it into {folder}"
+        raise DataError(
+            f"download of {dataset.title} failed",
+            expected=expected,
+            got=got,
+            todo=f"{room} and run again, or name a folder that holds an unpacked copy with --source.",
+        ) from error
+
+
+def sweep(dataset: Dataset, folder: Path) -> None:
+    """Remove what a download that was killed had begun to unpack; wait for one that is under way."""
+    marker = _marker(dataset, folder)
+    try:
+        file = marker.open(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the system drops a killed process's lock
+        if marker.is_file():
+            _clear(folder, marker, file.read())
+
+
+def _clear(folder: Path, marker: Path, names: str) -> None:
+    for name in names.splitlines():
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    marker.unlink()
+
+
+def _marker(dataset: Dataset, folder: Path) -> Path:
+    return folder / f".{dataset.name}.unfinished"
+
+
+@contextlib.contextmanager
+def _unfinished(dataset: Dataset, folder: Path, unpacked: Sequence[Path]) -> Iterator[None]:
+    """While the block runs, a file names what it may leave half-done; what was there before is not touched."""
+    marker = _marker(dataset, folder)
+    begun = "\n".join(path.relative_to(folder).as_posix() for path in unpacked if not path.exists())
+    with marker.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(begun)
+        file.flush()
+        try:
+            yield
+        except BaseException:
+            _clear(folder, marker, begun)
+            raise
+        marker.unlink()
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Connections without a time limit of their own get one."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _first_flaw(dataset: Dataset, folder: Path, error: Exception) -> tuple[str, str]:
+    """What was expected of the first file that is not there as published, and what is there instead."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if _is_full(error):
+        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+        return f"room in {folder}", f"{free:,} bytes free ({reason})"
+    for name, checksum in dataset.checksums.items():
+        file = folder / name
+        told = f"{name} ({_facts(dataset, name)})"
+        if not file.is_file():
+            return f"{told} from {dataset.source}", reason
+        there = _checksum(file, checksum)
+        if there != checksum:
+            return told, f"{_nature(file, dataset.sizes.get(name), there)} in {file} ({reason})"
+    return f"whole archives in {folder}, to be unpacked", reason
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _nature(file: Path, expected: int | None, checksum: str) -> str:
+    """What a wrong file is."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        head = opened.read(64)
+    if head.lstrip()[:1] == b"<":
+        return f"a web page of {size:,} bytes that starts with {head[:16]!r}"
+    if expected is not None and size < expected:
+        return f"the first {size:,} bytes"
+    return f"{size:,} bytes with checksum {checksum}"
+
+
+def _facts(dataset: Dataset, name: str) -> str:
+    """Size, where it is published, and checksum of a file."""
+    checksum, size = dataset.checksums[name], dataset.sizes.get(name)
+    kind = "MD5" if len(checksum) == _MD5_DIGITS else "SHA-256"
+    return f"{'' if size is None else f'{size:,} bytes, '}{kind} {checksum}"
+
+
+def _checksum(file: Path, like: str) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "md5" if len(like) == _MD5_DIGITS else "sha256").hexdigest()
