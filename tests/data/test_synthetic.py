@@ -159,7 +159,7 @@ def test_spectra_summed_over_time_do_not_tell_a_word_from_itself_backwards_and_t
 
 def test_nobody_speaks_in_both_splits(monkeypatch):
     assert not set(SPEAKERS["train"]) & set(SPEAKERS["test"])
-    clip = Path("test", "0")
+    clip = "test/0"
     before = waveform(clip)
     monkeypatch.setitem(SPEAKERS, "train", range(60, 61))
     np.testing.assert_array_equal(waveform(clip), before)
