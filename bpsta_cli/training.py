@@ -161,8 +161,14 @@ def _epoch(
     batch, training = settings.data.batch_size, settings.training
     # order, augmentation and dropout depend on seed and epoch alone, so that a resumed run repeats an unbroken one
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(part))
-    row = catalogue.get(settings.dataset)
-    changed = augmentation.for_epoch(settings.data.augmentation, row, len(part), seed=settings.seed, epoch=epoch)
+    changed = augmentation.for_epoch(
+        settings.data.augmentation,
+        store.kind,
+        len(part),
+        mirrors=catalogue.get(settings.dataset).mirrors,
+        seed=settings.seed,
+        epoch=epoch,
+    )
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
     steps = -(-len(part) // batch)
     network.train()

@@ -79,6 +79,7 @@ def test_a_cell_is_the_mean_over_seeds_with_their_spread_and_number(runs, result
         "seeds": 1,
         "accuracy_mean": 0.9,
         "accuracy_sd": None,
+        "split": "not recorded",
     }
 
 

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.catalogue import Kind
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.integer[Any]]
@@ -38,7 +38,7 @@ _STREAM = 1
 
 
 def for_epoch(
-    preset: Preset, dataset: Dataset, samples: int, *, seed: int, epoch: int
+    preset: Preset, kind: Kind, samples: int, *, mirrors: bool, seed: int, epoch: int
 ) -> Callable[[Array, Rows], Array]:
     """What changes the batches of one epoch.
 
@@ -47,8 +47,9 @@ def for_epoch(
 
     Args:
         preset: "none" or "standard".
-        dataset: its kind and whether it may be mirrored decide what "standard" does.
+        kind: of the samples, which decides what "standard" does.
         samples: training samples.
+        mirrors: whether a mirrored sample keeps its class.
         seed: the run's seed.
         epoch: which pass over the training part, from 0.
 
@@ -60,9 +61,9 @@ def for_epoch(
     if preset == "none":
         return lambda x, _rows: x
     draws = np.random.default_rng([seed, epoch, _STREAM]).random((samples, 3))
-    if dataset.kind == "speech":
+    if kind == "speech":
         return lambda x, rows: _delayed(x, draws[rows, 0])
-    mirrored = (draws[:, 2] < 0.5) & dataset.mirrors
+    mirrored = (draws[:, 2] < 0.5) & mirrors
     return lambda x, rows: _moved(x, draws[rows, 0], draws[rows, 1], mirrored[rows])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data import building, catalogue, folder, manifest
-from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.catalogue import Dataset, Kind
 from bpsta_cli.data.encoding import Resize, SplitBy
 from bpsta_cli.data.manifest import Manifest
 from bpsta_cli.data.settings import Settings, settings_for
@@ -93,6 +93,13 @@ class Store:
     def T(self) -> int | None:  # noqa: N802 - the field's name
         """Time steps of the frames; None for images, which fit any T."""
         return self.manifest.settings.T
+
+    @property
+    def kind(self) -> Kind:
+        """What the samples are."""
+        if self.T is None:
+            return "image"
+        return "speech" if self.manifest.settings.split_by is None else "events"
 
     @property
     def split_in_words(self) -> str:

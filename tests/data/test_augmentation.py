@@ -22,7 +22,8 @@ def samples(kind, count=COUNT):
 
 
 def augmented(kind, x, *, seed=1, epoch=0, row=None):
-    change = for_epoch("standard", row or ROWS[kind], len(x), seed=seed, epoch=epoch)
+    row = row or ROWS[kind]
+    change = for_epoch("standard", row.kind, len(x), mirrors=row.mirrors, seed=seed, epoch=epoch)
     return change(x, np.arange(len(x)))
 
 
@@ -57,7 +58,7 @@ def move_of(before, after):
 @pytest.mark.parametrize("kind", KINDS)
 def test_none_leaves_the_very_batch(kind):
     x = samples(kind, 3)
-    assert for_epoch("none", ROWS[kind], 3, seed=1, epoch=0)(x, np.arange(3)) is x
+    assert for_epoch("none", ROWS[kind].kind, 3, mirrors=True, seed=1, epoch=0)(x, np.arange(3)) is x
 
 
 @pytest.mark.parametrize(("kind", "down", "right"), [("grey", 2, 2), ("colour", 4, 4), ("events", 2, 3)])
@@ -116,7 +117,7 @@ def test_an_utterance_is_shifted_along_its_steps_by_up_to_a_tenth_and_silence_co
 def test_what_happens_to_a_sample_does_not_depend_on_its_batch(kind):
     x = samples(kind)
     whole = augmented(kind, x)
-    change = for_epoch("standard", ROWS[kind], COUNT, seed=1, epoch=0)
+    change = for_epoch("standard", ROWS[kind].kind, COUNT, mirrors=ROWS[kind].mirrors, seed=1, epoch=0)
     order = np.random.default_rng(0).permutation(COUNT)
     for rows in np.array_split(order, 17):
         np.testing.assert_array_equal(change(x[rows], rows), whole[rows])
