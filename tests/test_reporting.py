@@ -1,6 +1,7 @@
 """Tables and figures from results: the figures of each cell, their mean and spread, and what is missing."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def results(tmp_path):
         write(tmp_path / "train" / name / "metrics.json", train | {"data_hash": "f" * 64, "provenance": provenance})
         history = pd.DataFrame(
             {"epoch": [0, 1, 2], "phase": ["twin", "spiking", "spiking"], "accuracy": [0.5, 0.8, accuracy]}
+            | {"train_accuracy": [0.4, 0.7 + seed / 10, 0.9]}
         )
         history.to_csv(tmp_path / "train" / name / "history.csv", index=False)
         energy = {"firing_rate": 0.25, "samples": 360, "paper": {"ratio": 92.0 + seed}}
@@ -100,13 +102,28 @@ def test_the_same_results_give_the_same_bytes(results):
 
 
 def test_a_missing_cell_is_named_and_the_rest_is_reported(results):
-    (results / "energy" / "digits-stbp-T2-s1.json").unlink()
+    (results / "train" / "digits-stbp-T2-s1" / "metrics.json").unlink()
     report = write_report(results, results / "params.yaml")
     assert report.missing == ["digits-stbp-T2-s1"]
     assert "Missing: digits-stbp-T2-s1." in (results / "tables" / "README.md").read_text()
     table = pd.read_csv(results / "tables" / "accuracy.csv").set_index("method")
     assert (table.loc["stbp", "seeds"], table.loc["bpsta", "seeds"]) == (1, 2)
     assert pd.isna(table.loc["stbp", "accuracy_sd"])
+
+
+def test_a_run_that_was_not_measured_stands_in_the_other_tables(results):
+    (results / "energy" / "digits-stbp-T2-s1.json").unlink()
+    for file in results.glob("latency/*.json"):
+        file.unlink()
+    report = write_report(results, results / "params.yaml")
+    assert report.missing[:2] == ["digits-stbp-T2-s0 (latency)", "digits-stbp-T2-s1 (energy)"]
+    assert [table.name for table in report.tables] == ["accuracy", "comparison", "learning", "energy"]
+    seeds = {
+        name: pd.read_csv(results / "tables" / f"{name}.csv").set_index("method").loc["stbp", "seeds"]
+        for name in ("accuracy", "energy")
+    }
+    assert seeds == {"accuracy": 2, "energy": 1}
+    assert "accuracy-over-time" not in (results / "tables" / "README.md").read_text()
 
 
 def test_a_dirty_tree_shows_in_the_provenance(results):
@@ -144,3 +161,36 @@ def test_the_tables_of_the_readme_are_those_of_the_committed_results():
     shown = re.search(r"<!-- results/tables/accuracy.md -->\n\n?((?:\|.*\n)+)", (ROOT / "README.md").read_text())
     assert shown, "the README shows no table under <!-- results/tables/accuracy.md -->"
     assert shown.group(1).splitlines() == rows
+
+
+def test_the_rules_are_held_against_the_baseline_with_welchs_test(results):
+    for (method, seed), rate in {("stbp", 0): 0.2, ("stbp", 1): 0.3, ("bpsta", 0): 0.1, ("bpsta", 1): 0.1}.items():
+        file = results / "train" / f"digits-{method}-T2-s{seed}" / "metrics.json"
+        write(file, json.loads(file.read_text()) | {"firing_rate": rate})
+    write_report(results, results / "params.yaml")
+    row = pd.read_csv(results / "tables" / "comparison.csv").iloc[0]
+    assert (row["method"], row["seeds"], row["accuracy_difference"]) == ("bpsta", 2, pytest.approx(0.03))
+    # t = 0.03 / sqrt(0.0008 / 2) = 1.5 with 1 degree of freedom: p = 1 - 2 atan(1.5) / pi
+    assert row["accuracy_p"] == pytest.approx(1 - 2 * math.atan(1.5) / math.pi)
+    assert row["firing_rate_change"] == pytest.approx(0.1 / 0.25 - 1)
+    shown = (results / "tables" / "comparison.md").read_text()
+    assert "| digits | 2 | bpsta | +3.00 | 0.374 | -60.0 | 0.205 | 2 |" in shown
+
+
+def test_one_seed_or_no_baseline_gives_no_test(results):
+    params = yaml.safe_load((results / "params.yaml").read_text())
+    params["grid"]["seed"] = [0]
+    (results / "params.yaml").write_text(yaml.safe_dump(params))
+    write_report(results, results / "params.yaml")
+    assert "| digits | 2 | bpsta | +5.00 | - | +0.0 | - | 1 |" in (results / "tables" / "comparison.md").read_text()
+    params["grid"]["method"] = ["bpsta"]
+    (results / "params.yaml").write_text(yaml.safe_dump(params))
+    names = [table.name for table in write_report(results, results / "params.yaml").tables]
+    assert names == ["accuracy", "learning", "energy", "latency"]
+
+
+def test_learning_is_told_from_the_warm_up_to_the_end(results):
+    write_report(results, results / "params.yaml")
+    frame = pd.read_csv(results / "tables" / "learning.csv")
+    milestones = frame[["twin_mean", "first_mean", "second_mean", "half_mean", "end_mean"]]
+    assert milestones.iloc[0].tolist() == pytest.approx([0.4, 0.75, 0.9, 0.75, 0.9])

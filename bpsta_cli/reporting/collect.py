@@ -20,8 +20,8 @@ class Cell:
         name: the cell, "digits-bpsta-T8-s0".
         train: metrics.json.
         history: history.csv, a row an epoch.
-        energy: energy of the run, as `bpsta energy --json` gives it.
-        latency: accuracy over time, as `bpsta latency --json` gives it.
+        energy: energy of the run, as `bpsta energy --json` gives it; empty where it was not measured.
+        latency: accuracy over time, as `bpsta latency --json` gives it; empty where it was not measured.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass
 class Collected:
-    """The cells that are there, and the names of those that are not."""
+    """The cells that are there, and the names of those that are not, or of what was not measured of them."""
 
     cells: list[Cell] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -53,24 +53,20 @@ def collect(results: Path, params: Params) -> Collected:
     found, grid = Collected(), params.grid
     for dataset, method, T, seed in itertools.product(grid.dataset, grid.method, grid.T, grid.seed):
         name = cell_name(dataset, method, T, seed)
-        files = {
-            "train": results / "train" / name / "metrics.json",
-            "history": results / "train" / name / "history.csv",
-            "energy": results / "energy" / f"{name}.json",
-            "latency": results / "latency" / f"{name}.json",
-        }
-        if all(file.is_file() for file in files.values()):
-            found.cells.append(
-                Cell(
-                    name,
-                    train=_read(files["train"]),
-                    history=pd.read_csv(files["history"]),
-                    energy=_read(files["energy"]),
-                    latency=_read(files["latency"]),
-                )
-            )
-        else:
+        run = results / "train" / name
+        if not all((run / file).is_file() for file in ("metrics.json", "history.csv")):
             found.missing.append(name)
+            continue
+        measured = {kind: results / kind / f"{name}.json" for kind in ("energy", "latency")}
+        found.cells.append(
+            Cell(
+                name,
+                train=_read(run / "metrics.json"),
+                history=pd.read_csv(run / "history.csv"),
+                **{kind: _read(file) if file.is_file() else {} for kind, file in measured.items()},
+            )
+        )
+        found.missing += [f"{name} ({kind})" for kind, file in measured.items() if not file.is_file()]
     if not found.cells:
         raise RunError(
             "nothing to report",

@@ -17,9 +17,10 @@ CURVES, OVER_TIME = ("epoch", "test accuracy, %"), ("time step t", "test accurac
 
 def write_figures(cells: list[Cell], folder: Path) -> list[Path]:
     """Draw every figure into `folder`; returns the files."""
+    followed = [cell for cell in cells if cell.latency]
     return [
         *figure(cells, folder / "test-curves", curves, CURVES),
-        *figure(cells, folder / "accuracy-over-time", over_time, OVER_TIME),
+        *(figure(followed, folder / "accuracy-over-time", over_time, OVER_TIME) if followed else []),
     ]
 
 

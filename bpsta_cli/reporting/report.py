@@ -8,8 +8,9 @@ import pandas as pd
 from bpsta_cli import files
 from bpsta_cli.config import load_params
 from bpsta_cli.reporting.collect import Cell, collect
+from bpsta_cli.reporting.comparison import BASELINE, against_baseline, learning
 from bpsta_cli.reporting.figures import write_figures
-from bpsta_cli.reporting.tables import Table, all_tables, markdown
+from bpsta_cli.reporting.tables import Table, accuracy, energy, latency, markdown
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,24 @@ def write_report(results: Path, params: Path) -> Report:
     return Report(tables, [*written, page], found.missing)
 
 
+def all_tables(cells: list[Cell]) -> list[Table]:
+    """Every table that the cells can fill."""
+    tables = [accuracy(cells)]
+    methods = {cell.train["method"] for cell in cells}
+    if BASELINE in methods and len(methods) > 1:
+        tables.append(against_baseline(cells))
+    tables.append(learning(cells))
+    if priced := [cell for cell in cells if cell.energy]:
+        tables.append(energy(priced))
+    if followed := _followed(cells):
+        tables.append(latency(followed))
+    return tables
+
+
+def _followed(cells: list[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.latency]
+
+
 def _page(tables: list[Table], cells: list[Cell], missing: list[str]) -> str:
     """All tables on one page, with where they come from."""
     gone = f"Missing: {', '.join(missing)}.\n" if missing else "No cell of the grid is missing.\n"
@@ -61,7 +80,7 @@ def _page(tables: list[Table], cells: list[Cell], missing: list[str]) -> str:
             "Written by `bpsta report` from the pipeline's results; not edited by hand.\n",
             *(markdown(table) for table in tables),
             "![Test accuracy over epochs](../figures/test-curves.png)\n",
-            "![Test accuracy over time steps](../figures/accuracy-over-time.png)\n",
+            *(["![Test accuracy over time steps](../figures/accuracy-over-time.png)\n"] if _followed(cells) else []),
             "### Provenance\n",
             gone,
             _provenance(cells),

@@ -29,12 +29,6 @@ class Table:
         return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
 
-def all_tables(cells: Iterable[Cell]) -> list[Table]:
-    """Every table that the cells can fill."""
-    cells = list(cells)
-    return [accuracy(cells), energy(cells), latency(cells)]
-
-
 def accuracy(cells: list[Cell]) -> Table:
     """Test accuracy and firing rate."""
     frame = over_seeds(

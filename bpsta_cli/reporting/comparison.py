@@ -1,0 +1,98 @@
+"""The rules beside the baseline: how fast they learn, and whether their figures differ."""
+
+import math
+
+import pandas as pd
+
+from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.tables import KEYS, Table, keys_of, over_seeds, shown_as
+
+BASELINE = "stbp"
+
+
+def learning(cells: list[Cell]) -> Table:
+    """Training accuracy at the end of the warm-up, after the first spiking epochs, half-way and at the end."""
+    frame = over_seeds({**keys_of(cell), **_milestones(cell.history)} for cell in cells)
+    shown = shown_as(frame, {name: (title, 100, 2) for name, title in _TITLES.items()})
+    shown["seeds"] = frame["seeds"].astype(str)
+    note = (
+        "Training accuracy, %, of whole epochs; mean ± standard deviation over seeds. The rules share the warm-up "
+        "and part with the first spiking epoch."
+    )
+    return Table("learning", "How fast the rules learn", note, frame, shown)
+
+
+_TITLES = {
+    "twin": "end of the warm-up",
+    "first": "first spiking epoch",
+    "second": "second",
+    "half": "half-way",
+    "end": "end",
+}
+
+
+def _milestones(history: pd.DataFrame) -> dict[str, float]:
+    twin = history.loc[history["phase"] == "twin", "train_accuracy"]
+    spiking = history.loc[history["phase"] == "spiking", "train_accuracy"].to_numpy()
+    return {
+        "twin": twin.iloc[-1] if len(twin) else math.nan,
+        "first": spiking[0],
+        "second": spiking[1] if len(spiking) > 1 else math.nan,
+        "half": spiking[(len(spiking) - 1) // 2],
+        "end": spiking[-1],
+    }
+
+
+def against_baseline(cells: list[Cell]) -> Table:
+    """Each rule's test accuracy and firing rate against the baseline's, with Welch's test over seeds.
+
+    Welch 1947 (doi:10.1093/biomet/34.1-2.28): the two samples may differ in variance; the seeds are not paired.
+    """
+    rows = []
+    figures = pd.DataFrame(
+        {**keys_of(cell), **{name: cell.train[name] for name in ("accuracy", "firing_rate")}} for cell in cells
+    )
+    for (dataset, T), group in figures.groupby(["dataset", "T"], sort=False):
+        baseline = group[group["method"] == BASELINE]
+        for method in dict.fromkeys(group["method"]):
+            own = group[group["method"] == method]
+            if method != BASELINE and len(baseline):
+                rows.append({"dataset": dataset, "T": T, "method": method, "seeds": len(own), **_differ(own, baseline)})
+    frame = pd.DataFrame(rows)
+    shown = frame[KEYS].astype(str)
+    shown["accuracy, points"] = [f"{100 * value:+.2f}" for value in frame["accuracy_difference"]]
+    shown["p"] = [_probability(value) for value in frame["accuracy_p"]]
+    shown["firing rate, %"] = [f"{100 * value:+.1f}" for value in frame["firing_rate_change"]]
+    shown["p (rate)"] = [_probability(value) for value in frame["firing_rate_p"]]
+    shown["seeds"] = frame["seeds"].astype(str)
+    note = (
+        f"Difference of means to {BASELINE}: test accuracy in percentage points, firing rate relative to {BASELINE}'s. "
+        "p: two-sided, Welch's t-test over seeds, not corrected for the number of rows."
+    )
+    return Table("comparison", f"The rules against {BASELINE}", note, frame, shown)
+
+
+def _differ(own: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, float]:
+    rate = baseline["firing_rate"].mean()
+    return {
+        "accuracy_difference": own["accuracy"].mean() - baseline["accuracy"].mean(),
+        "accuracy_p": _welch(own["accuracy"], baseline["accuracy"]),
+        "firing_rate_change": own["firing_rate"].mean() / rate - 1 if rate else math.nan,
+        "firing_rate_p": _welch(own["firing_rate"], baseline["firing_rate"]),
+    }
+
+
+def _welch(one: pd.Series, other: pd.Series) -> float:
+    """p, or NaN where either has fewer than two values or neither varies."""
+    if min(len(one), len(other)) < 2 or one.nunique() == other.nunique() == 1:
+        return math.nan
+    from scipy.stats import ttest_ind_from_stats
+
+    moments = (one.mean(), one.std(), len(one), other.mean(), other.std(), len(other))
+    return float(ttest_ind_from_stats(*moments, equal_var=False).pvalue)
+
+
+def _probability(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
