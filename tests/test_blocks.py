@@ -81,6 +81,16 @@ def test_watchers_are_told_the_same_by_the_block_and_by_its_layers():
         assert (int(one.spikes), one.slots) == (int(other.spikes), other.slots)
 
 
+def test_an_input_that_is_the_same_at_every_step_is_convolved_and_kept_once(monkeypatch):
+    lengths = []
+    real = blocks.block.block
+    monkeypatch.setattr(
+        blocks.block, "block", lambda x, *rest, **options: lengths.append(len(x)) or real(x, *rest, **options)
+    )
+    build("6C3-MP2-5C3-2Voting", (1, 8, 8), 3).votes(torch.randn(1, 4, 1, 8, 8).expand(3, 4, 1, 8, 8))
+    assert lengths == [1, 3]
+
+
 @pytest.mark.parametrize("layer", ["conv1", "norm1", "relu1", "lif1", "pool1"])
 def test_a_layer_with_a_hook_is_run_by_itself(layer):
     network = build("6C3-MP2-2Voting", (1, 8, 8), 3)

@@ -13,8 +13,8 @@ from rich.text import Text
 
 FIGURE = re.compile(r"-?[\d.,]+( ± [\d.,]+)?( \S{1,2})?$|\d+(x\d+)+$|-$")
 """A number as tables show it: with its spread or a short unit, a shape, or a dash for none."""
-NAME_WIDTH = 14
-"""Characters of a name that are not broken over lines."""
+NAME_WIDTH, TEXT_WIDTH = 20, 14
+"""Least width of a table's first column and of its other texts, where they are as long: `--list` names stay whole."""
 
 
 class Output:
@@ -45,7 +45,7 @@ class Output:
             table.add_column(
                 column,
                 justify="right" if figures else "left",
-                min_width=width if figures else min(width, NAME_WIDTH),
+                min_width=width if figures else min(width, NAME_WIDTH if place == 0 else TEXT_WIDTH),
                 overflow="fold",
             )
         for row in rows:

@@ -115,6 +115,14 @@ def test_in_evaluation_the_statistics_are_constants():
     assert_equal_to_torch(leaves, make(4), running=running)
 
 
+def test_a_current_of_exactly_zero_has_no_gradient_as_torchs_relu_has_it():
+    leaves = tensors((3, 2, 4, 6, 6), torch.float64)
+    with torch.no_grad():
+        leaves[1].zero_()
+        leaves[2].zero_()
+    assert_equal_to_torch(leaves, make(3, rule=rules.STBP("gaussian")))
+
+
 @pytest.mark.parametrize(
     "constants", [{"threshold": 0.3, "decay": 0.7}, {"decay": 0.0}, {"threshold": 1.0, "decay": 1.0}]
 )
