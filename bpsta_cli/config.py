@@ -39,7 +39,7 @@ class MethodSettings(_Strict):
 class TrainingSettings(_Strict):
     """How the weights are found (the paper's "Results"), the same for every method."""
 
-    lr: float = Field(1e-2, gt=0, description="peak learning rate of AdamW")
+    lr: float = Field(6e-3, gt=0, description="peak learning rate of AdamW")
     lr_scaling: Literal["none", "fan-in"] = Field(
         "fan-in", description="fan-in: linear layers, which have no norm, learn at lr x 64 / inputs, at most lr"
     )
@@ -56,8 +56,8 @@ class TrainingSettings(_Strict):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
-    norm: Literal["tdbn", "folded", "per-step"] = Field(
-        "tdbn",
+    norm: Literal["folded", "tdbn", "per-step"] = Field(
+        "folded",
         description="batch norm's statistics: of all steps together, scaled by the threshold (tdbn) or not (folded), "
         "or of each step as published",
     )

@@ -103,7 +103,7 @@ def build(
     surrogate: str = "rectangular",
     surrogate_width: float = 1.0,
     detach_reset: bool = False,
-    norm: str = "tdbn",
+    norm: str = "folded",
     dropout: float = 0.5,
     backend: str = "auto",
 ) -> Network:
@@ -120,7 +120,7 @@ def build(
         surrogate: stbp's surrogate.
         surrogate_width: its width.
         detach_reset: stbp's gradient through the reset left out.
-        norm: "tdbn", "folded" or "per-step" (`bpsta_cli.norms`).
+        norm: "folded", "tdbn" or "per-step" (`bpsta_cli.norms`).
         dropout: probability of DP tokens.
         backend: of the neuron's kernel.
 

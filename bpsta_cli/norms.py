@@ -1,4 +1,4 @@
-"""Batch norm over time, three ways: threshold-dependent (the default), folded, and per step as published.
+"""Batch norm over time, three ways: folded (the default), threshold-dependent, and per step as published.
 
 Per step, training sees T different sets of statistics while evaluation has one running set for them all. The
 steps differ: a neuron's first step has no potential yet, so that fewer neurons fire. Folded and threshold-dependent
