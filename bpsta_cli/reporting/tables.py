@@ -45,8 +45,8 @@ def accuracy(cells: list[Cell]) -> Table:
     shown = shown_as(frame, {"accuracy": ("accuracy, %", 100, 2), "firing_rate": ("firing rate", 1, 4)})
     for column in ("seeds", "network", "epochs", "selection"):
         shown[column] = frame[column].astype(str)
-    shown["split"] = frame["split"]
-    return Table("accuracy", "Test accuracy", "Mean ± standard deviation over seeds.", frame, shown)
+    note = f"Mean ± standard deviation over seeds. {splits(frame)}"
+    return Table("accuracy", "Test accuracy", note, frame, shown)
 
 
 def energy(cells: list[Cell]) -> Table:
@@ -78,12 +78,12 @@ def energy(cells: list[Cell]) -> Table:
         },
     )
     shown["seeds"] = frame["seeds"].astype(str)
-    shown["split"] = frame["split"]
     note = (
         "Per test sample, 45 nm figures of Horowitz 2014. Paper: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
         "Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and the neurons' updates. "
         "With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: ceil(log2(T + 1))-bit "
-        "activations (Yan et al. 2024), 8-bit weights for both. The twin makes one dense pass. See docs/energy.md."
+        "activations (Yan et al. 2024), 8-bit weights for both. The twin makes one dense pass. See docs/energy.md. "
+        + splits(frame)
     )
     return Table("energy", "Energy against the ReLU twin", note, frame, shown)
 
@@ -96,8 +96,10 @@ def latency(cells: list[Cell]) -> Table:
     steps = [name.removesuffix("_mean") for name in map(str, frame.columns) if name.endswith("_mean")]
     shown = shown_as(frame, {step: (f"t = {step[1:]}", 100, 2) for step in steps})
     shown["seeds"] = frame["seeds"].astype(str)
-    shown["split"] = frame["split"]
-    note = "Test accuracy, %, of the votes after the first t steps of one pass; mean ± standard deviation over seeds."
+    note = (
+        "Test accuracy, %, of the votes after the first t steps of one pass; mean ± standard deviation over seeds. "
+        + splits(frame)
+    )
     return Table("latency", "Accuracy over time steps", note, frame, shown)
 
 
@@ -107,6 +109,12 @@ def markdown(table: Table) -> str:
     rule = "|" + "|".join("---" if column in KEYS else "---:" for column in table.shown.columns) + "|"
     rows = ["| " + " | ".join(row) + " |" for row in table.shown.astype(str).to_numpy().tolist()]
     return "\n".join([f"### {table.title}", "", header, rule, *rows, "", table.note, ""])
+
+
+def splits(frame: pd.DataFrame) -> str:
+    """Which split each data set's figures are from, in a sentence."""
+    named = dict.fromkeys(zip(frame["dataset"], frame["split"], strict=True))
+    return "Split: " + "; ".join(f"{dataset}, {split}" for dataset, split in named) + "."
 
 
 def keys_of(cell: Cell) -> dict[str, Any]:
