@@ -86,7 +86,13 @@ def cells(
     return [
         Cell(
             name,
-            train={"dataset": settings.dataset, "T": settings.T, "method": label, "seed": settings.seed},
+            train={
+                "dataset": settings.dataset,
+                "T": settings.T,
+                "method": label,
+                "seed": settings.seed,
+                "split": found.get("split"),
+            },
             history=history,
             energy={},
             latency=found,
