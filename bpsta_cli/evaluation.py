@@ -13,7 +13,7 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import DataError
 from bpsta_cli.networks import Network
-from bpsta_cli.neurons import Firing
+from bpsta_cli.neurons import LIF, Firing
 
 EVAL_BATCH = 256
 """Samples a batch where no gradient is kept; the result does not depend on it."""
@@ -136,18 +136,12 @@ def counting_spikes(network: Network) -> Iterator[dict[str, tuple[int, int]]]:
     """Count, while the block runs, each neuron layer's (spikes, neurons x steps x samples)."""
     counts: dict[str, tuple[int, int]] = {}
 
-    def watcher(name: str) -> Callable[[Firing], None]:
+    def watcher(name: str, _neuron: LIF) -> Callable[[Firing], None]:
         def count(firing: Firing) -> None:
             fired, slots = counts.get(name, (0, 0))
             counts[name] = (fired + int(firing.spikes), slots + firing.slots)
 
         return count
 
-    watched = {name: watcher(name) for name in network.neurons()}
-    for name, neuron in network.neurons().items():
-        neuron.watchers.append(watched[name])
-    try:
+    with network.watched(watcher):
         yield counts
-    finally:
-        for name, neuron in network.neurons().items():
-            neuron.watchers.remove(watched[name])

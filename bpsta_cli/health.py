@@ -86,18 +86,13 @@ class Monitor:
 def watching(network: Network) -> Iterator[Monitor]:
     """A `Monitor` that sees every training pass of `network` while the block runs."""
     monitor = Monitor(network)
-    neurons = network.neurons()
-    watchers = {name: _watcher(monitor, name, neuron) for name, neuron in neurons.items()}
-    for name, neuron in neurons.items():
-        neuron.watchers.append(watchers[name])
-    handles = []
-    if not neurons:
-        handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in network.synapses().items()]
+    # the twin has no neurons to look at
+    layers = {} if network.spiking else network.synapses()
+    handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in layers.items()]
     try:
-        yield monitor
+        with network.watched(lambda name, neuron: _watcher(monitor, name, neuron)):
+            yield monitor
     finally:
-        for name, neuron in neurons.items():
-            neuron.watchers.remove(watchers[name])
         for handle in handles:
             handle.remove()
 

@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -23,7 +24,7 @@ from bpsta_cli.layers import (
     Voting,
     is_constant,
 )
-from bpsta_cli.neurons import LIF
+from bpsta_cli.neurons import LIF, Firing
 from bpsta_cli.norms import make_norm
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -76,6 +77,18 @@ class Network(nn.Module):
     def neurons(self) -> dict[str, LIF]:
         """The spiking layers by name, in order; empty for the twin."""
         return self._named(LIF) if self.spiking else {}
+
+    @contextmanager
+    def watched(self, watcher_of: Callable[[str, LIF], Callable[[Firing], None]]) -> Iterator[None]:
+        """While the block runs, every spiking layer tells the watcher made for it what its neurons do."""
+        watched = [(neuron, watcher_of(name, neuron)) for name, neuron in self.neurons().items()]
+        for neuron, watcher in watched:
+            neuron.watchers.append(watcher)
+        try:
+            yield
+        finally:
+            for neuron, watcher in watched:
+                neuron.watchers.remove(watcher)
 
     def kernel(self, device: torch.device) -> dispatch.Choice | None:
         """The kernel that runs the neurons on `device`, and why; None for the twin."""

@@ -20,15 +20,11 @@ def make(network: Network, settings: TrainingSettings) -> torch.optim.AdamW:
     lr * min(1, `BASE_WIDTH` / n), the rule of Yang et al. 2022 (arXiv:2203.03466, Table 3) for Adam.
     """
     scales: dict[float, list[torch.nn.Parameter]] = {}
-    taken = set()
     for layer in network.modules():
         scale = 1.0
         if isinstance(layer, Linear) and settings.lr_scaling == "fan-in":
             scale = min(1.0, BASE_WIDTH / layer.in_features)
-        for parameter in layer.parameters(recurse=False):
-            if id(parameter) not in taken:
-                taken.add(id(parameter))
-                scales.setdefault(scale, []).append(parameter)
+        scales.setdefault(scale, []).extend(layer.parameters(recurse=False))
     groups = [{"params": parameters, "scale": scale} for scale, parameters in scales.items()]
     return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
 

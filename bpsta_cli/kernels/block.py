@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.library import entry, numbered
+from bpsta_cli.kernels.compiled import entry, numbered
 from bpsta_cli.rules import Rule
 
 SHARES = 64
@@ -40,7 +40,7 @@ class Block(NamedTuple):
         pool: side of the max pooling's windows, one of `POOLS`.
         threshold: of the neuron.
         decay: of the neuron.
-        rule: learning rule of the neuron, one that `library.numbered` knows.
+        rule: learning rule of the neuron, one that `compiled.numbered` knows.
         eps: what batch norm adds to the variance.
     """
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.library import entry, numbered
+from bpsta_cli.kernels.compiled import entry, numbered
 from bpsta_cli.rules import Rule
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import library
+from bpsta_cli.kernels import compiled
 from bpsta_cli.rules import Rule
 
 BACKENDS = ("auto", "cpu", "reference")
@@ -49,7 +49,7 @@ def choose(
         )
     if backend == "reference":
         return Choice(backend, "asked for by name")
-    refusal = library.refusal(torch.device(device), dtype, rule)
+    refusal = compiled.refusal(torch.device(device), dtype, rule)
     if backend == "auto":
         return Choice("reference", f"cpu cannot serve: {refusal}") if refusal else Choice("cpu", "the fastest here")
     if refusal:
