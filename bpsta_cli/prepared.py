@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bpsta_cli.config import DatasetSettings, RunSettings
-from bpsta_cli.data.store import Split, Store, open_store, prepare, store_path, store_with
+from bpsta_cli.data.store import Split, Store, prepare, store_path, store_with, whole_store
 from bpsta_cli.errors import DataError, SettingsError
 
 
@@ -74,7 +74,7 @@ def recut(
     """
     dataset, wanted = trained_on.dataset, _wanted(settings, T)
     source = None if settings.source is None else Path(settings.source)
-    ready = _ready(store_path(data_dir, dataset, source=source, **wanted))
+    ready = whole_store(store_path(data_dir, dataset, source=source, **wanted))
     if ready is not None and ready.manifest.source == trained_on.manifest.source:
         return ready
     try:
@@ -106,13 +106,6 @@ def _wanted(settings: DatasetSettings, T: int) -> dict[str, Any]:
         "test_fraction": settings.test_fraction,
         "split_seed": settings.split_seed,
     }
-
-
-def _ready(path: Path) -> Store | None:
-    try:
-        return open_store(path)
-    except DataError:
-        return None
 
 
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:

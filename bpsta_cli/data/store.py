@@ -174,6 +174,14 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
     return store
 
 
+def whole_store(path: Path) -> Store | None:
+    """The store at `path`; None where there is none that opens."""
+    try:
+        return open_store(path)
+    except DataError:
+        return None
+
+
 def row_of(name: str, source: Path | None) -> Dataset:
     """The catalogue's row; for `folder` with what the names in `source` tell.
 
@@ -223,7 +231,7 @@ def stores_of(data_dir: Path, name: str) -> list[Store]:
     """The whole stores of data set `name`; hidden folders are half-built ones."""
     folder_of_all = data_dir / "prepared" / name
     files = [*folder_of_all.glob(f"[!.]*/{manifest.FILE}"), *folder_of_all.glob(f"[!.]*/[!.]*/{manifest.FILE}")]
-    return [store for file in sorted(files) if (store := _whole(file.parent))]
+    return [store for file in sorted(files) if (store := whole_store(file.parent))]
 
 
 def store_with(data_dir: Path, name: str, content_hash: str) -> Store | None:
@@ -315,15 +323,5 @@ def _silent(_done: int, _total: int, _text: str) -> None:
 
 def _usable(target: Path, dataset: Dataset, settings: Settings) -> Store | None:
     """The store at `target` if it is whole and as asked."""
-    try:
-        store = open_store(target)
-    except DataError:
-        return None
-    return store if store.manifest.wanted(dataset, settings) else None
-
-
-def _whole(path: Path) -> Store | None:
-    try:
-        return open_store(path)
-    except DataError:
-        return None
+    store = whole_store(target)
+    return store if store is not None and store.manifest.wanted(dataset, settings) else None
