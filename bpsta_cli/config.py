@@ -154,6 +154,8 @@ class Params(_Strict):
     """params.yaml: the grid and the settings of its cells."""
 
     grid: Grid
+    stand_ins: dict[str, str] = {}
+    """A data set of the paper -> what was trained on in its place; tables name it as that."""
     neuron: NeuronSettings = NeuronSettings()
     methods: dict[str, MethodSettings] = {}
     training: TrainingSettings = TrainingSettings()

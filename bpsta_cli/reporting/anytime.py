@@ -12,7 +12,7 @@ from bpsta_cli.reporting.collect import Cell
 from bpsta_cli.reporting.drawing import STYLES, by_method, figure, styles
 from bpsta_cli.reporting.figures import CURVES, OVER_TIME, curves, over_time
 from bpsta_cli.reporting.lengths import over_length
-from bpsta_cli.reporting.tables import markdown
+from bpsta_cli.reporting.parts import markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,8 @@ import math
 import pandas as pd
 
 from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.tables import KEYS, Table, keys_of, over_seeds, shown_as
+from bpsta_cli.reporting.parts import KEYS, Table
+from bpsta_cli.reporting.tables import keys_of, over_seeds, shown_as
 
 BASELINE = "stbp"
 

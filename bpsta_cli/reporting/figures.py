@@ -7,6 +7,7 @@ import pandas as pd
 
 from bpsta_cli.reporting.collect import Cell
 from bpsta_cli.reporting.drawing import band, by_method, figure, styles
+from bpsta_cli.reporting.parts import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,13 +16,30 @@ CURVES, OVER_TIME = ("epoch", "test accuracy, %"), ("time step t", "test accurac
 """What the axes show."""
 
 
-def write_figures(cells: list[Cell], folder: Path) -> list[Path]:
-    """Draw every figure into `folder`; returns the files."""
-    followed = [cell for cell in cells if cell.latency]
-    return [
-        *figure(cells, folder / "test-curves", curves, CURVES),
-        *(figure(followed, folder / "accuracy-over-time", over_time, OVER_TIME) if followed else []),
+def write_figures(cells: list[Cell], folder: Path) -> list[Figure]:
+    """Draw every figure that the cells can fill into `folder`."""
+    drawn = [
+        Figure(
+            "test-curves",
+            "Test accuracy over epochs",
+            "Mean over seeds; the band reaches from the worst to the best seed. Left of the dotted line the network is "
+            "trained as the ReLU twin.",
+            "Lines of test accuracy over epochs, one for each learning rule.",
+            tuple(figure(cells, folder / "test-curves", curves, CURVES)),
+        )
     ]
+    if followed := [cell for cell in cells if cell.latency]:
+        drawn.append(
+            Figure(
+                "accuracy-over-time",
+                "Test accuracy over time steps",
+                "Accuracy of the votes after the first t steps of one pass: mean over seeds; the band reaches from the "
+                "worst to the best seed.",
+                "Lines of test accuracy over time steps, one for each learning rule.",
+                tuple(figure(followed, folder / "accuracy-over-time", over_time, OVER_TIME)),
+            )
+        )
+    return drawn
 
 
 def curves(axes: "Axes", cells: list[Cell]) -> None:

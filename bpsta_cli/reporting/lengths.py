@@ -9,7 +9,8 @@ import pandas as pd
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.tables import KEYS, Table, keys_of, over_seeds, shown_as
+from bpsta_cli.reporting.parts import KEYS, Table
+from bpsta_cli.reporting.tables import keys_of, over_seeds, shown_as
 
 CELL = {"dataset", "method", "T", "seed", "data.source"}
 """Settings that place a run in the table, or change no number; runs that differ in another get rows of their own."""

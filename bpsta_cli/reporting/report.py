@@ -10,7 +10,8 @@ from bpsta_cli.config import load_params
 from bpsta_cli.reporting.collect import Cell, collect
 from bpsta_cli.reporting.comparison import BASELINE, against_baseline, learning
 from bpsta_cli.reporting.figures import write_figures
-from bpsta_cli.reporting.tables import Table, accuracy, energy, latency, markdown
+from bpsta_cli.reporting.parts import Figure, Table, grid, markdown
+from bpsta_cli.reporting.tables import accuracy, energy, latency
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,18 @@ class Report:
     """What was written.
 
     Attributes:
-        tables: the tables.
+        tables: the tables, in order; `supplementary` tells the paper's own from the others.
+        figures: the figures, likewise.
         files: every file, in order.
-        missing: cells of the grid without results.
+        missing: cells of the grid without results, and what was not measured of others.
+        provenance: where the runs come from, every entry text: a row for each distinct origin, `runs` counts them.
     """
 
     tables: list[Table]
+    figures: list[Figure]
     files: list[Path]
     missing: list[str]
+    provenance: pd.DataFrame
 
 
 def write_report(results: Path, params: Path) -> Report:
@@ -47,10 +52,12 @@ def write_report(results: Path, params: Path) -> Report:
             path = results / "tables" / f"{table.name}{suffix}"
             files.write_text(path, text)
             written.append(path)
-    written += write_figures(found.cells, results / "figures")
+    figures = write_figures(found.cells, results / "figures")
+    written += [file for figure in figures for file in figure.files]
+    origins = provenance(found.cells)
     page = results / "tables" / "README.md"
-    files.write_text(page, _page(tables, found.cells, found.missing))
-    return Report(tables, [*written, page], found.missing)
+    files.write_text(page, _page(tables, figures, found.missing, origins))
+    return Report(tables, figures, [*written, page], found.missing, origins)
 
 
 def all_tables(cells: list[Cell]) -> list[Table]:
@@ -62,16 +69,12 @@ def all_tables(cells: list[Cell]) -> list[Table]:
     tables.append(learning(cells))
     if priced := [cell for cell in cells if cell.energy]:
         tables.append(energy(priced))
-    if followed := _followed(cells):
+    if followed := [cell for cell in cells if cell.latency]:
         tables.append(latency(followed))
     return tables
 
 
-def _followed(cells: list[Cell]) -> list[Cell]:
-    return [cell for cell in cells if cell.latency]
-
-
-def _page(tables: list[Table], cells: list[Cell], missing: list[str]) -> str:
+def _page(tables: list[Table], figures: list[Figure], missing: list[str], origins: pd.DataFrame) -> str:
     """All tables on one page, with where they come from."""
     gone = f"Missing: {', '.join(missing)}.\n" if missing else "No cell of the grid is missing.\n"
     return "\n".join(
@@ -79,16 +82,20 @@ def _page(tables: list[Table], cells: list[Cell], missing: list[str]) -> str:
             "# Results\n",
             "Written by `bpsta report` from the pipeline's results; not edited by hand.\n",
             *(markdown(table) for table in tables),
-            "![Test accuracy over epochs](../figures/test-curves.png)\n",
-            *(["![Test accuracy over time steps](../figures/accuracy-over-time.png)\n"] if _followed(cells) else []),
+            *(_shown(figure) for figure in figures),
             "### Provenance\n",
             gone,
-            _provenance(cells),
+            grid(origins),
         ]
     )
 
 
-def _provenance(cells: list[Cell]) -> str:
+def _shown(figure: Figure) -> str:
+    picture = figure.files[0]
+    return f"![{figure.title}](../{picture.parent.name}/{picture.name})\n"
+
+
+def provenance(cells: list[Cell]) -> pd.DataFrame:
     """A row for each distinct origin of the runs."""
     rows = pd.DataFrame(
         [
@@ -104,10 +111,7 @@ def _provenance(cells: list[Cell]) -> str:
             for cell in cells
         ]
     )
-    counted = rows.value_counts(sort=False).rename("runs").reset_index()
-    header = "| " + " | ".join(counted.columns) + " |"
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in counted.to_numpy().tolist()]
-    return "\n".join([header, "|" + "---|" * len(counted.columns), *lines, ""])
+    return rows.value_counts(sort=False).rename("runs").reset_index().astype(str)
 
 
 def _short(commit: str) -> str:

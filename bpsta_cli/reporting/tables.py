@@ -1,32 +1,15 @@
 """The tables: a row a data set, T and method, with mean and standard deviation over seeds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.parts import KEYS, Table
 
-KEYS = ["dataset", "T", "method"]
 DESCRIPTIONS = ["network", "epochs", "selection", "samples", "split"]
 """Columns that say how a figure was got, the same for every seed."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: `name` is its file's, `frame` the figures as CSV carries them, `shown` as people read them."""
-
-    name: str
-    title: str
-    note: str
-    frame: pd.DataFrame
-    shown: pd.DataFrame
-
-    def records(self) -> list[dict[str, Any]]:
-        """The figures as JSON carries them: a dictionary a row, None where there is no figure."""
-        rows = self.frame.astype(object).where(self.frame.notna(), None)
-        return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
 
 def accuracy(cells: list[Cell]) -> Table:
@@ -101,14 +84,6 @@ def latency(cells: list[Cell]) -> Table:
         + splits(frame)
     )
     return Table("latency", "Accuracy over time steps", note, frame, shown)
-
-
-def markdown(table: Table) -> str:
-    """The table as GitHub Markdown, with its title and note."""
-    header = "| " + " | ".join(table.shown.columns) + " |"
-    rule = "|" + "|".join("---" if column in KEYS else "---:" for column in table.shown.columns) + "|"
-    rows = ["| " + " | ".join(row) + " |" for row in table.shown.astype(str).to_numpy().tolist()]
-    return "\n".join([f"### {table.title}", "", header, rule, *rows, "", table.note, ""])
 
 
 def splits(frame: pd.DataFrame) -> str:
