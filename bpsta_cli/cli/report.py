@@ -1,5 +1,6 @@
 """`bpsta report`: the pipeline's results into tables and figures."""
 
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,12 @@ from bpsta_cli.cli.output import Output
 def report(
     results: Annotated[Path, typer.Option(help="Folder with the pipeline's results; written into.")] = Path("results"),
     params: Annotated[Path, typer.Option(help="The params.yaml that names the grid's cells.")] = Path("params.yaml"),
+    show: Annotated[
+        bool, typer.Option("--open", help="Show the page, RESULTS/report.html, in the web browser.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write tables (CSV, Markdown) and figures (PNG, SVG) of the grid's results."""
+    """Write tables (CSV, Markdown), figures (PNG, SVG) and one page to look at (HTML) of the pipeline's results."""
     from bpsta_cli.reporting import write_report
 
     output = Output(as_json=as_json)
@@ -25,4 +29,6 @@ def report(
     if written.missing:
         output.warn(f"no results for {', '.join(written.missing)}")
     output.say("\n".join(map(str, written.files)))
+    if show and not webbrowser.open(written.page.resolve().as_uri()):
+        output.warn(f"no web browser could be started: open {written.page} in one")
     output.result({"files": [str(path) for path in written.files], "missing": written.missing})

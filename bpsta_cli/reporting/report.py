@@ -10,6 +10,7 @@ from bpsta_cli.config import load_params
 from bpsta_cli.reporting.collect import Cell, collect
 from bpsta_cli.reporting.comparison import BASELINE, against_baseline, learning
 from bpsta_cli.reporting.figures import write_figures
+from bpsta_cli.reporting.page import Origin, write_page
 from bpsta_cli.reporting.parts import Figure, Table, grid, markdown
 from bpsta_cli.reporting.tables import accuracy, energy, latency
 
@@ -24,6 +25,7 @@ class Report:
         files: every file, in order.
         missing: cells of the grid without results, and what was not measured of others.
         provenance: where the runs come from, every entry text: a row for each distinct origin, `runs` counts them.
+        page: the HTML file with all of it.
     """
 
     tables: list[Table]
@@ -31,10 +33,11 @@ class Report:
     files: list[Path]
     missing: list[str]
     provenance: pd.DataFrame
+    page: Path
 
 
 def write_report(results: Path, params: Path) -> Report:
-    """Write tables/*.csv, tables/*.md, figures/*.png, figures/*.svg and README.md under `results`.
+    """Write tables/*.csv, tables/*.md, tables/README.md, figures/*.png, figures/*.svg and report.html under `results`.
 
     Args:
         results: the folder with train/, energy/ and latency/ of the grid's cells.
@@ -44,7 +47,8 @@ def write_report(results: Path, params: Path) -> Report:
         RunError: no results, or unreadable ones.
         SettingsError: params.yaml cannot be used.
     """
-    found = collect(results, load_params(params))
+    settings = load_params(params)
+    found = collect(results, settings)
     tables = all_tables(found.cells)
     written = []
     for table in tables:
@@ -57,7 +61,9 @@ def write_report(results: Path, params: Path) -> Report:
     origins = provenance(found.cells)
     page = results / "tables" / "README.md"
     files.write_text(page, _page(tables, figures, found.missing, origins))
-    return Report(tables, figures, [*written, page], found.missing, origins)
+    whole = results / "report.html"
+    write_page(whole, tables, figures, Origin(found.cells, settings.stand_ins, found.missing, origins))
+    return Report(tables, figures, [*written, page, whole], found.missing, origins, whole)
 
 
 def all_tables(cells: list[Cell]) -> list[Table]:
