@@ -90,7 +90,7 @@ def test_every_figure_is_a_picture_in_both_formats(results):
     for path in figures:
         start = path.read_bytes()[:200]
         assert start.startswith(b"\x89PNG") if path.suffix == ".png" else b"<svg" in path.read_bytes()[:1000]
-    drawn = (results / "figures" / "test-curves.svg").read_text()
+    drawn = (results / "figures" / "figure-1.svg").read_text()
     assert "#0072b2" in drawn.lower()  # stbp
     assert "#d55e00" in drawn.lower()  # bpsta
 
@@ -105,7 +105,7 @@ def test_a_missing_cell_is_named_and_the_rest_is_reported(results):
     (results / "train" / "digits-stbp-T2-s1" / "metrics.json").unlink()
     report = write_report(results, results / "params.yaml")
     assert report.missing == ["digits-stbp-T2-s1"]
-    assert "Missing: digits-stbp-T2-s1." in (results / "tables" / "README.md").read_text()
+    assert "- not there: digits-stbp-T2-s1\n" in (results / "tables" / "README.md").read_text()
     table = pd.read_csv(results / "tables" / "accuracy.csv").set_index("method")
     assert (table.loc["stbp", "seeds"], table.loc["bpsta", "seeds"]) == (1, 2)
     assert pd.isna(table.loc["stbp", "accuracy_sd"])
@@ -117,7 +117,8 @@ def test_a_run_that_was_not_measured_stands_in_the_other_tables(results):
         file.unlink()
     report = write_report(results, results / "params.yaml")
     assert report.missing[:2] == ["digits-stbp-T2-s0 (latency)", "digits-stbp-T2-s1 (energy)"]
-    assert [table.name for table in report.tables] == ["accuracy", "comparison", "learning", "energy"]
+    names = [table.name for table in report.tables if table.supplementary]
+    assert names == ["accuracy", "comparison", "learning", "energy"]
     seeds = {
         name: pd.read_csv(results / "tables" / f"{name}.csv").set_index("method").loc["stbp", "seeds"]
         for name in ("accuracy", "energy")
@@ -185,7 +186,8 @@ def test_one_seed_or_no_baseline_gives_no_test(results):
     assert "| digits | 2 | bpsta | +5.00 | - | +0.0 | - | 1 |" in (results / "tables" / "comparison.md").read_text()
     params["grid"]["method"] = ["bpsta"]
     (results / "params.yaml").write_text(yaml.safe_dump(params))
-    names = [table.name for table in write_report(results, results / "params.yaml").tables]
+    tables = write_report(results, results / "params.yaml").tables
+    names = [table.name for table in tables if table.supplementary]
     assert names == ["accuracy", "learning", "energy", "latency"]
 
 

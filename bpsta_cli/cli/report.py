@@ -19,15 +19,15 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write tables (CSV, Markdown), figures (PNG, SVG) and one page to look at (HTML) of the pipeline's results."""
-    from bpsta_cli.reporting import write_report
+    from bpsta_cli.reporting import told, write_report
 
     output = Output(as_json=as_json)
     written = write_report(results, params)
     for table in written.tables:
         output.table(table.title, list(table.shown.columns), table.shown.astype(str).to_numpy().tolist())
         output.say(table.note + "\n")
-    if written.missing:
-        output.warn(f"no results for {', '.join(written.missing)}")
+    for line in told(written.missing):
+        output.warn(f"missing: {line}")
     output.say("\n".join(map(str, written.files)))
     if show and not webbrowser.open(written.page.resolve().as_uri()):
         output.warn(f"no web browser could be started: open {written.page} in one")

@@ -22,6 +22,7 @@ class Cell:
         history: history.csv, a row an epoch.
         energy: energy of the run, as `bpsta energy --json` gives it; empty where it was not measured.
         latency: accuracy over time, as `bpsta latency --json` gives it; empty where it was not measured.
+        settings: settings.json; empty where it is not there.
     """
 
     name: str
@@ -29,6 +30,12 @@ class Cell:
     history: pd.DataFrame
     energy: dict[str, Any]
     latency: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings_name(self) -> str:
+        """What params.yaml calls its settings: its own name without method, T and seed."""
+        return self.name.removesuffix(f"-{self.train['method']}-T{self.train['T']}-s{self.train['seed']}")
 
 
 @dataclass
@@ -63,7 +70,8 @@ def collect(results: Path, params: Params) -> Collected:
                 name,
                 train=_read(run / "metrics.json"),
                 history=pd.read_csv(run / "history.csv"),
-                **{kind: _read(file) if file.is_file() else {} for kind, file in measured.items()},
+                settings=_read_if_there(run / "settings.json"),
+                **{kind: _read_if_there(file) for kind, file in measured.items()},
             )
         )
         found.missing += [f"{name} ({kind})" for kind, file in measured.items() if not file.is_file()]
@@ -75,6 +83,10 @@ def collect(results: Path, params: Params) -> Collected:
             todo="Run dvc repro, or name the folder with --results.",
         )
     return found
+
+
+def _read_if_there(file: Path) -> dict[str, Any]:
+    return _read(file) if file.is_file() else {}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -9,11 +9,17 @@ from bpsta_cli.reporting.parts import KEYS, Table
 from bpsta_cli.reporting.tables import keys_of, over_seeds, shown_as
 
 BASELINE = "stbp"
+TWIN = "ann"
+
+
+def without_twin(cells: list[Cell]) -> list[Cell]:
+    """The runs of learning rules."""
+    return [cell for cell in cells if cell.train["method"] != TWIN]
 
 
 def learning(cells: list[Cell]) -> Table:
     """Training accuracy at the end of the warm-up, after the first spiking epochs, half-way and at the end."""
-    frame = over_seeds({**keys_of(cell), **_milestones(cell.history)} for cell in cells)
+    frame = over_seeds({**keys_of(cell), **_milestones(cell.history)} for cell in without_twin(cells))
     shown = shown_as(frame, {name: (title, 100, 2) for name, title in _TITLES.items()})
     shown["seeds"] = frame["seeds"].astype(str)
     note = (
@@ -50,6 +56,7 @@ def against_baseline(cells: list[Cell]) -> Table:
     Welch 1947 (doi:10.1093/biomet/34.1-2.28): the two samples may differ in variance; the seeds are not paired.
     """
     rows = []
+    cells = without_twin(cells)
     figures = pd.DataFrame(
         {**keys_of(cell), **{name: cell.train[name] for name in ("accuracy", "firing_rate")}} for cell in cells
     )
@@ -59,12 +66,12 @@ def against_baseline(cells: list[Cell]) -> Table:
             own = group[group["method"] == method]
             if method != BASELINE and len(baseline):
                 rows.append({"dataset": dataset, "T": T, "method": method, "seeds": len(own), **_differ(own, baseline)})
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=[*KEYS, "seeds", *_DIFFERENCES])
     shown = frame[KEYS].astype(str)
     shown["accuracy, points"] = [f"{100 * value:+.2f}" for value in frame["accuracy_difference"]]
-    shown["p"] = [_probability(value) for value in frame["accuracy_p"]]
+    shown["p"] = [probability(value) for value in frame["accuracy_p"]]
     shown["firing rate, %"] = [f"{100 * value:+.1f}" for value in frame["firing_rate_change"]]
-    shown["p (rate)"] = [_probability(value) for value in frame["firing_rate_p"]]
+    shown["p (rate)"] = [probability(value) for value in frame["firing_rate_p"]]
     shown["seeds"] = frame["seeds"].astype(str)
     note = (
         f"Difference of means to {BASELINE}: test accuracy in percentage points, firing rate relative to {BASELINE}'s. "
@@ -73,18 +80,21 @@ def against_baseline(cells: list[Cell]) -> Table:
     return Table("comparison", f"The rules against {BASELINE}", note, frame, shown)
 
 
+_DIFFERENCES = ("accuracy_difference", "accuracy_p", "firing_rate_change", "firing_rate_p")
+
+
 def _differ(own: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, float]:
     rate = baseline["firing_rate"].mean()
     return {
         "accuracy_difference": own["accuracy"].mean() - baseline["accuracy"].mean(),
-        "accuracy_p": _welch(own["accuracy"], baseline["accuracy"]),
+        "accuracy_p": welch(own["accuracy"], baseline["accuracy"]),
         "firing_rate_change": own["firing_rate"].mean() / rate - 1 if rate else math.nan,
-        "firing_rate_p": _welch(own["firing_rate"], baseline["firing_rate"]),
+        "firing_rate_p": welch(own["firing_rate"], baseline["firing_rate"]),
     }
 
 
-def _welch(one: pd.Series, other: pd.Series) -> float:
-    """p, or NaN where either has fewer than two values or neither varies."""
+def welch(one: pd.Series, other: pd.Series) -> float:
+    """Welch's two-sided p, or NaN where either has fewer than two values or neither varies."""
     if min(len(one), len(other)) < 2 or one.nunique() == other.nunique() == 1:
         return math.nan
     from scipy.stats import ttest_ind_from_stats
@@ -93,7 +103,8 @@ def _welch(one: pd.Series, other: pd.Series) -> float:
     return float(ttest_ind_from_stats(*moments, equal_var=False).pvalue)
 
 
-def _probability(value: float) -> str:
+def probability(value: float) -> str:
+    """p as people read it; a dash where there is none."""
     if math.isnan(value):
         return "-"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

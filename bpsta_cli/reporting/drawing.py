@@ -1,7 +1,9 @@
 """What every figure shares: panels, colours, bands over seeds, and files that are the same for the same results."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,20 @@ OTHERS: tuple[tuple[str, Any], ...] = (
     ("#000000", (0, (8, 2))),
 )
 """For what is none of the methods, in turn."""
+
+
+MARKERS = {"stbp": "s", "bpsa": "^", "bpsta": "o", "ann": "x"}
+"""Where points stand: shapes tell them apart in grey."""
+PANEL, WIDE = (3.3, 2.4), 5.2
+"""Width and height of a panel, and the width of one that stands alone in its row, in inches."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: its heading, and what draws into it."""
+
+    title: str
+    draw: "Callable[[Axes], None]"
 
 
 def styles(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
@@ -82,6 +98,60 @@ def figure(
         return [_save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
 
 
+def sheet(
+    panels: "Sequence[Panel | None]", target: Path, labels: tuple[str, str], columns: int, *, whole: bool = True
+) -> list[Path]:
+    """Panels in rows under one legend, as PNG and SVG; None leaves a place empty.
+
+    Args:
+        panels: what is drawn, row by row.
+        target: the files without their suffix.
+        labels: of the two axes, below the lowest panels and beside the leftmost.
+        columns: panels in a row.
+        whole: only whole numbers stand below.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    rows = -(-len(panels) // columns)
+    width = WIDE if columns == 1 else PANEL[0] * columns
+    # readable at 360 pixels' width, too, since the sheets are narrow
+    with mpl.rc_context(
+        {
+            "font.size": 9 + columns,
+            "axes.titlesize": 9 + columns,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.hashsalt": "bpsta",
+            "svg.fonttype": "path",
+        }
+    ):
+        drawn = Figure(figsize=(width, PANEL[1] * rows + 0.4), layout="constrained")
+        FigureCanvasAgg(drawn)
+        places = drawn.subplots(rows, columns, squeeze=False).flatten()
+        named: dict[str, Any] = {}
+        for number, (place, panel) in enumerate(zip_longest(places, panels)):
+            if panel is None:
+                place.remove()
+                continue
+            panel.draw(place)
+            place.set_title(panel.title, loc="left")
+            below = panels[number + columns] if number + columns < len(panels) else None
+            if below is None:
+                place.set_xlabel(labels[0])
+            if number % columns == 0:
+                place.set_ylabel(labels[1])
+            place.grid(visible=True, linewidth=0.4, alpha=0.6)
+            if whole:
+                place.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
+                named.setdefault(label, handle)
+        drawn.legend(named.values(), named.keys(), loc="outside upper left", ncols=len(named), frameon=False)
+        return [_save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+
+
 def _save(figure: "Figure", path: Path) -> Path:
     buffer = io.BytesIO()
     kind = path.suffix[1:]
@@ -97,10 +167,22 @@ def by_method(cells: list[Cell]) -> dict[str, list[Cell]]:
     return {method: [cell for cell in cells if cell.train["method"] == method] for method in methods}
 
 
-def band(axes: "Axes", table: pd.DataFrame, label: str, style: tuple[str, Any]) -> None:
-    """The mean over seeds (columns) as a line over the index, the range from worst to best seed as a band."""
+def band(
+    axes: "Axes", table: pd.DataFrame, label: str, style: tuple[str, Any], *, counted: bool = True, **line: Any
+) -> None:
+    """The mean over seeds (columns) as a line over the index, the range from worst to best seed as a band.
+
+    Args:
+        axes: where.
+        table: a column a seed.
+        label: the line's name.
+        style: its colour and dashes.
+        counted: the name says how many seeds.
+        line: what else `Axes.plot` takes.
+    """
     colour, dashes = style
     mean = table.mean(axis=1)
-    axes.plot(mean.index, mean, color=colour, linestyle=dashes, label=f"{label} (n = {table.shape[1]})")
+    label = f"{label} (n = {table.shape[1]})" if counted else label
+    axes.plot(mean.index, mean, color=colour, linestyle=dashes, label=label, **line)
     if table.shape[1] > 1:
         axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)

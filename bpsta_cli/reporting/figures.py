@@ -1,45 +1,17 @@
-"""The figures of the study, as PNG and SVG: the same bytes for the same results."""
+"""What stands in a panel: curves over epochs and over time steps."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.drawing import band, by_method, figure, styles
-from bpsta_cli.reporting.parts import Figure
+from bpsta_cli.reporting.drawing import band, by_method, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES, OVER_TIME = ("epoch", "test accuracy, %"), ("time step t", "test accuracy, %")
 """What the axes show."""
-
-
-def write_figures(cells: list[Cell], folder: Path) -> list[Figure]:
-    """Draw every figure that the cells can fill into `folder`."""
-    drawn = [
-        Figure(
-            "test-curves",
-            "Test accuracy over epochs",
-            "Mean over seeds; the band reaches from the worst to the best seed. Left of the dotted line the network is "
-            "trained as the ReLU twin.",
-            "Lines of test accuracy over epochs, one for each learning rule.",
-            tuple(figure(cells, folder / "test-curves", curves, CURVES)),
-        )
-    ]
-    if followed := [cell for cell in cells if cell.latency]:
-        drawn.append(
-            Figure(
-                "accuracy-over-time",
-                "Test accuracy over time steps",
-                "Accuracy of the votes after the first t steps of one pass: mean over seeds; the band reaches from the "
-                "worst to the best seed.",
-                "Lines of test accuracy over time steps, one for each learning rule.",
-                tuple(figure(followed, folder / "accuracy-over-time", over_time, OVER_TIME)),
-            )
-        )
-    return drawn
 
 
 def curves(axes: "Axes", cells: list[Cell]) -> None:

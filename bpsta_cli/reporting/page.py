@@ -14,6 +14,7 @@ from bpsta_cli import files
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.overview import told
 from bpsta_cli.reporting.parts import Figure, Table
 
 TITLE = "BPSA and BPTA: the paper's tables and figures"
@@ -92,7 +93,7 @@ def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> lis
             "Missing",
             [],
             "Not run, or not measured, of what params.yaml asks for." if origin.missing else "",
-            origin.missing or ["Nothing: every run that params.yaml asks for is here."],
+            told(origin.missing) or ["Nothing: every run that params.yaml asks for is here."],
         ),
     ]
 
@@ -120,13 +121,19 @@ def _table(table: Table) -> dict[str, Any]:
         "note": table.note,
         "columns": [str(column) for column in table.shown.columns],
         "numeric": [column not in table.words for column in table.shown.columns],
-        "rows": [{"cells": row, "kind": ""} for row in table.shown.astype(str).to_numpy().tolist()],
+        "rows": _rows(table.shown, table.frame.get("source")),
     }
+
+
+def _rows(shown: pd.DataFrame, sources: "pd.Series[str] | None" = None) -> list[dict[str, Any]]:
+    """Entries of each row, and whose figures it holds where the table tells."""
+    kinds = [""] * len(shown) if sources is None or sources.nunique() == 1 else list(sources)
+    rows = shown.astype(str).to_numpy().tolist()
+    return [{"cells": row, "kind": kind} for row, kind in zip(rows, kinds, strict=True)]
 
 
 def _plain(name: str, frame: pd.DataFrame) -> dict[str, Any]:
     """A table of words."""
-    rows = [{"cells": row, "kind": ""} for row in frame.astype(str).to_numpy().tolist()]
     columns = [str(column) for column in frame.columns]
     return {
         "type": "table",
@@ -135,7 +142,7 @@ def _plain(name: str, frame: pd.DataFrame) -> dict[str, Any]:
         "note": "",
         "columns": columns,
         "numeric": [False] * len(columns),
-        "rows": rows,
+        "rows": _rows(frame),
     }
 
 

@@ -1,0 +1,89 @@
+"""Table 4: what BPSA, and BPSA with BPTA, add to the baseline."""
+
+from bpsta_cli.reporting.comparison import BASELINE, probability, welch
+from bpsta_cli.reporting.paper import literature
+from bpsta_cli.reporting.paper.accuracy import against_paper
+from bpsta_cli.reporting.paper.definition import (
+    CHOICE,
+    ORIGIN,
+    Columns,
+    Layout,
+    Row,
+    absent,
+    dataset_of,
+    epochs_of,
+    method_of,
+    number,
+    origin,
+    spread,
+    text,
+    unknown,
+)
+from bpsta_cli.reporting.paper.study import RULES, Group, Study, of_baseline
+
+GAINS = ("accuracy_percent", "sd_percent", "gain_points", "gain_p")
+PAPER_GAINS = ("paper_percent", "paper_gain_points", "difference_points")
+FIELDS = ("dataset", "source", "method", *GAINS, *PAPER_GAINS, *ORIGIN)
+COLUMNS: Columns = {
+    "data set": dataset_of,
+    "method": method_of,
+    "T": lambda row: number(row, "T", 0),
+    "accuracy, %": lambda row: spread(row, "accuracy_percent", "sd_percent", 2),
+    "seeds": lambda row: number(row, "seeds", 0),
+    "to the baseline, points": lambda row: number(row, "gain_points", 2, sign=True),
+    "p": lambda row: probability(row.get("gain_p", float("nan"))),
+    "the paper's, %": lambda row: number(row, "paper_percent", 2),
+    "the paper's gain, points": lambda row: number(row, "paper_gain_points", 2, sign=True),
+    "to the paper, points": lambda row: number(row, "difference_points", 2, sign=True),
+    "epoch": epochs_of,
+    "trained and tested on": lambda row: text(row, "remark"),
+}
+WORDS = ("data set", "method", "epoch", "trained and tested on")
+
+
+def rows(study: Study, table: int, dataset: str) -> list[Row]:
+    """Our rules, each beside the paper's figures for it; the paper's alone where nothing was run."""
+    groups = [group for group in study.main(dataset) if group.like["method"] in RULES]
+    if groups:
+        return [compared(study, table, dataset, group, groups) for group in groups]
+    known = [row for method in RULES if (row := papers(study, table, dataset, method, 0))]
+    return [absent(study, dataset) | row for row in known] or [absent(study, dataset)]
+
+
+def compared(study: Study, table: int, dataset: str, group: Group, groups: list[Group]) -> Row:
+    """A group beside its baseline, and beside the paper's figures."""
+    accuracy = group.figures["accuracy"]
+    row = (
+        origin(group)
+        | {"dataset": dataset, "accuracy_percent": group.mean("accuracy"), "sd_percent": group.sd("accuracy")}
+        | papers(study, table, dataset, group.like["method"], group.like["T"])
+        | {"difference_points": group.mean("accuracy") - against_paper(study, table, dataset, group)}
+    )
+    if baseline := of_baseline(group, groups):
+        row["gain_points"] = group.mean("accuracy") - baseline.mean("accuracy")
+        row["gain_p"] = welch(accuracy, baseline.figures["accuracy"])
+    return row
+
+
+def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
+    """The paper's accuracy of a method and its gain over the paper's baseline; nothing where it is not known."""
+    own = literature.printed(study.literature, table, dataset, method, T)
+    if own is None:
+        return {}
+    baseline = literature.printed(study.literature, table, dataset, BASELINE, T)
+    row: Row = {"method": method, "paper_percent": own["accuracy_percent"]}
+    if baseline is not None and method != BASELINE:
+        row["paper_gain_points"] = own["accuracy_percent"] - baseline["accuracy_percent"]
+    return row
+
+
+def note(study: Study, table: int) -> str:
+    """What is compared with what."""
+    return (
+        f"Each rule beside the baseline {BASELINE} of the same settings and T. {CHOICE} p: two-sided, Welch's t-test "
+        "over seeds (Welch 1947, doi:10.1093/biomet/34.1-2.28), not corrected for the number of rows. The paper's "
+        f"columns are of its own data set, also where ours is a stand-in. {unknown(study, table)}"
+    )
+
+
+LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, note)

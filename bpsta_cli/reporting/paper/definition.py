@@ -1,0 +1,167 @@
+"""What a table of the paper is: its number, its data sets, its rows, and how people read them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bpsta_cli.reporting.paper.literature import PAPER, TITLES
+from bpsta_cli.reporting.paper.study import SELECTIONS, Group, Study
+from bpsta_cli.reporting.parts import Table
+from bpsta_cli.reporting.tables import mean_sd
+
+Row = dict[str, Any]
+Columns = dict[str, Callable[[Row], str]]
+"""A column's heading -> its entry in a row: what people read comes from what CSV carries."""
+
+NONE = "-"
+OURS, PAPERS, LITERATURE = "ours", "paper", "literature"
+"""Whose figure a row holds (`source`)."""
+WHOLE = ["T", "seeds", "epochs", "train_samples"]
+ORIGIN = [
+    "structure",
+    "T",
+    "seeds",
+    "selection",
+    "epochs",
+    "trained_on",
+    "stand_in",
+    "train_samples",
+    "split",
+    "remark",
+]
+"""What every table says of our runs, as CSV's columns."""
+PAPERS_COLUMN = "the paper"
+"""In the heading of every column that holds the paper's own figures, or ours less those."""
+CALLED = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
+CHOICE = (
+    "Our figures: mean ± standard deviation (n - 1) over seeds, with the weights of the epoch that the "
+    "column names. Of several T the one stands here of which most runs have their energy counted, then the one with "
+    "most runs, then the longest; Table 6 has the others."
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the tables of one kind have in common.
+
+    Attributes:
+        fields: CSV's columns.
+        columns: what people read.
+        words: of these, the ones that hold words.
+        rows: the rows of one data set in a table of this number.
+        note: what is compared and how the figures were chosen.
+        rest: rows of no data set, below the others.
+    """
+
+    fields: tuple[str, ...]
+    columns: Columns
+    words: tuple[str, ...]
+    rows: Callable[[Study, int, str], list[Row]]
+    note: Callable[[Study, int], str]
+    rest: Callable[[Study, int], list[Row]] = lambda _study, _number: []
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One table of the paper.
+
+    Attributes:
+        number: the paper's.
+        title: what it compares.
+        layout: its rows and columns.
+        datasets: the paper's data sets, by the catalogue's names; none: those of `Study.datasets`.
+    """
+
+    number: int
+    title: str
+    layout: Layout
+    datasets: tuple[str, ...] = ()
+
+    def table(self, study: Study) -> Table:
+        """The table of these runs."""
+        layout, datasets = self.layout, self.datasets or study.datasets(self.number)
+        rows = [row for dataset in datasets for row in layout.rows(study, self.number, dataset)]
+        rows += layout.rest(study, self.number)
+        frame = pd.DataFrame(rows, columns=list(layout.fields))
+        whole = [name for name in WHOLE if name in layout.fields]
+        frame[whole] = frame[whole].astype("Int64")
+        shown = pd.DataFrame([{title: entry(row) for title, entry in layout.columns.items()} for row in rows])
+        if not known(study, self.number):
+            shown = shown.drop(columns=[title for title in layout.columns if PAPERS_COLUMN in title])
+        note = layout.note(study, self.number) + splits(group for name in datasets for group in study.groups(name))
+        title = f"Table {self.number}. {self.title}"
+        return Table(f"table-{self.number}", title, note, frame, shown, layout.words, supplementary=False)
+
+
+def splits(groups: Iterable[Group]) -> str:
+    """Which samples our figures are of, a sentence for all data sets; nothing where nothing was run."""
+    named = dict.fromkeys(f"{group.dataset}, {group.like['split']}" for group in groups)
+    return f" Split: {'; '.join(named)}." if named else ""
+
+
+def origin(group: Group) -> Row:
+    """What every row of ours says of its runs."""
+    shared = ("method", "T", "selection", "epochs", "train_samples", "split")
+    return {
+        "source": OURS,
+        "structure": group.like["network"],
+        "seeds": group.seeds,
+        "trained_on": group.dataset,
+        "stand_in": group.stand_in,
+        "remark": group.trained_on,
+    } | {name: group.like[name] for name in shared}
+
+
+def known(study: Study, table: int) -> bool:
+    """Whether any figure of the paper's own table could be read."""
+    rows = study.literature
+    return bool(((rows["table"] == table) & (rows["reference"] == PAPER)).any())
+
+
+def unknown(study: Study, table: int) -> str:
+    """What a dash where the paper's own figure would stand means."""
+    if not known(study, table):
+        return "None of the paper's own figures of this table could be read (docs/paper.md)."
+    return "A dash stands where the paper's own figure could not be read (docs/paper.md)."
+
+
+def absent(study: Study, dataset: str) -> Row:
+    """The row of a data set without a run."""
+    return {"dataset": dataset, "source": OURS, "remark": study.absence(dataset)}
+
+
+def number(row: Row, name: str, digits: int, *, sign: bool = False) -> str:
+    """A figure with `digits` decimals, signed where it is a difference; a dash where there is none."""
+    value = row.get(name)
+    if value is None or pd.isna(value):
+        return NONE
+    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+
+
+def text(row: Row, name: str) -> str:
+    """Words, or a dash for none; a bar would end a Markdown cell."""
+    value = row.get(name)
+    return NONE if value is None or value == "" else str(value).replace("|", "/")
+
+
+def spread(row: Row, mean: str, sd: str, digits: int) -> str:
+    """ "mean ± sd", or a dash."""
+    return mean_sd(row.get(mean, float("nan")), row.get(sd, float("nan")), digits)
+
+
+def dataset_of(row: Row) -> str:
+    """The data set as the paper calls it."""
+    return TITLES.get(row["dataset"], "not known")
+
+
+def method_of(row: Row) -> str:
+    """The method, and what it is where its name does not tell."""
+    return CALLED.get(row.get("method", ""), text(row, "method"))
+
+
+def epochs_of(row: Row) -> str:
+    """The epoch whose weights were measured, of how many."""
+    selection = row.get("selection")
+    return NONE if selection is None else f"{SELECTIONS.get(selection, selection)} of {row['epochs']}"

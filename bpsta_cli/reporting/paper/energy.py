@@ -1,0 +1,120 @@
+"""Table 5: firing rate and energy against the ReLU twin, of the baseline and of the paper's method."""
+
+import pandas as pd
+
+from bpsta_cli.reporting.comparison import BASELINE, TWIN, probability, welch
+from bpsta_cli.reporting.paper import literature
+from bpsta_cli.reporting.paper.definition import (
+    CHOICE,
+    ORIGIN,
+    PAPERS,
+    Columns,
+    Layout,
+    Row,
+    absent,
+    dataset_of,
+    epochs_of,
+    method_of,
+    number,
+    origin,
+    spread,
+    text,
+    unknown,
+)
+from bpsta_cli.reporting.paper.study import Group, Study, of_baseline
+
+COMPARED = (BASELINE, "bpsta")
+"""The table's two columns of the paper."""
+MEASURED = ("firing_rate", "paper_ratio", "counted_ratio")
+PAPERS_OWN = {
+    "accuracy_percent": "paper_percent",
+    "firing_rate": "paper_firing_rate",
+    "energy_ratio": "paper_printed_ratio",
+}
+FIELDS = (
+    *("dataset", "source", "method", "accuracy_percent", "sd_percent", "twin_percent", "twin_seeds"),
+    *(f"{name}_{kind}" for name in MEASURED for kind in ("mean", "sd")),
+    *("firing_rate_change_percent", "firing_rate_p", *PAPERS_OWN.values(), *ORIGIN),
+)
+COLUMNS: Columns = {
+    "data set": dataset_of,
+    "method": method_of,
+    "T": lambda row: number(row, "T", 0),
+    "accuracy, %": lambda row: spread(row, "accuracy_percent", "sd_percent", 2),
+    "twin, %": lambda row: number(row, "twin_percent", 2),
+    "firing rate": lambda row: spread(row, "firing_rate_mean", "firing_rate_sd", 4),
+    "to the baseline, %": lambda row: number(row, "firing_rate_change_percent", 1, sign=True),
+    "p": lambda row: probability(row.get("firing_rate_p", float("nan"))),
+    "ratio by Eq. 1": lambda row: spread(row, "paper_ratio_mean", "paper_ratio_sd", 1),
+    "ratio, counted": lambda row: spread(row, "counted_ratio_mean", "counted_ratio_sd", 2),
+    "seeds": lambda row: number(row, "seeds", 0),
+    "the paper's accuracy, %": lambda row: number(row, "paper_percent", 2),
+    "the paper's firing rate": lambda row: number(row, "paper_firing_rate", 3),
+    "the paper's ratio": lambda row: number(row, "paper_printed_ratio", 1),
+    "epoch": epochs_of,
+    "trained and tested on": lambda row: text(row, "remark"),
+}
+WORDS = ("data set", "method", "epoch", "trained and tested on")
+
+
+def rows(study: Study, table: int, dataset: str) -> list[Row]:
+    """The two rules, each beside the paper's figures for it; the paper's alone where nothing was run."""
+    groups = study.main(dataset)
+    ours = [group for group in groups if group.like["method"] in COMPARED]
+    if ours:
+        return [_row(study, table, dataset, group, groups) for group in ours]
+    known = [papers(study, table, dataset, method, 0) for method in COMPARED]
+    return [absent(study, dataset) | row for row in known if row] or [absent(study, dataset)]
+
+
+def _row(study: Study, table: int, dataset: str, group: Group, groups: list[Group]) -> Row:
+    row = origin(group) | {
+        "dataset": dataset,
+        "accuracy_percent": group.mean("accuracy"),
+        "sd_percent": group.sd("accuracy"),
+    }
+    for name in MEASURED:
+        row |= {f"{name}_mean": group.mean(name), f"{name}_sd": group.sd(name)}
+    if pd.isna(row["paper_ratio_mean"]):
+        row["remark"] += "; energy not measured"
+    if baseline := of_baseline(group, groups):
+        rate = baseline.mean("firing_rate")
+        row["firing_rate_change_percent"] = 100 * (group.mean("firing_rate") / rate - 1) if rate else float("nan")
+        row["firing_rate_p"] = welch(group.figures["firing_rate"], baseline.figures["firing_rate"])
+    for twin in groups:
+        if twin.like["method"] == TWIN and twin.like["settings"] == group.like["settings"]:
+            row |= {"twin_percent": twin.mean("accuracy"), "twin_seeds": twin.seeds}
+    return row | papers(study, table, dataset, group.like["method"], group.like["T"])
+
+
+def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
+    """What the paper prints of a method; nothing where it is not known."""
+    own = literature.printed(study.literature, table, dataset, method, T)
+    return {} if own is None else {"method": method} | {to: own[name] for name, to in PAPERS_OWN.items()}
+
+
+def rest(study: Study, table: int) -> list[Row]:
+    """The paper's pairs of rate and ratio that are known without the row they stand in."""
+    own = literature.of_paper(study.literature, table, "")
+    remark = "the paper's, of a row that is not known"
+    return [
+        {"dataset": "", "source": PAPERS, "T": row["T"], "remark": remark}
+        | {to: row[name] for name, to in PAPERS_OWN.items()}
+        for _, row in own.iterrows()
+    ]
+
+
+def note(study: Study, table: int) -> str:
+    """What is compared with what."""
+    return (
+        f"{BASELINE} beside bpsta. {CHOICE} Ratio: energy of the ReLU twin over that of the spiking network, above 1 "
+        "where spikes save. Eq. 1, the paper's account: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
+        "Counted: the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 pJ an addition (45 nm, Horowitz "
+        "2014), the neurons' updates included. Twin: test accuracy of the network trained with ReLU for neurons, "
+        "where one was trained. p: two-sided, Welch's t-test over seeds of the firing rate. The paper's columns are of "
+        f"its own data set, also where ours is a stand-in. {unknown(study, table)} docs/energy.md has what each "
+        "account leaves out."
+    )
+
+
+LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, note, rest)
