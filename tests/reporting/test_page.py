@@ -135,7 +135,7 @@ def test_a_stand_in_a_synthetic_set_a_dirty_tree_and_what_is_missing_are_said_be
     assert "synthetic-speech" not in header  # not run
     assert "synthetic-gestures: simulated, not recorded" in header
     assert "-dirty" in header
-    assert "<li>cifar10-bpsa-T8-s0</li>" in page
+    assert "<li>not there: cifar10-bpsa-T8-s0</li>" in page
 
 
 def test_the_same_results_give_the_same_page(report, page):
