@@ -1,6 +1,5 @@
-"""Reads what the pipeline wrote for each cell of the grid."""
+"""Reads what the pipeline wrote for each run of params.yaml."""
 
-import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,13 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from bpsta_cli.config import Params
+from bpsta_cli.config import Params, Run
 from bpsta_cli.errors import RunError
+
+MEASURED = ("energy", "latency")
+"""What is measured of every cell after it was trained, and read here."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid and what was measured of it.
+    """One run of the study and what was measured of it.
 
     Attributes:
         name: the cell, "digits-bpsta-T8-s0".
@@ -22,6 +24,8 @@ class Cell:
         history: history.csv, a row an epoch.
         energy: energy of the run, as `bpsta energy --json` gives it; empty where it was not measured.
         latency: accuracy over time, as `bpsta latency --json` gives it; empty where it was not measured.
+        settings: the entry of params.yaml's datasets that it was trained with: tells two structures on one data
+            set apart.
     """
 
     name: str
@@ -29,49 +33,58 @@ class Cell:
     history: pd.DataFrame
     energy: dict[str, Any]
     latency: dict[str, Any]
+    settings: str = ""
 
 
 @dataclass
 class Collected:
-    """The cells that are there, and the names of those that are not, or of what was not measured of them."""
+    """What of the study is there, and what is not.
+
+    Attributes:
+        cells: the runs with results, in the order of params.yaml; those that are trained alone have no energy and
+            no latency.
+        missing: names of runs without results, "NAME (energy)" where a run is there and was not measured.
+        absent: the runs without any result.
+    """
 
     cells: list[Cell] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-
-
-def cell_name(dataset: str, method: str, T: int, seed: int) -> str:
-    """The name of a cell's run directory and files."""
-    return f"{dataset}-{method}-T{T}-s{seed}"
+    absent: list[Run] = field(default_factory=list)
 
 
 def collect(results: Path, params: Params) -> Collected:
-    """Read every cell of the grid from the folder `results`.
+    """Read every run that `params` names from the folder `results`.
 
     Raises:
-        RunError: not one cell is there, or a file cannot be read.
+        RunError: not one run is there, or a file cannot be read.
     """
-    found, grid = Collected(), params.grid
-    for dataset, method, T, seed in itertools.product(grid.dataset, grid.method, grid.T, grid.seed):
-        name = cell_name(dataset, method, T, seed)
-        run = results / "train" / name
-        if not all((run / file).is_file() for file in ("metrics.json", "history.csv")):
+    found = Collected()
+    for name, run in params.runs.items():
+        folder = results / "train" / name
+        if not all((folder / file).is_file() for file in ("metrics.json", "history.csv")):
             found.missing.append(name)
+            found.absent.append(run)
             continue
-        measured = {kind: results / kind / f"{name}.json" for kind in ("energy", "latency")}
+        kinds = MEASURED if name in params.cells else ()
+        measured = {kind: results / kind / f"{name}.json" for kind in kinds}
+        there = {kind: _read(file) for kind, file in measured.items() if file.is_file()}
         found.cells.append(
             Cell(
                 name,
-                train=_read(run / "metrics.json"),
-                history=pd.read_csv(run / "history.csv"),
-                **{kind: _read(file) if file.is_file() else {} for kind, file in measured.items()},
+                train=_read(folder / "metrics.json"),
+                history=pd.read_csv(folder / "history.csv"),
+                energy=there.get("energy", {}),
+                latency=there.get("latency", {}),
+                settings=run.settings,
             )
         )
-        found.missing += [f"{name} ({kind})" for kind, file in measured.items() if not file.is_file()]
+        found.missing += [f"{name} ({kind})" for kind in measured if kind not in there]
     if not found.cells:
+        example = f", such as train/{found.missing[0]}/metrics.json" if found.missing else ""
         raise RunError(
             "nothing to report",
-            expected=f"results of the grid's cells in {results}, such as train/{found.missing[0]}/metrics.json",
-            got="none of them",
+            expected=f"results of the study's runs in {results}{example}",
+            got="none of them" if found.missing else "a params.yaml that names no runs",
             todo="Run dvc repro, or name the folder with --results.",
         )
     return found
