@@ -19,14 +19,15 @@ from bpsta_cli.config import Params, Run, load_params
 from bpsta_cli.errors import SettingsError
 
 PARAMS, STORES = Path("params.yaml"), Path("data/stores")
-TRAIN, TRAIN_ONLY, MEASURE = "train", "train-only", ("eval", "energy", "latency")
+FIRST = ("code-train", "code-measure", "prepare")
+"""What all runs depend on."""
 
 
 def stages_of(study: Params, name: str) -> list[str]:
     """The stages of one run, in their order."""
     if name in study.trained:
-        return [f"{TRAIN_ONLY}@{name}"]
-    return [f"{stage}@{name}" for stage in (TRAIN, *MEASURE)]
+        return [f"train-only@{name}"]
+    return [f"train@{name}", f"measure@{name}"]
 
 
 def shares(runs: list[Run], jobs: int) -> list[list[Run]]:
@@ -84,7 +85,7 @@ def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     if not anything:
         say("nothing to do: every result is of these settings, this code and these data")
         return 0
-    dvc.start("repro", "--keep-going", "prepare")
+    dvc.start("repro", "--keep-going", *FIRST)
     dvc.wait()
     missing = unprepared(study)
     runs = [run for run in runs if run.settings not in missing]
@@ -94,7 +95,9 @@ def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     if not missing:
         dvc.start("repro", "--keep-going")  # one pass in DVC's own order over what is left, and the report
         return 0 if dvc.wait() else failed()
-    ready = [stage for name, run in study.runs.items() if run.settings not in missing for stage in stages_of(study, name)]
+    ready = [
+        stage for name, run in study.runs.items() if run.settings not in missing for stage in stages_of(study, name)
+    ]
     dvc.start("repro", "--keep-going", *ready)
     whole = dvc.wait() if ready else True
     dvc.start("repro", "--single-item", "report")
