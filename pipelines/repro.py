@@ -114,7 +114,7 @@ def failed() -> int:
 
 def say(text: str) -> None:
     """Print at once, between the lines of the processes."""
-    print(f"repro: {text}", flush=True)
+    print(f"repro: {text}", flush=True)  # noqa: T201 - a script
 
 
 def main() -> int:

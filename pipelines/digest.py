@@ -1,4 +1,4 @@
-"""Hashes the modules that a stage of dvc.yaml depends on into one file: `python pipelines/code.py STAGE OUT`.
+"""Hashes the modules that a stage of dvc.yaml depends on into one file: `python pipelines/digest.py STAGE OUT`.
 
 The stages of every run then depend on that file instead of on each module: DVC reads and writes the whole of dvc.lock
 after every stage, which for some fifty runs of twenty modules took longer than to train them.
