@@ -61,11 +61,13 @@ def _with_rule_file(code: str, method: str) -> str:
 
 
 def device_name(kind: str) -> str:
-    """The device in words: its type and, for a GPU, its model."""
-    if kind == "cpu" or "torch" not in sys.modules:
+    """The device in words: its type, and a GPU's model or a CPU's instructions, which decide the last digits."""
+    if "torch" not in sys.modules:
         return f"{kind} ({platform.machine()}, {os.cpu_count()} cores)"
     import torch
 
+    if kind == "cpu":
+        return f"{kind} ({platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()})"
     return f"{kind} ({torch.cuda.get_device_name()})"
 
 

@@ -95,11 +95,10 @@ def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     if not missing:
         dvc.start("repro", "--keep-going")  # one pass in DVC's own order over what is left, and the report
         return 0 if dvc.wait() else failed()
-    ready = [
-        stage for name, run in study.runs.items() if run.settings not in missing for stage in stages_of(study, name)
-    ]
-    dvc.start("repro", "--keep-going", *ready)
-    whole = dvc.wait() if ready else True
+    there = [name for name, run in study.runs.items() if run.settings not in missing]
+    if there:
+        dvc.start("repro", "--keep-going", *(stage for name in there for stage in stages_of(study, name)))
+    whole = dvc.wait()
     dvc.start("repro", "--single-item", "report")
     whole = dvc.wait() and whole
     say(f"no data for {', '.join(missing)} (why is said above): their runs are left out, and the tables name them")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import grimp
 import pytest
+import torch
 import yaml
 
 from bpsta_cli import training
+from bpsta_cli.checkpoints import network_of
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import DatasetSettings, RunSettings, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
@@ -91,12 +93,15 @@ def test_every_run_of_a_preset_could_be_trained(name):
     params = load_params(PRESETS[name])
     assert {run.settings for run in params.runs.values()} == set(params.datasets)
     assert {run.method for run in params.runs.values()} <= set(params.methods)
-    for (dataset, settings, method), run in {
-        (run.dataset, run.settings, run.method): run for run in params.runs.values()
-    }.items():
-        rule = params.rule_of(method)
-        data = params.settings_of(settings)
-        training.check(RunSettings(dataset=dataset, method=method, T=run.T, data=data, rule=rule))
+    kinds = {(run.settings, run.method): run for run in params.runs.values()}
+    for run in kinds.values():
+        rule, data = params.rule_of(run.method), params.settings_of(run.settings)
+        settings = RunSettings(dataset=run.dataset, method=run.method, T=run.T, data=data, rule=rule)
+        training.check(settings)
+        row = catalogue.get(run.dataset)
+        shape = row.shape if data.size is None else (row.shape[0], data.size, data.size)
+        with torch.device("meta"):  # the structure fits the samples; no weights are made
+            network_of(settings, shape, len(row.classes))
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -105,8 +105,13 @@ def test_without_any_data_the_report_says_so_by_itself(all_changed, study):
 
 def test_a_stage_that_fails_with_its_data_there_is_a_failure(all_changed, study, capsys):
     assert repro.regenerate(study, 2, Recorder(stored=["digits", "mnist"], bad=["--keep-going"])) == 1
-    assert repro.regenerate(study, 2, Recorder(bad=["prepare", "train@digits-stbp-T4-s0"])) == 1
     assert "a stage failed" in capsys.readouterr().out
+
+
+def test_a_stage_that_fails_is_a_failure_beside_missing_data_too(all_changed, study):
+    dvc = Recorder(stored=["digits"], bad=["prepare", "train@digits-stbp-T4-s0"])
+    assert repro.regenerate(study, 2, dvc) == 1
+    assert dvc.started[-1] == ("repro", "--single-item", "report")
 
 
 def test_nothing_is_started_where_nothing_changed(monkeypatch, study, capsys):
@@ -135,6 +140,7 @@ def test_what_was_started_ends_with_it(monkeypatch, tmp_path):
     """A stop signal reaches the command below DVC too."""
     fake = tmp_path / "dvc"
     fake.mkdir()
+    (fake / "__init__.py").touch()
     (fake / "__main__.py").write_text(
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"

@@ -102,10 +102,12 @@ def _prepare_entry(
     settings, runs = study.settings_of(entry), study.runs_with(entry)
     if not runs:
         output.say(f"{params} names no run with the settings {entry}: nothing to prepare")
-    stores = {}
+    stores: dict[str, dict[str, Any]] = {}
     for T in sorted({run.T for run in runs}):
-        told = _store(runs[0].dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir)
-        stores[f"T{T}"] = told
+        told = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
+        stores[f"T{T}"] = told or _store(
+            runs[0].dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir
+        )
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for name, told in stores.items():
