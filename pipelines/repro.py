@@ -20,7 +20,8 @@ from bpsta_cli.errors import SettingsError
 
 PARAMS, STORES = Path("params.yaml"), Path("data/stores")
 FIRST = ("code-train", "code-measure", "prepare")
-"""What all runs depend on."""
+LAST = ("metrics", "report")
+"""What all runs depend on, and what is made of all of them, or of those that are there."""
 
 
 def stages_of(study: Params, name: str) -> list[str]:
@@ -99,7 +100,7 @@ def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     if there:
         dvc.start("repro", "--keep-going", *(stage for name in there for stage in stages_of(study, name)))
     whole = dvc.wait()
-    dvc.start("repro", "--single-item", "report")
+    dvc.start("repro", "--single-item", "--keep-going", *LAST)
     whole = dvc.wait() and whole
     say(f"no data for {', '.join(missing)} (why is said above): their runs are left out, and the tables name them")
     return 0 if whole else failed()

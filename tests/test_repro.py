@@ -92,7 +92,7 @@ def test_runs_without_data_are_left_out_and_the_rest_is_made_and_reported(all_ch
     dvc = Recorder(stored=["digits"], bad=["prepare"])
     assert repro.regenerate(study, 2, dvc) == 0
     assert not any("mnist" in word for arguments in dvc.started for word in arguments)
-    assert dvc.started[-1] == ("repro", "--single-item", "report")
+    assert dvc.started[-1] == ("repro", "--single-item", "--keep-going", "metrics", "report")
     assert "measure@digits-stbp-T4-s1" in dvc.started[-2]
     assert "no data for mnist" in capsys.readouterr().out
 
@@ -111,7 +111,7 @@ def test_a_stage_that_fails_with_its_data_there_is_a_failure(all_changed, study,
 def test_a_stage_that_fails_is_a_failure_beside_missing_data_too(all_changed, study):
     dvc = Recorder(stored=["digits"], bad=["prepare", "train@digits-stbp-T4-s0"])
     assert repro.regenerate(study, 2, dvc) == 1
-    assert dvc.started[-1] == ("repro", "--single-item", "report")
+    assert dvc.started[-1] == ("repro", "--single-item", "--keep-going", "metrics", "report")
 
 
 def test_nothing_is_started_where_nothing_changed(monkeypatch, study, capsys):

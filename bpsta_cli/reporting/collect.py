@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bpsta_cli.config import Params, Run
+from bpsta_cli.config import Params
 from bpsta_cli.errors import RunError
 
 MEASURED = ("energy", "latency")
@@ -26,6 +26,7 @@ class Cell:
         latency: accuracy over time, as `bpsta latency --json` gives it; empty where it was not measured.
         settings: the entry of params.yaml's datasets that it was trained with: tells two structures on one data
             set apart.
+        recorded: settings.json; empty where it is not there.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Cell:
     energy: dict[str, Any]
     latency: dict[str, Any]
     settings: str = ""
+    recorded: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -44,12 +46,12 @@ class Collected:
         cells: the runs with results, in the order of params.yaml; those that are trained alone have no energy and
             no latency.
         missing: names of runs without results, "NAME (energy)" where a run is there and was not measured.
-        absent: the runs without any result.
+        asked: every run's name -> its data set.
     """
 
     cells: list[Cell] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    absent: list[Run] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 def collect(results: Path, params: Params) -> Collected:
@@ -60,25 +62,25 @@ def collect(results: Path, params: Params) -> Collected:
     """
     found = Collected()
     for name, run in params.runs.items():
+        found.asked[name] = run.dataset
         folder = results / "train" / name
         if not all((folder / file).is_file() for file in ("metrics.json", "history.csv")):
             found.missing.append(name)
-            found.absent.append(run)
             continue
         kinds = MEASURED if name in params.cells else ()
-        measured = {kind: results / kind / f"{name}.json" for kind in kinds}
-        there = {kind: _read(file) for kind, file in measured.items() if file.is_file()}
+        measured = {kind: _read_if_there(results / kind / f"{name}.json") for kind in kinds}
         found.cells.append(
             Cell(
                 name,
                 train=_read(folder / "metrics.json"),
                 history=pd.read_csv(folder / "history.csv"),
-                energy=there.get("energy", {}),
-                latency=there.get("latency", {}),
+                energy=measured.get("energy", {}),
+                latency=measured.get("latency", {}),
                 settings=run.settings,
+                recorded=_read_if_there(folder / "settings.json"),
             )
         )
-        found.missing += [f"{name} ({kind})" for kind in measured if kind not in there]
+        found.missing += [f"{name} ({kind})" for kind, value in measured.items() if not value]
     if not found.cells:
         example = f", such as train/{found.missing[0]}/metrics.json" if found.missing else ""
         raise RunError(
@@ -88,6 +90,10 @@ def collect(results: Path, params: Params) -> Collected:
             todo="Run dvc repro, or name the folder with --results.",
         )
     return found
+
+
+def _read_if_there(file: Path) -> dict[str, Any]:
+    return _read(file) if file.is_file() else {}
 
 
 def _read(file: Path) -> dict[str, Any]:
