@@ -48,7 +48,7 @@ def code_hash() -> str:
     """SHA-256 over the modules that decide numbers: an unfinished run is continued only by the same."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*")):
-        if file.suffix in (".py", ".cpp") and file.relative_to(PACKAGE).parts[0] not in NOT_NUMERIC:
+        if file.suffix in (".py", ".cpp", ".hpp") and file.relative_to(PACKAGE).parts[0] not in NOT_NUMERIC:
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
