@@ -49,7 +49,7 @@ def by_settings(cells: list[Cell]) -> list[Cell]:
     named = []
     for cell in cells:
         dataset = cell.train["dataset"]
-        if cell.settings_name != dataset:
-            cell = dataclasses.replace(cell, train=cell.train | {"dataset": f"{dataset} ({cell.settings_name})"})  # noqa: PLW2901
+        if cell.settings != dataset:
+            cell = dataclasses.replace(cell, train=cell.train | {"dataset": f"{dataset} ({cell.settings})"})  # noqa: PLW2901
         named.append(cell)
     return named

@@ -204,9 +204,9 @@ def _grouped(cells: list[Cell], *, stand_in: bool) -> Iterable[Group]:
 
 def _like(cell: Cell) -> dict[str, Any]:
     train = cell.train
-    data = cell.settings.get("settings", {}).get("data", {})
+    data = cell.recorded.get("settings", {}).get("data", {})
     values = {
-        "settings": cell.settings_name,
+        "settings": cell.settings,
         "network": train["network"],
         "epochs": train["epochs"],
         "selection": train["selection"],
