@@ -61,7 +61,7 @@ def one_epoch(
         TrainingError: the numbers are no longer finite.
     """
     settings, network = learner.settings, learner.network
-    batches = _batches(settings, store, part, epoch, pin=learner.device.type == "cuda")
+    batches = _batches(settings, store, part, epoch, learner.device)
     # dropout, as order and augmentation, depends on seed and epoch alone: a resumed run repeats an unbroken one
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
     steps = -(-len(part) // settings.data.batch_size)
@@ -89,7 +89,7 @@ def one_epoch(
     }
 
 
-def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, *, pin: bool) -> Iterator[Batch]:
+def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, device: torch.device) -> Iterator[Batch]:
     """The epoch's batches; their order and augmentation depend on seed and epoch alone."""
     size = settings.data.batch_size
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(part))
@@ -102,7 +102,7 @@ def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, *, pi
         epoch=epoch,
     )
     rows = (np.sort(order[start : start + size]) for start in range(0, len(part), size))
-    return load(part, rows, changed, pin=pin)
+    return load(part, rows, changed, device=device)
 
 
 def _rate(settings: RunSettings, step: int, steps: int) -> float:

@@ -7,6 +7,7 @@ import torch
 
 from bpsta_cli import epochs, training
 from bpsta_cli.checkpoints import RunDir, network_of
+from bpsta_cli.data import loading
 from bpsta_cli.data.loading import Batch
 from bpsta_cli.epochs import StepDone, _backward, learner
 from bpsta_cli.errors import DataError, TrainingError
@@ -146,6 +147,15 @@ def test_what_is_not_finite_between_two_looks_ends_the_run_all_the_same(settings
     assert RunDir(tmp_path / "run").state() is None
 
 
+@pytest.fixture(params=["inline", "thread"])
+def way(request, monkeypatch):
+    """Batches made as for a CPU, and as for a GPU."""
+    if request.param == "thread":
+        monkeypatch.setattr(loading, "INLINE", set())
+    return request.param
+
+
+@pytest.mark.usefixtures("way")
 def test_a_read_that_fails_ends_the_run_with_its_own_error(settings, digits, tmp_path, monkeypatch):
     def torn(*_a, **_o):
         def changed(_x, _rows):
@@ -158,9 +168,24 @@ def test_a_read_that_fails_ends_the_run_with_its_own_error(settings, digits, tmp
         run(settings(), digits, tmp_path / "run")
 
 
+@pytest.mark.usefixtures("way")
 def test_a_run_that_is_left_leaves_no_thread_behind(settings, digits, tmp_path):
     events = training.train(settings(), digits, tmp_path / "run", device=CPU)
     while not isinstance(next(events), StepDone):
         pass
     events.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("bpsta-data")]
+
+
+def test_batches_made_in_a_thread_give_the_same_run_byte_for_byte_resumed_too(settings, digits, tmp_path, monkeypatch):
+    chosen = settings(data={"network": "4C3-AP4-8FC-DP-2Voting", "augmentation": "standard"})
+    inline = run(chosen, digits, tmp_path / "inline")
+    monkeypatch.setattr(loading, "INLINE", set())
+    events = training.train(chosen, digits, tmp_path / "thread", device=CPU)
+    for event in events:
+        if isinstance(event, StepDone) and (event.epoch, event.step) == (1, 2):
+            assert threading.active_count() > 1
+            events.close()
+    for _ in training.train(chosen, digits, tmp_path / "thread", device=CPU, resume=True):
+        pass
+    assert contents(RunDir(tmp_path / "thread")) == contents(inline)

@@ -1,4 +1,4 @@
-"""Training batches from the store: the next ones are read and changed in a thread while a step is computed."""
+"""Training batches from the store; for a GPU the next ones are made in a thread while a step is computed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ Rows = npt.NDArray[np.integer[Any]]
 
 AHEAD = 2
 """Batches that wait for the step at most: one could be late after a slow read, more would only hold memory."""
+INLINE = {"cpu"}
+"""Types of device that the thread would take time from: there reading is below 1 % of a step, and Python's lock
+makes short steps a tenth longer when another thread holds it."""
 
 
 class Batch(NamedTuple):
@@ -39,7 +42,11 @@ class Batch(NamedTuple):
 
 
 def load(
-    part: Split, rows: Iterable[Rows], changed: Callable[[npt.NDArray[Any], Rows], npt.NDArray[Any]], *, pin: bool
+    part: Split,
+    rows: Iterable[Rows],
+    changed: Callable[[npt.NDArray[Any], Rows], npt.NDArray[Any]],
+    *,
+    device: torch.device,
 ) -> Iterator[Batch]:
     """The batches that `rows` name, in their order.
 
@@ -47,15 +54,15 @@ def load(
         part: the samples.
         rows: the numbers of each batch's samples, in rising order: a memory map is read front to back.
         changed: augmentation, a function of samples as stored and their numbers.
-        pin: put them where a GPU can fetch them by itself, while the host goes on.
+        device: where they will go. For a GPU they are put into memory that it fetches from by itself.
     """
 
     def batch(chosen: Rows) -> Batch:
         x = torch.from_numpy(changed(part.x[chosen], chosen))
         y = torch.from_numpy(part.y[chosen])
-        return Batch(x.pin_memory(), y.pin_memory()) if pin else Batch(x, y)
+        return Batch(x.pin_memory(), y.pin_memory()) if device.type == "cuda" else Batch(x, y)
 
-    return ahead(batch, rows)
+    return map(batch, rows) if device.type in INLINE else ahead(batch, rows)
 
 
 def ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int = AHEAD) -> Iterator[Made]:

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from bpsta_cli.data import loading
 from bpsta_cli.data.loading import AHEAD, Batch, ahead, load
 from bpsta_cli.data.store import Split
 from bpsta_cli.errors import DataError
+
+CPU = torch.device("cpu")
 
 
 def threads():
@@ -89,10 +92,12 @@ def test_the_thread_ends_with_a_stream_that_is_forgotten():
     assert wait_until(lambda: not threads())
 
 
-def test_batches_are_the_samples_that_were_named_as_stored_and_changed():
+@pytest.mark.parametrize("inline", [{"cpu"}, set()], ids=["inline", "thread"])
+def test_batches_are_the_samples_that_were_named_as_stored_and_changed(monkeypatch, inline):
+    monkeypatch.setattr(loading, "INLINE", inline)
     part = Split(np.arange(24, dtype=np.uint8).reshape(12, 1, 1, 2), np.arange(12))
     rows = [np.array([1, 4, 7]), np.array([0, 11])]
-    seen = list(load(part, rows, lambda x, chosen: x + chosen[:, None, None, None].astype(np.uint8), pin=False))
+    seen = list(load(part, rows, lambda x, chosen: x + chosen[:, None, None, None].astype(np.uint8), device=CPU))
     assert [batch.y.tolist() for batch in seen] == [[1, 4, 7], [0, 11]]
     assert [batch.x[:, 0, 0].tolist() for batch in seen] == [[[3, 4], [12, 13], [21, 22]], [[0, 1], [33, 34]]]
     assert {batch.x.dtype for batch in seen} == {torch.uint8}
@@ -101,7 +106,7 @@ def test_batches_are_the_samples_that_were_named_as_stored_and_changed():
 def test_a_batch_is_not_a_view_of_the_map_it_was_read_from(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(8, dtype=np.uint16).reshape(4, 1, 1, 2))
     part = Split(np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(4))
-    (batch,) = load(part, [np.arange(4)], lambda x, _: x, pin=False)
+    (batch,) = load(part, [np.arange(4)], lambda x, _: x, device=CPU)
     batch.x.zero_()
     assert part.x.sum() == 28
 
