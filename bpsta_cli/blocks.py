@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from bpsta_cli.kernels import block, dispatch
@@ -48,9 +49,14 @@ class Fusible(NamedTuple):
             self.neuron.active
             and several
             and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
-            and dispatch.choose(self.neuron.backend, device=x.device, dtype=x.dtype, rule=self.neuron.rule).name
+            and dispatch.choose(self.neuron.backend, device=x.device, dtype=self._dtype(x), rule=self.neuron.rule).name
             == "cpu"
         )
+
+    def _dtype(self, x: Tensor) -> torch.dtype:
+        """What the convolution makes of `x`, which is not always of its type under autocast."""
+        cast = self.conv is not None and torch.is_autocast_enabled(x.device.type)
+        return torch.get_autocast_dtype(x.device.type) if cast else x.dtype
 
     def run(self, x: Tensor) -> Tensor:
         """What the layers give one after another; the norm's running statistics and watchers are told the same."""

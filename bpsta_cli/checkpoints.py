@@ -25,7 +25,7 @@ from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.networks import Network, build
 
-STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser"}
+STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scaler"}
 """What state.pt holds."""
 
 

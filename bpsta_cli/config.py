@@ -75,6 +75,18 @@ class TrainingSettings(_Strict):
     evaluate_every: int = Field(
         1, ge=1, description="epochs from one evaluation to the next; the last is always evaluated"
     )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts that a batch is computed in, one after another, for want of memory; the norm's statistics "
+        "are then of each part",
+    )
+    recompute: bool = Field(
+        False, description="compute activations again in the backward pass: less memory, longer steps, equal weights"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of convolutions and linear layers in training; weights and evaluation stay float32"
+    )
 
 
 class DatasetSettings(_Strict):

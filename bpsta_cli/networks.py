@@ -65,10 +65,12 @@ class Network(nn.Module):
 
     def votes(self, x: Tensor) -> Tensor:
         """Votes of every step: [T, B, C, H, W] -> [T, B, classes] (the twin on a constant input: T = 1)."""
-        if not self.spiking and is_constant(x):
-            x = x[:1]
-        votes: Tensor = self.layers(x)
+        votes: Tensor = self.layers(self.seen(x))
         return votes
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the layers get of the input: the twin a single step of a constant one."""
+        return x[:1] if not self.spiking and is_constant(x) else x
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean votes: [T, B, C, H, W] -> [B, classes], in [0, 1] when spiking."""

@@ -2,29 +2,27 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from bpsta_cli import losses, notation, optimisers, rules
+from bpsta_cli import notation, rules
 from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
 from bpsta_cli.claiming import claim
 from bpsta_cli.config import RunSettings
-from bpsta_cli.data import augmentation, catalogue
-from bpsta_cli.data.encoding import to_input
+from bpsta_cli.data import catalogue
 from bpsta_cli.data.store import Split, Store
+from bpsta_cli.epochs import Learner, StepDone, learner, one_epoch
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.evaluation import evaluate, so_far
-from bpsta_cli.health import Monitor, watching
+from bpsta_cli.evaluation import evaluate
+from bpsta_cli.health import watching
 from bpsta_cli.kernels.dispatch import Choice
 from bpsta_cli.networks import TWIN, Network
 from bpsta_cli.prepared import training_parts
 from bpsta_cli.provenance import device_name, provenance
-from bpsta_cli.schedules import learning_rate
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,6 @@ class Begun:
 
     kernel: Choice | None
     samples: int
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One optimisation step: how many of the epoch's are done."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: float
 
 
 @dataclass(frozen=True)
@@ -127,85 +115,24 @@ def _fit(
     device: torch.device,
 ) -> Iterator[StepDone | EpochDone]:
     settings = info.settings
-    optimiser = optimisers.make(network, settings.training)
-    progress = _restore(run, network, optimiser)
+    learning = learner(network, settings, device)
+    progress = _restore(run, learning)
     began = time.perf_counter()
     for epoch in range(progress.epoch, settings.data.epochs):
         network.spiking = settings.method != TWIN and epoch >= settings.data.warmup_epochs
-        with watching(network) as monitor:
-            record = yield from _epoch(network, optimiser, monitor, store, part, settings, epoch, device)
+        with watching(network, may_overflow=learning.scaler.is_enabled()) as monitor:
+            record = yield from one_epoch(learning, monitor, store, part, epoch)
             warnings = monitor.warnings()
         last = epoch + 1 == settings.data.epochs
         if last or (epoch + 1) % settings.training.evaluate_every == 0:
             record |= _measure(network, store, chosen_by, settings, device)
         monitor.after_epoch(record.get("loss", record["train_loss"]))
         progress.history.append(record)
-        _keep(run, network, optimiser, progress, settings)
+        _keep(run, learning, progress)
         _clock(run, epoch, time.perf_counter() - began)
         began = time.perf_counter()
         yield EpochDone(record, warnings)
     _finish(run, progress, info)
-
-
-def _epoch(
-    network: Network,
-    optimiser: torch.optim.Optimizer,
-    monitor: Monitor,
-    store: Store,
-    part: Split,
-    settings: RunSettings,
-    epoch: int,
-    device: torch.device,
-) -> Generator[StepDone, None, dict[str, Any]]:
-    """One pass over the training part; yields steps and returns the epoch's record."""
-    batch, training = settings.data.batch_size, settings.training
-    # order, augmentation and dropout depend on seed and epoch alone, so that a resumed run repeats an unbroken one
-    order = np.random.default_rng([settings.seed, epoch]).permutation(len(part))
-    changed = augmentation.for_epoch(
-        settings.data.augmentation,
-        store.kind,
-        len(part),
-        mirrors=catalogue.get(settings.dataset).mirrors,
-        seed=settings.seed,
-        epoch=epoch,
-    )
-    torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
-    steps = -(-len(part) // batch)
-    network.train()
-    loss_sum, correct, rate = 0.0, 0, 0.0
-    for step in range(steps):
-        rate = learning_rate(
-            epoch * steps + step,
-            peak=training.lr,
-            warmup=settings.lr_warmup_epochs * steps,
-            total=settings.data.epochs * steps,
-            schedule=training.schedule,
-            period=training.sgdr_period * steps,
-        )
-        optimisers.set_rate(optimiser, rate)
-        chosen = np.sort(order[step * batch : (step + 1) * batch])
-        x = to_input(changed(part.x[chosen], chosen), T=settings.T, scale=store.scale, device=device)
-        labels = torch.from_numpy(part.y[chosen]).to(device)
-        votes = network.votes(x)
-        loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        monitor.after_backward(loss.item())
-        if training.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
-        optimiser.step()
-        loss_sum += loss.item() * len(chosen)
-        correct += int((so_far(votes)[-1].argmax(1) == labels).sum())
-        yield StepDone(epoch, step + 1, steps, loss.item())
-    return {
-        "epoch": epoch,
-        "phase": "spiking" if network.spiking else "twin",
-        "lr": rate,
-        "train_loss": loss_sum / len(part),
-        "train_accuracy": correct / len(part),
-        **{f"train_firing_rate/{name}": value for name, value in monitor.firing_rates().items()},
-        **{f"gradient_norm/{name}": value for name, value in monitor.gradient_norms().items()},
-    }
 
 
 def _measure(
@@ -219,14 +146,9 @@ def _measure(
     return record
 
 
-def _keep(
-    run: RunDir,
-    network: Network,
-    optimiser: torch.optim.Optimizer,
-    progress: _Progress,
-    settings: RunSettings,
-) -> None:
+def _keep(run: RunDir, learning: Learner, progress: _Progress) -> None:
     """Write the epoch down; the weights only where the selection prefers them."""
+    network, settings = learning.network, learning.settings
     record = progress.history[-1]
     progress.epoch += 1
     column = {"final": "epoch", "validation": "validation_accuracy", "test": "accuracy"}[settings.training.selection]
@@ -244,17 +166,20 @@ def _keep(
             "best": progress.best,
             "best_epoch": progress.best_epoch,
             "network": network.state_dict(),
-            "optimiser": optimiser.state_dict(),
+            "optimiser": learning.optimiser.state_dict(),
+            "scaler": learning.scaler.state_dict(),
         }
     )
 
 
-def _restore(run: RunDir, network: Network, optimiser: torch.optim.Optimizer) -> _Progress:
+def _restore(run: RunDir, learning: Learner) -> _Progress:
     state = run.state()
     if state is None:
         return _Progress(epoch=0, history=[], best=-1.0, best_epoch=-1)
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
+    learning.network.load_state_dict(state["network"])
+    learning.optimiser.load_state_dict(state["optimiser"])
+    if learning.scaler.is_enabled():
+        learning.scaler.load_state_dict(state["scaler"])
     return _Progress(state["epoch"], state["history"], state["best"], state["best_epoch"])
 
 

@@ -132,7 +132,7 @@ def test_a_state_comes_back_and_none_is_none(run):
     run, network = run
     assert run.state() is None
     state = {"epoch": 3, "history": [{"a": 1.5, "b": None, "c": "twin"}], "network": network.state_dict()}
-    state |= {"best": 0.5, "best_epoch": 2, "optimiser": {}}
+    state |= {"best": 0.5, "best_epoch": 2, "optimiser": {}, "scaler": {}}
     run.write_state(state)
     again = run.state()
     assert (again["epoch"], again["history"]) == (3, state["history"])

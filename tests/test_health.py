@@ -19,7 +19,8 @@ def step(network, monitor, x=X):
     network.zero_grad()
     loss = losses.loss("mse", network.votes(x), Y)
     loss.backward()
-    monitor.after_backward(loss.item())
+    monitor.after_backward(loss.detach(), len(Y))
+    return monitor.read()
 
 
 def test_rates_are_the_mean_over_the_epochs_steps(network):
@@ -65,7 +66,7 @@ def test_silent_and_saturated_layers_are_named_with_what_to_try(network):
 def test_healthy_layers_are_not_warned_of(network):
     with watching(network) as monitor:
         monitor.rates = {"lif1": torch.tensor(0.9), "lif2": torch.tensor(1e-6)}
-        monitor.steps = 1
+        monitor.passes.update(["lif1", "lif2"])
     assert monitor.warnings() == []
 
 
@@ -90,6 +91,42 @@ def test_a_constant_input_that_is_not_finite_is_refused_too(network):
         step(network, monitor, x)
 
 
+def test_losses_of_several_steps_are_read_at_once_and_only_once(network):
+    with watching(network) as monitor:
+        for value in (0.25, 0.5):
+            monitor.after_backward(torch.tensor(value), len(Y))
+        assert monitor.read() == [(0.25, 8), (0.5, 8)]
+        monitor.after_backward(torch.tensor(1.0), 3)
+        assert monitor.read() == [(1.0, 3)]
+
+
+def test_a_step_that_was_not_finite_is_refused_when_later_ones_are_read_with_it(network):
+    with watching(network) as monitor:
+        network.votes(X * float("nan"))
+        for _ in range(2):
+            monitor.after_backward(torch.tensor(0.1), len(Y))
+            network.votes(X)
+        with pytest.raises(TrainingError, match="input of layer lif1"):
+            monitor.read()
+
+
+def test_an_input_that_is_finite_in_float16_is_not_refused_for_its_sum(network):
+    network.spiking = False
+    with watching(network) as monitor, torch.autocast("cpu", torch.float16):
+        network.votes(torch.full((3, 8, 1, 4, 4), 3e4).half())
+    assert monitor.inputs["conv1"].isfinite()
+
+
+def test_a_gradient_beyond_float16_is_left_out_where_its_step_is(network):
+    with watching(network, may_overflow=True) as monitor:
+        step(network, monitor)
+        before = monitor.squared_norms["linear1"].clone()
+        network.layers.linear1.weight.grad[0, 0] = float("inf")
+        monitor.after_backward(torch.tensor(0.1), len(Y))
+        monitor.read()
+    assert torch.equal(monitor.squared_norms["linear1"], before)
+
+
 def test_the_twin_is_watched_at_its_synapses(network):
     network.spiking = False
     with watching(network) as monitor:
@@ -106,8 +143,9 @@ def test_the_twin_is_watched_at_its_synapses(network):
 def test_a_loss_that_is_not_finite_is_refused(network, value):
     with watching(network) as monitor:
         network.votes(X)
+        monitor.after_backward(torch.tensor(value), len(Y))
         with pytest.raises(TrainingError, match=r"a loss \((nan|inf)\) that is not"):
-            monitor.after_backward(value)
+            monitor.read()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
@@ -115,8 +153,9 @@ def test_a_gradient_that_is_not_finite_is_refused_with_its_layers_name(network, 
     with watching(network) as monitor:
         step(network, monitor)
         network.layers.linear1.weight.grad[0, 0] = value
+        monitor.after_backward(torch.tensor(0.1), len(Y))
         with pytest.raises(TrainingError, match="gradient of layer linear1 that"):
-            monitor.after_backward(0.1)
+            monitor.read()
 
 
 @pytest.mark.parametrize("name", ["linear2.weight", "norm1.running_var"])

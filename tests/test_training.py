@@ -4,14 +4,15 @@ import pytest
 import torch
 from conftest import write_store
 
-from bpsta_cli import losses, training
+from bpsta_cli import epochs, losses, training
 from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.devices import resolve_device
+from bpsta_cli.epochs import StepDone
 from bpsta_cli.errors import DataError, RunError, SettingsError, TrainingError
 from bpsta_cli.evaluation import evaluate
 from bpsta_cli.networks import Network
 from bpsta_cli.prepared import training_parts
-from bpsta_cli.training import EpochDone, StepDone, check, train
+from bpsta_cli.training import EpochDone, check, train
 
 CPU = torch.device("cpu")
 SAME = ("settings.json", "model.safetensors", "history.csv", "metrics.json")
@@ -137,16 +138,16 @@ def test_augmentation_changes_the_images_of_every_epoch_and_no_label(settings, d
 def test_an_epoch_sees_the_same_images_whatever_the_batch_and_the_next_epoch_others(
     settings, digits, tmp_path, monkeypatch
 ):
-    epochs = {}
+    passes = {}
     for size, steps in ((40, 3), (96, 1)):
         data = {"augmentation": "standard", "batch_size": size, "epochs": 2}
         batches = batches_of(settings(data=data), digits, tmp_path / str(size), monkeypatch)
-        epochs[size] = [
+        passes[size] = [
             sorted(image.numpy().tobytes() for x, _ in batches[start : start + steps] for image in x[0])
             for start in (0, steps)
         ]
-    assert epochs[40] == epochs[96]
-    assert epochs[40][0] != epochs[40][1]
+    assert passes[40] == passes[96]
+    assert passes[40][0] != passes[40][1]
 
 
 def test_an_augmented_image_is_still_held_once_for_all_steps(settings, digits, tmp_path, monkeypatch):
@@ -395,8 +396,10 @@ def test_an_empty_training_part_is_refused(settings, digits, tmp_path):
 
 def test_every_sample_is_seen_once_an_epoch_in_an_order_of_its_own(settings, digits, tmp_path, monkeypatch):
     batches = []
-    real = training.to_input
-    monkeypatch.setattr(training, "to_input", lambda x, **o: batches.append([a.tobytes() for a in x]) or real(x, **o))
+    real = epochs.to_input
+    monkeypatch.setattr(
+        epochs, "to_input", lambda x, **o: batches.append([a.numpy().tobytes() for a in x]) or real(x, **o)
+    )
     run(settings(data={"epochs": 2}), digits, tmp_path / "run")
     assert [len(batch) for batch in batches] == [40, 40, 16] * 2
     for epoch in (batches[:3], batches[3:]):

@@ -65,6 +65,9 @@ def train(
     selection: Annotated[str | None, setting(TrainingSettings, "selection")] = None,
     validation_fraction: Annotated[float | None, setting(TrainingSettings, "validation_fraction")] = None,
     evaluate_every: Annotated[int | None, setting(TrainingSettings, "evaluate_every")] = None,
+    accumulate: Annotated[int | None, setting(TrainingSettings, "accumulate")] = None,
+    recompute: Annotated[bool | None, setting(TrainingSettings, "recompute", "--recompute/--no-recompute")] = None,
+    precision: Annotated[str | None, setting(TrainingSettings, "precision")] = None,
     threshold: Annotated[float | None, setting(NeuronSettings, "threshold")] = None,
     decay: Annotated[float | None, setting(NeuronSettings, "decay")] = None,
     alpha: Annotated[float | None, setting(MethodSettings, "alpha")] = None,
@@ -151,6 +154,9 @@ def train(
             "selection": selection,
             "validation_fraction": validation_fraction,
             "evaluate_every": evaluate_every,
+            "accumulate": accumulate,
+            "recompute": recompute,
+            "precision": precision,
         },
     )
     if resume and out is None:
@@ -239,6 +245,7 @@ def _run(
     from bpsta_cli.checkpoints import RunDir
     from bpsta_cli.data import catalogue
     from bpsta_cli.devices import resolve_device
+    from bpsta_cli.epochs import StepDone
     from bpsta_cli.prepared import prepared_store
 
     if threads is not None:
@@ -253,7 +260,7 @@ def _run(
         for event in events:
             if isinstance(event, training.Begun):
                 _say_begin(event, settings, str(place), out, output)
-            elif isinstance(event, training.StepDone):
+            elif isinstance(event, StepDone):
                 total = settings.data.epochs * event.steps
                 label = f"epoch {event.epoch + 1}/{settings.data.epochs}"
                 bar.update(event.epoch * event.steps + event.step, total, label)

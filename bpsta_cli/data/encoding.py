@@ -67,7 +67,7 @@ def to_input(x: Array | torch.Tensor, *, T: int, scale: float, device: torch.dev
             todo=f"Prepare the data set again with T = {T}.",
         )
     tensor = x if isinstance(x, torch.Tensor) else _tensor(x)
-    tensor = tensor.to(device)
+    tensor = tensor.to(device, non_blocking=True)  # which it is from pinned memory alone
     if tensor.ndim == _IMAGE_AXES:
         return (tensor.to(torch.float32) * scale).expand(T, *tensor.shape)
     steps = tensor.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)

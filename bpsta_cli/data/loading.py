@@ -1,0 +1,84 @@
+"""Training batches from the store; for a GPU the next ones are made in a thread while a step is computed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpsta_cli.data.store import Split
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+Rows = npt.NDArray[np.integer[Any]]
+
+AHEAD = 2
+"""Batches that wait for the step at most: one could be late after a slow read, more would only hold memory."""
+INLINE = {"cpu"}
+"""Types of device that the thread would take time from: there reading is below 1 % of a step, and Python's lock
+makes short steps a tenth longer when another thread holds it."""
+
+
+class Batch(NamedTuple):
+    """Samples as stored and augmented, integers [B, ...], and their labels [B]; in the host's memory."""
+
+    x: Tensor
+    y: Tensor
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch cut along its samples into `count` parts of nearly the same size; fewer if it has fewer."""
+        return [
+            Batch(*part)
+            for part in zip(self.x.tensor_split(count), self.y.tensor_split(count), strict=True)
+            if len(part[1])
+        ]
+
+
+def load(
+    part: Split,
+    rows: Iterable[Rows],
+    changed: Callable[[npt.NDArray[Any], Rows], npt.NDArray[Any]],
+    *,
+    device: torch.device,
+) -> Iterator[Batch]:
+    """The batches that `rows` name, in their order.
+
+    Args:
+        part: the samples.
+        rows: the numbers of each batch's samples, in rising order: a memory map is read front to back.
+        changed: augmentation, a function of samples as stored and their numbers.
+        device: where they will go. For a GPU they are put into memory that it fetches from by itself.
+    """
+
+    def batch(chosen: Rows) -> Batch:
+        x = torch.from_numpy(changed(part.x[chosen], chosen))
+        y = torch.from_numpy(part.y[chosen])
+        return Batch(x.pin_memory(), y.pin_memory()) if device.type == "cuda" else Batch(x, y)
+
+    return map(batch, rows) if device.type in INLINE else ahead(batch, rows)
+
+
+def ahead(make: Callable[[Item], Made], items: Iterable[Item], depth: int = AHEAD) -> Iterator[Made]:
+    """make(item) for every item in order, up to `depth` of them made in a thread before they are asked for.
+
+    What `make` raises is raised here, in its turn. The thread ends with the iterator, at the latest after the
+    item that it is at: when all are made, when one has failed, when it is closed or forgotten, on Ctrl-C.
+    """
+    rest = iter(items)
+    with ThreadPoolExecutor(1, thread_name_prefix="bpsta-data") as thread:
+        waiting = deque(thread.submit(make, item) for item in itertools.islice(rest, depth))
+        try:
+            while waiting:
+                made = waiting.popleft().result()
+                waiting.extend(thread.submit(make, item) for item in itertools.islice(rest, 1))
+                yield made
+        finally:
+            for future in waiting:
+                future.cancel()
