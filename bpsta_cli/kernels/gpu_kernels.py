@@ -255,7 +255,9 @@ def backward(
                 here = mask[cell] & (t < steps)
                 spike = spike_gradient(u, u >= threshold, threshold, RULE, PARAMETER, STATE)
                 kept = reset_gradient(u, u >= threshold, spike, RULE, PARAMETER, DETACH, STATE)
-                g = tl.where(here, fused(decay * carry[cell], kept, errors[cell] * spike), 0)
+                g = errors[cell] * spike
+                g = tl.where(t < steps - 1, fused(decay * carry[cell], kept, g), g)
+                g = tl.where(here, g, 0)
                 next_carry = next_carry + (g,)
                 if NORM:
                     value = tl.load(x + t * x_step + place[cell], mask=here, other=0).to(STATE)
