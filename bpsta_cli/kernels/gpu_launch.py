@@ -133,12 +133,13 @@ def run_moments(x: Tensor, origin: Tensor) -> Tensor:
     rows = x[0].numel() // channels
     columns = min(_power_of_2(channels), CHANNELS)
     lines = 8 * THREADS // columns
-    tiles = _shares(rows, RUN * lines)
+    run = min(RUN, _power_of_2(_shares(rows, lines)))
+    tiles = _shares(rows, run * lines)
     sums = torch.empty(steps, tiles, 2, channels, dtype=origin.dtype, device=x.device)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _device_code().moments[(tiles * _shares(channels, columns), steps)](
             *(x, _step(x), origin, sums, rows, channels),
-            **{"RUN": RUN, "STATE": _state(x), "INDEX": _index(Sizes.of_images(x)), "P": lines, "CB": columns},
+            **{"RUN": run, "STATE": _state(x), "INDEX": _index(Sizes.of_images(x)), "P": lines, "CB": columns},
             **OPTIONS,
         )
     return sums
