@@ -8,12 +8,15 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli.kernels import block, dispatch
+from bpsta_cli.kernels import block, dispatch, gpu
 from bpsta_cli.layers import Conv, MaxPool, ReLU, is_constant
 from bpsta_cli.neurons import LIF, Firing
 from bpsta_cli.norms import FoldedNorm
 
 Layer = TypeVar("Layer", bound=nn.Module)
+
+KERNELS = {"cpu": block, "gpu": gpu}
+"""The backends that have blocks as one operation."""
 
 
 class Layers(nn.Sequential):
@@ -49,24 +52,23 @@ class Fusible(NamedTuple):
             self.neuron.active
             and several
             and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
-            and dispatch.choose(self.neuron.backend, device=x.device, dtype=self._dtype(x), rule=self.neuron.rule).name
-            == "cpu"
+            and self._backend(x) in KERNELS
         )
 
-    def _dtype(self, x: Tensor) -> torch.dtype:
-        """What the convolution makes of `x`, which is not always of its type under autocast."""
-        cast = self.conv is not None and torch.is_autocast_enabled(x.device.type)
-        return torch.get_autocast_dtype(x.device.type) if cast else x.dtype
+    def _backend(self, x: Tensor) -> str:
+        """The backend for an input of these layers."""
+        dtype = x.dtype if self.conv is None else _computed_in(x)
+        return dispatch.choose(self.neuron.backend, device=x.device, dtype=dtype, rule=self.neuron.rule).name
 
     def run(self, x: Tensor) -> Tensor:
         """What the layers give one after another; the norm's running statistics and watchers are told the same."""
-        norm, neuron, steps = self.norm, self.neuron, len(x)
+        norm, neuron, steps, kernel = self.norm, self.neuron, len(x), KERNELS[self._backend(x)]
         if is_constant(x):
             x = x[:1]
         if self.conv is not None:
             x = self.conv(x)
         if norm.training:
-            seen = block.statistics(x, per_step=norm.per_step and len(x) > 1)
+            seen = kernel.statistics(x, per_step=norm.per_step and len(x) > 1)
             norm.track(*seen, rows=x[0, :, 0].numel(), steps=steps)
         else:
             seen = block.Statistics(*(value.double()[None] for value in norm.running()))
@@ -79,7 +81,8 @@ class Fusible(NamedTuple):
             rule=neuron.rule,
             eps=norm.eps,
         )
-        spikes, fired = block.block(x, norm.gain, norm.bias, seen, settings, from_batch=norm.training)
+        spikes: Tensor
+        spikes, fired = kernel.block(x, norm.gain, norm.bias, seen, settings, from_batch=norm.training)
         # a value that is not finite makes the statistics so
         neuron.tell(Firing(fired, steps * x[0].numel(), seen.mean + seen.var if norm.training else x))
         return spikes
@@ -108,6 +111,14 @@ def fusible(layers: Sequence[nn.Module]) -> Fusible | None:
         return None
     pool = _take(rest, MaxPool)
     return Fusible(conv, norm, relu, neuron, pool if pool is not None and side(pool) in block.POOLS else None)
+
+
+def _computed_in(x: Tensor) -> torch.dtype:
+    """The dtype that a convolution of `x` comes out in: autocast's, where that is on."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:  # which autocast leaves alone
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
 
 
 def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:

@@ -1,6 +1,7 @@
 """Small things that several tests share: a store of few digits, a store of stripes, settings of a short run."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from bpsta_cli.data.settings import Settings
 from bpsta_cli.data.sources import Images, Source
 from bpsta_cli.data.store import open_store
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: the GPU's kernels then run here
 torch.set_num_threads(1)
 """Nothing here is large enough to share out, and tests on a busy machine would wait for each other."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import cpu, dispatch, reference
+from bpsta_cli.kernels import cpu, dispatch, gpu, reference
 
 __all__ = ["check_constants", "lif", "lif_step"]
 
@@ -62,7 +62,7 @@ def lif(
     if isinstance(rule, str):
         rule = rules.make(rule, alpha=alpha)
     chosen = dispatch.choose(backend, device=x.device, dtype=x.dtype, rule=rule).name
-    kernel = {"cpu": cpu.lif, "reference": reference.lif}[chosen]
+    kernel = {"cpu": cpu.lif, "gpu": gpu.lif, "reference": reference.lif}[chosen]
     return kernel(x, threshold=threshold, decay=decay, rule=rule)
 
 

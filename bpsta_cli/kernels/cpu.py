@@ -6,7 +6,6 @@ README.md beside this file says what cpu.cpp computes, and how it rounds.
 from __future__ import annotations
 
 import ctypes
-import math
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bpsta_cli.kernels.compiled import entry, numbered
+from bpsta_cli.kernels.layouts import dense_steps, empty_like, step_size
 from bpsta_cli.rules import Rule
 
 
@@ -40,14 +40,14 @@ class _LIF(torch.autograd.Function):
 
 
 def _forward(x: Tensor, threshold: float, decay: float) -> Tensor:
-    x = _dense_steps(x.detach())
-    spikes = _empty_like(x)
+    x = dense_steps(x.detach())
+    spikes = empty_like(x)
     entry("forward", x.dtype)(
         ctypes.c_void_p(x.data_ptr()),
         ctypes.c_int64(x.stride(0)),
         ctypes.c_void_p(spikes.data_ptr()),
         ctypes.c_int64(len(x)),
-        ctypes.c_int64(_size(x)),
+        ctypes.c_int64(step_size(x)),
         ctypes.c_double(threshold),
         ctypes.c_double(decay),
         ctypes.c_int(torch.get_num_threads()),
@@ -56,10 +56,10 @@ def _forward(x: Tensor, threshold: float, decay: float) -> Tensor:
 
 
 def _backward(x: Tensor, grad_o: Tensor, threshold: float, decay: float, rule: Rule) -> Tensor:
-    x = _dense_steps(x.detach())
+    x = dense_steps(x.detach())
     if grad_o.stride()[1:] != x.stride()[1:] or grad_o.is_neg():
-        grad_o = _empty_like(x).copy_(grad_o)
-    grad_x = _empty_like(x)
+        grad_o = empty_like(x).copy_(grad_o)
+    grad_x = empty_like(x)
     known = numbered(rule)
     assert known is not None  # dispatch asked
     number, parameter, detach_reset = known
@@ -70,7 +70,7 @@ def _backward(x: Tensor, grad_o: Tensor, threshold: float, decay: float, rule: R
         ctypes.c_int64(grad_o.stride(0)),
         ctypes.c_void_p(grad_x.data_ptr()),
         ctypes.c_int64(len(x)),
-        ctypes.c_int64(_size(x)),
+        ctypes.c_int64(step_size(x)),
         ctypes.c_double(threshold),
         ctypes.c_double(decay),
         ctypes.c_int(number),
@@ -81,28 +81,3 @@ def _backward(x: Tensor, grad_o: Tensor, threshold: float, decay: float, rule: R
     if not complete:
         raise MemoryError(f"no memory for the potentials of {len(x)} steps")
     return grad_x
-
-
-def _dense_steps(x: Tensor) -> Tensor:
-    """`x` in a layout whose steps are gapless, in whatever order; itself where it is so already.
-
-    Time may have any stride, 0 included: an input that is constant in time stays one step of memory.
-    """
-    x = x.resolve_neg()
-    expected = 1
-    for stride, length in sorted(zip(x.stride()[1:], x.shape[1:], strict=True)):
-        if length != 1:
-            if stride != expected:
-                return x[0].contiguous().expand_as(x) if x.stride(0) == 0 else x.contiguous()
-            expected *= length
-    return x
-
-
-def _empty_like(x: Tensor) -> Tensor:
-    """Memory for a result: the steps one after another, each in the layout of those of `x`."""
-    return torch.empty_strided(x.shape, (_size(x), *x.stride()[1:]), dtype=x.dtype)
-
-
-def _size(x: Tensor) -> int:
-    """Elements of one step."""
-    return math.prod(x.shape[1:])

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import compiled
+from bpsta_cli.kernels import compiled, gpu
 from bpsta_cli.rules import Rule
 
-BACKENDS = ("auto", "cpu", "reference")
+BACKENDS = ("auto", "cpu", "gpu", "reference")
 
 
 class Choice(NamedTuple):
@@ -24,15 +24,17 @@ class Choice(NamedTuple):
 def choose(
     backend: str = "auto",
     *,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
     rule: Rule | None = None,
 ) -> Choice:
-    """Pick a backend for an input and a rule; "auto" is "cpu" wherever that can serve, else "reference".
+    """Pick a backend for an input and a rule; "auto" is "gpu" on a GPU and "cpu" elsewhere.
+
+    Where that cannot serve it is "reference".
 
     Args:
         backend: one of `BACKENDS`.
-        device: where the input is.
+        device: where the input is; None stands for where the backend runs, the CPU for "auto".
         dtype: of the input.
         rule: what the backward pass follows; None stands for the package's own.
 
@@ -49,12 +51,16 @@ def choose(
         )
     if backend == "reference":
         return Choice(backend, "asked for by name")
-    refusal = compiled.refusal(torch.device(device), dtype, rule)
+    if device is None:
+        device = gpu.home() if backend == "gpu" else "cpu"
+    device = torch.device(device)
+    name = backend if backend != "auto" else "gpu" if device.type == "cuda" else "cpu"
+    refusal = {"cpu": compiled.refusal, "gpu": gpu.refusal}[name](device, dtype, rule)
     if backend == "auto":
-        return Choice("reference", f"cpu cannot serve: {refusal}") if refusal else Choice("cpu", "the fastest here")
+        return Choice("reference", f"{name} cannot serve: {refusal}") if refusal else Choice(name, "the fastest here")
     if refusal:
         raise SettingsError(
-            'unusable backend "cpu"',
+            f'unusable backend "{name}"',
             expected="one that can serve this input and rule here",
             got=f"a refusal: {refusal}",
             todo='"auto" takes "reference" instead, with the same spikes.',

@@ -1,0 +1,62 @@
+"""What the block kernels are held to: torch's batch norm, ReLU and max pooling around the reference neuron."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+
+from bpsta_cli import kernels, rules, surrogates
+from bpsta_cli.kernels import block
+
+EPS = 1e-5
+RULES = [
+    rules.BPSA(),
+    rules.BPSTA(alpha=0.3),
+    *(rules.STBP(curve, 0.7, detach) for curve, detach in itertools.product(surrogates.SURROGATES, (False, True))),
+]
+
+
+def plain(x, weight, bias, settings, *, per_step, running=None):
+    """Spikes after pooling, and how many before it, from torch's own operations and the reference neuron."""
+    x = x.expand(settings.steps, *x.shape[1:])
+
+    def norm(y):
+        mean, var = running or (None, None)
+        return F.batch_norm(y, mean, var, weight, bias, running is None, 0.1, settings.eps)
+
+    y = torch.stack([norm(step) for step in x]) if per_step else norm(x.flatten(0, 1)).view(x.shape)
+    y = y.relu() if settings.relu else y
+    spikes = kernels.lif(y, threshold=settings.threshold, decay=settings.decay, rule=settings.rule, backend="reference")
+    if settings.pool == 1:
+        return spikes, spikes.sum()
+    pooled = F.max_pool2d(spikes.flatten(0, 1), settings.pool)
+    return pooled.view(*x.shape[:3], *pooled.shape[2:]), spikes.sum()
+
+
+def tensors(shape, dtype, seed=0, device="cpu"):
+    random = torch.Generator().manual_seed(seed)
+    x = 2 * torch.randn(shape, generator=random, dtype=dtype) + 0.7
+    weight = torch.rand(shape[2], generator=random, dtype=dtype) + 0.5
+    bias = torch.randn(shape[2], generator=random, dtype=dtype) / 2
+    return [tensor.to(device).requires_grad_() for tensor in (x, weight, bias)]
+
+
+def assert_layers_agree(kernel, leaves, settings, *, per_step=False, running=None, tolerance=1e-10):
+    """Assert that `kernel` gives what the layers give one by one, to `tolerance` of the largest in the gradients."""
+    x = leaves[0]
+    expected, expected_count = plain(*leaves, settings, per_step=per_step, running=running)
+    seen = kernel.statistics(x, per_step=per_step)
+    if running:
+        seen = block.Statistics(*(value.double()[None] for value in running))
+    spikes, fired = kernel.block(*leaves, seen, settings, from_batch=running is None)
+    assert torch.equal(spikes, expected)
+    assert fired.item() == expected_count.item()
+    error = torch.randn(expected.shape, generator=torch.Generator().manual_seed(9), dtype=x.dtype).to(x.device)
+    gradients, wanted = (torch.autograd.grad(out, leaves, error) for out in (spikes, expected))
+    for gradient, other in zip(gradients, wanted, strict=True):
+        assert gradient.shape == other.shape
+        torch.testing.assert_close(gradient, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
+
+
+def block_of(steps, *, relu=True, pool=2, rule=RULES[1], threshold=0.5, decay=0.9):
+    return block.Block(steps, relu, pool, threshold, decay, rule, EPS)
