@@ -15,8 +15,13 @@ from torch import Tensor, nn
 from bpsta_cli.kernels.compiled import entry, refusal
 
 LIMIT = 0.25
-"""Share of ones in its input up to which "auto" takes the sum over events. The two break even at 0.27 to 0.29 for
-128 to 256 channels, on a 2-core AVX-512 machine (`docs/speed.md`); oneDNN gains less where vectors are shorter."""
+"""Share of ones in its input up to which "auto" takes the sum over events: the two break even at 0.27 to 0.35 for 32 to
+512 channels and 3 x 3 kernels. It, and the next three, were measured on an AVX-512 machine (`docs/speed.md`)."""
+SMALL_LIMIT = 0.5
+"""The same for images of `SMALL` pixels or fewer and from `DEEP` channels on, where oneDNN comes to half its speed."""
+SMALL, DEEP = 16, 256
+FEWEST = 128
+"""Products an output takes, over the input's pixels for each of its own, below which there is nothing to gain."""
 BLOCKS = (16, 32, 64)
 """Filters whose sums are taken at once."""
 PLACES = 1 << 16
@@ -73,20 +78,29 @@ def serve(layer: nn.Conv2d, x: Tensor, *, limit: float | None = None) -> Tensor 
     Args:
         layer: the convolution.
         x: its input.
-        limit: as in `conv`; None for `LIMIT`, lowered where the last block of filters is not full.
+        limit: as in `conv`; None for up to where it is faster: `LIMIT` or `SMALL_LIMIT`, lowered where the last block
+            of filters is not full.
 
     Returns:
         As `conv`; None also where it cannot serve.
     """
     weight, bias = layer.weight, layer.bias
-    if not serves(layer, x):
+    if not serves(layer, x) or (limit is None and not _worth(layer)):
         return None
     weights = _prepared.get(layer)
     if weights is None or not weights.are_of(weight, bias):
         weights = _prepared[layer] = Weights(weight, bias)
     stride, padding = layer.stride[0], layer.padding[0]
     assert isinstance(padding, int)
-    return conv(x, weights, stride=stride, padding=padding, limit=LIMIT * weights.used if limit is None else limit)
+    if limit is None:
+        small = x[0, 0].numel() <= SMALL and x.shape[1] >= DEEP
+        limit = weights.used * (SMALL_LIMIT if small else LIMIT)
+    return conv(x, weights, stride=stride, padding=padding, limit=limit)
+
+
+def _worth(layer: nn.Conv2d) -> bool:
+    """Whether the layer has work enough that leaving some out saves time."""
+    return layer.weight[0].numel() >= FEWEST * layer.stride[0] * layer.stride[1]
 
 
 def serves(layer: nn.Conv2d, x: Tensor) -> bool:

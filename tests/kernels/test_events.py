@@ -76,9 +76,9 @@ def test_an_input_with_any_other_value_is_refused(channels, value):
 
 
 def test_minus_zero_is_no_event():
-    x = -torch.zeros(1, 8, 3, 3)
+    x = -torch.zeros(1, 20, 3, 3)
     with torch.no_grad():
-        assert torch.equal(events.serve(conv := layer(8, 2, 3), x), conv.bias.view(1, 2, 1, 1))
+        assert torch.equal(events.serve(conv := layer(20, 2, 3), x), conv.bias.view(1, 2, 1, 1))
 
 
 def test_the_limit_is_a_share_of_ones_that_is_still_served():
@@ -91,12 +91,37 @@ def test_the_limit_is_a_share_of_ones_that_is_still_served():
         assert events.serve(conv, x, limit=0.2) is None
 
 
-def test_auto_is_more_cautious_where_a_block_of_filters_is_not_full():
-    x = torch.zeros(1, 8, 10, 10)
-    x.flatten()[: int(0.9 * events.LIMIT * x.numel())] = 1
-    with torch.no_grad():
-        assert events.serve(layer(8, 64, 3), x) is not None
-        assert events.serve(layer(8, 33, 3), x) is None
+@pytest.mark.parametrize(
+    ("channels", "side", "filters", "limit"),
+    [
+        (64, 5, 64, events.LIMIT),
+        (64, 4, 64, events.LIMIT),
+        (256, 5, 64, events.LIMIT),
+        (256, 4, 64, events.SMALL_LIMIT),
+        (64, 5, 33, events.LIMIT * 33 / 64),
+    ],
+)
+@torch.no_grad()
+def test_auto_goes_by_the_share_of_ones_and_is_more_cautious_where_a_block_is_not_full(channels, side, filters, limit):
+    conv, x = layer(channels, filters, 3, padding=1), torch.zeros(1, channels, side, side)
+    x.flatten()[: int(limit * x.numel())] = 1
+    assert events.serve(conv, x) is not None
+    x.flatten()[: int(limit * x.numel()) + 1] = 1
+    assert events.serve(conv, x) is None
+
+
+@torch.no_grad()
+def test_auto_leaves_layers_with_little_work_to_torch():
+    assert events.FEWEST == 128
+    for channels, kernel, stride, expected in (
+        (14, 3, 1, False),
+        (15, 3, 1, True),
+        (56, 3, 2, False),
+        (57, 3, 2, True),
+    ):
+        conv, x = layer(channels, 64, kernel, stride=stride), torch.zeros(1, channels, 5, 5)
+        assert (events.serve(conv, x) is not None) == expected
+        assert events.serve(conv, x, limit=1.0) is not None
 
 
 @pytest.mark.parametrize(
