@@ -118,6 +118,7 @@ def serves(layer: nn.Conv2d, x: Tensor) -> bool:
         and channels * height * width < 1 << 31
         and not layer.weight.is_inference()  # whose changes cannot be seen
         and not refusal(x.device, x.dtype, None)
+        and not torch.is_autocast_enabled(x.device.type)  # which asks for another dtype
     )
 
 

@@ -111,6 +111,16 @@ def test_auto_goes_by_the_share_of_ones_and_is_more_cautious_where_a_block_is_no
 
 
 @torch.no_grad()
+def test_autocast_and_weights_whose_changes_leave_no_trace_are_left_to_torch():
+    conv, x = layer(4, 4, 3), spikes(1, 4, 6, 6, density=0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert events.serve(conv, x, limit=1.0) is None
+    with torch.inference_mode():
+        assert events.serve(layer(4, 4, 3), x, limit=1.0) is None
+        assert events.serve(conv, x, limit=1.0) is not None
+
+
+@torch.no_grad()
 def test_auto_leaves_layers_with_little_work_to_torch():
     assert events.FEWEST == 128
     for channels, kernel, stride, expected in (
