@@ -44,7 +44,7 @@ def _double(bias):
     bias=st.booleans(),
     density=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_it_equals_torchs_convolution_up_to_rounding(sizes, filters, kernel, stride, padding, bias, density):
     height, width = (max(n, k - 2 * padding) for n, k in zip(sizes[2:], kernel, strict=True))
     conv = layer(sizes[1], filters, kernel, stride=stride, padding=padding, bias=bias)
