@@ -1,7 +1,8 @@
 """Accuracy, loss, confusion and firing rates of a network on prepared samples."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,3 +146,25 @@ def counting_spikes(network: Network) -> Iterator[dict[str, tuple[int, int]]]:
 
     with network.watched(watcher):
         yield counts
+
+
+@contextmanager
+def event_driven(network: Network) -> Iterator[dict[str, float]]:
+    """While the block runs: the share of each convolution's images that was computed as a sum over events."""
+    shares: dict[str, float] = {}
+    with ExitStack() as stack:
+        for name, conv in network.convolutions().items():
+            watcher = _sharing(name, shares)
+            conv.watchers.append(watcher)
+            stack.callback(conv.watchers.remove, watcher)
+        yield shares
+
+
+def _sharing(name: str, shares: dict[str, float]) -> Callable[[int, bool], None]:
+    counts = Counter[bool]()
+
+    def count(images: int, summed: bool) -> None:
+        counts[summed] += images
+        shares[name] = counts[True] / counts.total()
+
+    return count

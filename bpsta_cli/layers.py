@@ -5,10 +5,17 @@ expands the result, which changes no value and, for batch norm, no running stati
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bpsta_cli.errors import SettingsError
+from bpsta_cli.kernels import events
+
+CONVOLUTIONS = ("dense", "auto", "event")
+"""How a convolution may be computed; `Conv.convolution` says what each is."""
 
 
 def is_constant(x: Tensor) -> bool:
@@ -26,11 +33,48 @@ def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class Conv(nn.Conv2d):
-    """Convolution at every time step."""
+    """Convolution at every time step.
+
+    Attributes:
+        convolution: how it is computed in evaluation mode without gradients: "dense", every product; "event", as a
+            sum over events wherever the input is spikes; "auto", that where few enough of them are 1. Which of the
+            last two runs is decided by the input's own values, so that it is the same in every run. They add in
+            another order than "dense", and a potential within rounding of the threshold may fall on its other side.
+        watchers: told at every call how many images came, and whether they were computed as a sum over events.
+    """
+
+    convolution = "dense"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.watchers: list[Callable[[int, bool], None]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] -> [T, B, C', H', W']."""
-        return over_time(super().forward, x)
+        return over_time(self._images, x)
+
+    def _images(self, x: Tensor) -> Tensor:
+        summed = None
+        if self.convolution != "dense" and not self.training and not torch.is_grad_enabled():
+            summed = events.serve(self, x, limit=1.0 if self.convolution == "event" else None)
+        for watcher in self.watchers:
+            watcher(len(x), summed is not None)
+        return super().forward(x) if summed is None else summed
+
+
+def check_convolution(name: str) -> None:
+    """Refuse a name that `Conv.convolution` does not know.
+
+    Raises:
+        SettingsError: it is none of `CONVOLUTIONS`.
+    """
+    if name not in CONVOLUTIONS:
+        raise SettingsError(
+            "unknown way of convolving",
+            expected=f"one of {', '.join(CONVOLUTIONS)}",
+            got=repr(name),
+            todo='"dense" computes every product, "event" leaves out those with 0, "auto" takes the faster.',
+        )
 
 
 class Linear(nn.Linear):

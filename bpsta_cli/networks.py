@@ -22,6 +22,7 @@ from bpsta_cli.layers import (
     NeuronDropout,
     ReLU,
     Voting,
+    check_convolution,
     is_constant,
 )
 from bpsta_cli.neurons import LIF, Firing
@@ -63,6 +64,21 @@ class Network(nn.Module):
         for neuron in self._named(LIF).values():
             neuron.active = value
 
+    @property
+    def convolution(self) -> str:
+        """How its convolutions are computed in evaluation: one of `layers.CONVOLUTIONS`, "dense" to begin with.
+
+        Raises:
+            SettingsError: set to another word.
+        """
+        return next((conv.convolution for conv in self.convolutions().values()), "dense")
+
+    @convolution.setter
+    def convolution(self, value: str) -> None:
+        check_convolution(value)
+        for conv in self.convolutions().values():
+            conv.convolution = value
+
     def votes(self, x: Tensor) -> Tensor:
         """Votes of every step: [T, B, C, H, W] -> [T, B, classes] (the twin on a constant input: T = 1)."""
         votes: Tensor = self.layers(self.seen(x))
@@ -98,9 +114,13 @@ class Network(nn.Module):
             return dispatch.choose(neuron.backend, device=device, rule=neuron.rule)
         return None
 
+    def convolutions(self) -> dict[str, Conv]:
+        """The convolutions by name, in order."""
+        return self._named(Conv)
+
     def synapses(self) -> dict[str, Conv | Linear]:
         """The layers with synapses by name, in order."""
-        return self._named(Conv) | self._named(Linear)
+        return self.convolutions() | self._named(Linear)
 
     def _named(self, kind: type[Layer]) -> dict[str, Layer]:
         return {name: layer for name, layer in self.layers.named_modules() if isinstance(layer, kind)}

@@ -12,7 +12,7 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Store
 from bpsta_cli.early_exit import check_confidence
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.evaluation import EVAL_BATCH, OnBatch, sample_count
+from bpsta_cli.evaluation import EVAL_BATCH, OnBatch, event_driven, sample_count
 from bpsta_cli.latency import needs_steps
 from bpsta_cli.networks import Network
 from bpsta_cli.provenance import device_name
@@ -57,8 +57,10 @@ def clock(
         on_turn: told, outside of the timed part, how many turns are done, of how many.
 
     Returns:
-        device (in words), threads, T; decision and throughput, each with its batch, repeats, for each subject
-        the times and for each but `spiking` the median over turns of spiking time / its time: `spiking_over`.
+        device (in words), threads, T, convolution (`Network.convolution`), event_driven (the share of the images that
+        each convolution of `spiking` computed as a sum over events); decision and throughput, each with its batch,
+        repeats, for each subject the times and for each but `spiking` the median over turns of spiking time / its
+        time: `spiking_over`.
 
     Raises:
         SettingsError: `batch` or `repeats` below 1, or `confidence` outside [0, 1].
@@ -85,14 +87,17 @@ def clock(
     def told(before: int) -> Callable[[int], None]:
         return lambda done: on_turn(before + done, total) if on_turn else None
 
-    singles = _in_turns(subjects, sample, repeats=repeats, warm_up=WARM_UP, device=device, on_turn=told(0))
-    batches = _in_turns(
-        subjects, many, repeats=batch_repeats, warm_up=2, device=device, on_turn=told(WARM_UP + repeats)
-    )
+    with event_driven(network) as shares:
+        singles = _in_turns(subjects, sample, repeats=repeats, warm_up=WARM_UP, device=device, on_turn=told(0))
+        batches = _in_turns(
+            subjects, many, repeats=batch_repeats, warm_up=2, device=device, on_turn=told(WARM_UP + repeats)
+        )
     return {
         "device": device_name(device.type),
         "threads": torch.get_num_threads(),
         "T": T,
+        "convolution": network.convolution,
+        "event_driven": shares,
         "decision": {
             "batch": 1,
             "repeats": repeats,
@@ -112,7 +117,7 @@ def _subjects(network: Network, confidence: float | None) -> Subjects:
     needs_steps(network)
     network.eval()
     twin = copy.deepcopy(network)
-    twin.spiking = False
+    twin.spiking, twin.convolution = False, "dense"
     subjects: Subjects = {"spiking": network, "twin": twin}
     if confidence is not None:
         check_confidence(confidence)

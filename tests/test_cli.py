@@ -110,6 +110,17 @@ def test_the_keys_of_eval_energy_and_latency_are_the_promised_ones(capsys, data,
     assert latency["accuracy_at"]["2"] == found["accuracy"] == energy["accuracy"]
 
 
+def test_eval_says_which_convolutions_skipped_zeros_where_that_was_asked_for(capsys, data, trained):
+    common = ["eval", str(trained), "--data-dir", str(data), "--samples", "40"]
+    plain, auto = json_of(capsys, common), json_of(capsys, [*common, "--convolution", "auto"])
+    assert (auto.pop("convolution"), auto.pop("event_driven")) == ("auto", {"conv1": 0})
+    assert auto == plain  # conv1 sees an image, and no spikes
+    assert run([*common, "--convolution", "auto"]) == 0
+    assert "convolutions over events: conv1 0 %" in capsys.readouterr().out
+    for command in ("eval", "latency"):
+        assert "one of dense, auto, event" in refusal(capsys, [command, trained, "--convolution", "sparse"])
+
+
 def test_several_runs_come_as_a_list(capsys, data, trained):
     found = json_of(capsys, ["eval", str(trained), str(trained), "--data-dir", str(data), "--samples", "9"])
     assert [row["samples"] for row in found["runs"]] == [9, 9]

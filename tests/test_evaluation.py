@@ -9,9 +9,11 @@ from torch import nn
 from bpsta_cli import evaluation, losses
 from bpsta_cli.errors import DataError
 from bpsta_cli.evaluation import batches, counting_spikes, evaluate, so_far
+from bpsta_cli.kernels import dispatch
 from bpsta_cli.networks import build
 
 CPU = torch.device("cpu")
+SERVED = dispatch.choose().name == "cpu"
 
 
 @pytest.fixture
@@ -131,3 +133,19 @@ def test_the_order_of_spikes_does_not_break_a_tie():
     assert ahead.dtype == torch.float64  # in float32 a device that adds there gives 0.6 or 0.60000002
     assert ahead[-1, 0, 0] == ahead[-1, 0, 1] == behind[-1, 0, 0]
     assert ahead[:, 0, 0].tolist() == pytest.approx([0.1, 0.3, 0.6])
+
+
+def test_how_convolutions_are_computed_changes_no_count_and_is_told_by_layer(digits):
+    torch.manual_seed(3)
+    network = build("8C3-6C3-MP2-5C3-AP4-2Voting", digits.shape, 10)
+    split = digits.split("test")
+    found = {}
+    for convolution in ("dense", "event"):
+        network.convolution = convolution
+        with evaluation.event_driven(network) as shares:
+            found[convolution] = evaluate(network, digits, split, T=3, device=CPU, samples=40)
+    assert shares == {"conv1": 0, "conv2": float(SERVED), "conv3": float(SERVED)}
+    dense, event = found["dense"], found["event"]
+    assert event.firing_rates == pytest.approx(dense.firing_rates, abs=1e-3)
+    assert event.loss == pytest.approx(dense.loss, abs=1e-3)
+    assert not any(conv.watchers for conv in network.convolutions().values())

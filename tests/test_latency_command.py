@@ -88,8 +88,19 @@ def test_the_clock_stands_beside_the_twin_and_early_exit_with_machine_and_energy
     assert {"p50_ms", "p95_ms", "p99_ms"} <= set(timed["decision"]["twin"])
     assert (timed["threads"], timed["throughput"]["batch"], timed["decision"]["repeats"]) == (1, 16, 3)
     assert found["energy"]["e_snn_pj"] > 0
+    assert timed["convolution"] == "auto"
+    assert set(timed["event_driven"]) == {"conv1"}
     table = latency(*arguments).out
-    for words in ("p99", "all steps", "early exit", "ReLU twin", "on cpu (", "1 thread", "nJ"):
+    for words in (
+        "convolutions over events: conv1 ",
+        "p99",
+        "all steps",
+        "early exit",
+        "ReLU twin",
+        "on cpu (",
+        "1 thread",
+        "nJ",
+    ):
         assert words in table
 
 

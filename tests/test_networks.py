@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bpsta_cli.errors import SettingsError, StructureError
+from bpsta_cli.kernels import events
 from bpsta_cli.networks import build
 
 RULES = ("stbp", "bpsa", "bpsta")
@@ -236,3 +237,41 @@ def test_later_steps_depend_on_earlier_ones_and_never_the_other_way_round():
     assert network.votes(x[:3]).equal(votes[:3])
     assert not network.votes(x[3:]).equal(votes[3:])
     assert not network(x[:3]).equal(network(x))
+
+
+def test_convolutions_over_events_are_asked_for_by_name_and_leave_training_alone(monkeypatch):
+    network = build(TINY, (1, 8, 8), 3)
+    assert network.convolution == "dense"
+    with pytest.raises(SettingsError, match="one of dense, auto, event"):
+        network.convolution = "sparse"
+    network.convolution = "event"
+    assert network.convolution == "event"
+    asked = []
+    monkeypatch.setattr(events, "serve", lambda layer, x, limit: asked.append(limit))
+    x = torch.rand(2, 3, 1, 8, 8)
+    network.train().votes(x)
+    with torch.no_grad():
+        network.votes(x)
+    network.eval().votes(x)
+    assert asked == []
+    with torch.no_grad():
+        network.votes(x)
+        network.convolution = "auto"
+        network.votes(x)
+    assert asked == [1.0, 1.0, None, None]
+
+
+@pytest.mark.parametrize("structure", ["8C3-6C3-MP2-5C5-AP2-2Voting", "resnet18"])
+def test_convolutions_over_events_change_votes_by_rounding_alone(structure):
+    torch.manual_seed(2)
+    network, x = build(structure, (2, 8, 8), 3), torch.rand(3, 2, 2, 8, 8)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0  # one pass leaves statistics with which every layer fires
+    with torch.no_grad():
+        network.votes(x)
+        expected = network.eval().votes(x)
+        network.convolution = "event"
+        # (a potential within rounding of the threshold would flip a spike; there is none in these)
+        torch.testing.assert_close(network.votes(x), expected, rtol=0, atol=1e-5)
+    assert 0 < expected.mean() < 1

@@ -5,9 +5,11 @@ from conftest import write_store
 
 from bpsta_cli import timing
 from bpsta_cli.errors import DataError, RunError, SettingsError
+from bpsta_cli.kernels import dispatch, events
 from bpsta_cli.networks import build
 
 CPU = torch.device("cpu")
+WATCHED = build("2", (1, 1, 1), 2)  # in place of which the subjects of `watched` run
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def numbered(tmp_path):
 
 
 def test_subjects_take_turns_on_the_same_samples_and_each_begins_in_its_turn(watched, numbered):
-    timing.clock(None, numbered, T=3, device=CPU, confidence=0.5, batch=4, repeats=1)
+    timing.clock(WATCHED, numbered, T=3, device=CPU, confidence=0.5, batch=4, repeats=1)
     turns = [watched[at : at + 3] for at in range(0, len(watched), 3)]
     assert [turn[0][0] for turn in turns[:4]] == ["spiking", "twin", "early_exit", "spiking"]
     assert all({name for name, _, _ in turn} == {"spiking", "twin", "early_exit"} for turn in turns)
@@ -50,7 +52,7 @@ def test_subjects_take_turns_on_the_same_samples_and_each_begins_in_its_turn(wat
 def test_times_are_those_after_the_warm_up_and_ratios_are_of_the_same_turn(watched, numbered):
     told = []
     found = timing.clock(
-        None, numbered, T=1, device=CPU, batch=2, repeats=3, on_turn=lambda done, total: told.append((done, total))
+        WATCHED, numbered, T=1, device=CPU, batch=2, repeats=3, on_turn=lambda done, total: told.append((done, total))
     )
     # timing n of all reads the clock at ticks 2n and 2n + 1, which lie 2n + 1 seconds apart
     first = 2 * timing.WARM_UP
@@ -70,7 +72,7 @@ def test_times_are_those_after_the_warm_up_and_ratios_are_of_the_same_turn(watch
 
 
 def test_throughput_is_of_the_batch_that_the_test_part_has(watched, numbered):
-    found = timing.clock(None, numbered, T=1, device=CPU, batch=256, repeats=1)["throughput"]
+    found = timing.clock(WATCHED, numbered, T=1, device=CPU, batch=256, repeats=1)["throughput"]
     assert (found["batch"], found["repeats"]) == (7, timing.BATCH_TURNS)
     before = 2 * (timing.WARM_UP + 1) + 2 * 2  # timings before the first batch that counts
     turns = [(before + 2 * turn, before + 2 * turn + 1) for turn in range(timing.BATCH_TURNS)]
@@ -94,6 +96,22 @@ def test_the_real_subjects_are_the_network_its_twin_and_early_exit(digits):
     assert network.spiking
     assert all(value > 0 for value in found["decision"]["spiking"]["all_ms"])
     assert "early_exit" not in timing.clock(network, digits, T=3, device=CPU, batch=5, repeats=1)["decision"]
+
+
+def test_the_clock_says_which_convolutions_skipped_zeros_and_the_twins_do_not(digits, monkeypatch):
+    network = build("4C3-MP2-5C3-AP4-2Voting", digits.shape, 10)
+    found = timing.clock(network, digits, T=3, device=CPU, batch=5, repeats=1)
+    assert (found["convolution"], found["event_driven"]) == ("dense", {"conv1": 0, "conv2": 0})
+    network.convolution = "event"
+    served = []
+    real = events.serve
+    monkeypatch.setattr(
+        events, "serve", lambda layer, *rest, **options: served.append(layer) or real(layer, *rest, **options)
+    )
+    found = timing.clock(network, digits, T=3, device=CPU, batch=5, repeats=1)
+    fused = dispatch.choose().name == "cpu"
+    assert (found["convolution"], found["event_driven"]) == ("event", {"conv1": 0, "conv2": int(fused)})
+    assert set(served) == set(network.convolutions().values())
 
 
 def test_what_cannot_be_timed_is_refused(digits, tmp_path):

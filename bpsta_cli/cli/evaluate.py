@@ -4,36 +4,43 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples
-from bpsta_cli.cli.output import Output, percent
+from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples
+from bpsta_cli.cli.output import Output, event_line, percent
 from bpsta_cli.cli.runs import Opened, measure
 
 
 def evaluate(
     runs: Runs,
     samples: Samples = None,
+    convolution: Convolution = "dense",
     device: Device = "auto",
     data_dir: DataDir = Path("data"),
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Measure accuracy, loss, confusion and firing rates of trained runs on the test set."""
+    from bpsta_cli.layers import check_convolution
+
     output = Output(as_json=as_json)
+    check_convolution(convolution)
 
     def work(run: Opened) -> dict[str, Any]:
         from bpsta_cli import evaluation
 
-        found = evaluation.evaluate(
-            run.network,
-            run.store,
-            run.store.split("test"),
-            T=run.info.settings.T,
-            device=run.device,
-            samples=samples,
-            loss=run.info.settings.training.loss,
-            on_batch=run.on_batch,
-        )
-        return asdict(found)
+        run.network.convolution = convolution
+        with evaluation.event_driven(run.network) as shares:
+            found = evaluation.evaluate(
+                run.network,
+                run.store,
+                run.store.split("test"),
+                T=run.info.settings.T,
+                device=run.device,
+                samples=samples,
+                loss=run.info.settings.training.loss,
+                on_batch=run.on_batch,
+            )
+        told = {} if convolution == "dense" else {"convolution": convolution, "event_driven": shares}
+        return asdict(found) | told
 
     results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)
     output.table(
@@ -53,6 +60,8 @@ def evaluate(
     if len(results) == 1 and results[0]["firing_rates"]:
         rates = results[0]["firing_rates"]
         output.table("Firing rate by layer", ["layer", "rate"], [[name, _rate(rate)] for name, rate in rates.items()])
+    if len(results) == 1 and "event_driven" in results[0]:
+        output.say(event_line(results[0]["event_driven"]))
 
 
 def _rate(rate: float | None) -> str:

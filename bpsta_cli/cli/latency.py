@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpsta_cli.cli import latency_tables
-from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples, Threads
+from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.runs import Opened, at_least_one, measure
 from bpsta_cli.errors import SettingsError
@@ -42,6 +42,7 @@ def latency(
     ] = True,
     batch: Annotated[int, typer.Option(help="Samples a batch where throughput is timed.")] = 256,
     repeats: Annotated[int, typer.Option(help="Single decisions that are timed.")] = 200,
+    convolution: Convolution = "auto",
     figure: Annotated[
         Path | None,
         typer.Option(help="Draw the figures (PNG, SVG) into this folder. (default: none)", show_default=False),
@@ -62,9 +63,11 @@ def latency(
     Accuracy of the votes so far after each time step of one forward pass, and what ending a sample's pass early
     costs and saves. Several runs are gathered by method and T, over seeds.
     """
+    from bpsta_cli.layers import check_convolution
     from bpsta_cli.reporting import lengths as reporting
 
     output = Output(as_json=as_json)
+    check_convolution(convolution)
     for name, value in (("samples", samples), ("batch", batch), ("repeats", repeats), ("threads", threads)):
         at_least_one(name, value)
     others = _numbers(T)
@@ -89,6 +92,7 @@ def latency(
             from bpsta_cli import timing
 
             found["energy"] = _energy(run, samples)
+            run.network.convolution = convolution  # of the clock alone: what is not a time stays as it was
             found["clock"] = timing.clock(
                 run.network,
                 run.store,

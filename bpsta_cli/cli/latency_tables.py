@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bpsta_cli.cli.output import Output, percent
+from bpsta_cli.cli.output import Output, event_line, percent
 
 if TYPE_CHECKING:
     from bpsta_cli.reporting.collect import Cell
@@ -133,6 +133,8 @@ def _times(output: Output, results: list[Result]) -> None:
         ["run", "what", "p50", "p95", "p99", "all / this", "throughput", "all / this"],
         rows,
     )
+    if len(results) == 1 and timed["convolution"] != "dense":
+        output.say(event_line(timed["event_driven"]) + "\n")
     output.table(
         "Energy of one decision (counted by bpsta energy, all steps)",
         ["run", "spiking", "ReLU twin", "twin / spiking"],

@@ -77,6 +77,13 @@ Threads = Annotated[
     int | None,
     typer.Option(help="CPU threads; results may differ in the last digits. (default: torch's)", show_default=False),
 ]
+Convolution = Annotated[
+    str,
+    typer.Option(
+        help="How convolutions are computed: dense; event, skipping zeros wherever the input is spikes; auto, that "
+        "where few are ones. The last two add in another order.",
+    ),
+]
 DataDir = Annotated[Path, typer.Option(help="Folder of raw and prepared data.")]
 Source = Annotated[
     Path | None,

@@ -69,6 +69,13 @@ def percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
 
 
+def event_line(shares: dict[str, float]) -> str:
+    """Which convolutions were computed as sums over events, and for which share of their images."""
+    return "convolutions over events: " + (
+        ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()) or "none in this network"
+    )
+
+
 def write_result(path: Path | None, value: dict[str, Any]) -> None:
     """The result as a file, where one was asked for."""
     if path is not None:

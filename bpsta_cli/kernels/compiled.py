@@ -24,7 +24,7 @@ from bpsta_cli.files import replacing
 from bpsta_cli.rules import BPSA, BPSTA, STBP, Rule
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "cpu.cpp", HERE / "block.cpp")
+SOURCES = (HERE / "cpu.cpp", HERE / "block.cpp", HERE / "events.cpp")
 HEADERS = (HERE / "rules.hpp",)
 COMPILER = "g++"
 """GCC, whose OpenMP runtime is torch's: another compiler would bring a second pool of threads."""
@@ -145,7 +145,7 @@ def _built() -> Path:
 
 
 def _compile(compiler: str, openmp: Path, folder: Path) -> Path:
-    """Both sources at once, then the library; returns its path in `folder`."""
+    """All sources at once, then the library; returns its path in `folder`."""
     output = folder / "cpu.so"
 
     def to_object(source: Path) -> str:
