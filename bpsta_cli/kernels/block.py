@@ -76,7 +76,14 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
 
 
 def block(
-    x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, *, from_batch: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    seen: Statistics,
+    settings: Block,
+    *,
+    from_batch: bool,
+    in_place: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """max_pool(LIF(ReLU(weight (x - mean) / sqrt(var + eps) + bias))), all T steps at once.
 
@@ -87,25 +94,34 @@ def block(
         seen: its statistics; a set a step only for an x of T steps.
         settings: everything else.
         from_batch: whether `seen` are those of `x`, so that the gradient goes through them too.
+        in_place: whether the backward pass may put the gradient of `x` where `x` was. It can then be run once, and
+            torch tells who needs `x` afterwards.
 
     Returns:
         Spikes [T, B, C, H / pool, W / pool], rounded down, channels last in memory; and how many neurons fired,
         before pooling, a float64 number in a tensor.
     """
-    spikes, fired = _Function.apply(x, weight, bias, seen, settings, from_batch)
+    spikes, fired = _Function.apply(x, weight, bias, seen, settings, from_batch, in_place)
     return spikes, fired
 
 
 class _Function(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, from_batch: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        seen: Statistics,
+        settings: Block,
+        from_batch: bool,
+        in_place: bool,
     ) -> tuple[Tensor, Tensor]:
         x = _channels_last(x)
         ctx.save_for_backward(x, weight, bias)
-        ctx.seen, ctx.settings, ctx.from_batch = seen, settings, from_batch
-        steps, (_, batch, channels, height, width) = settings.steps, x.shape
-        pooled = (steps, batch, height // settings.pool, width // settings.pool, channels)
+        ctx.seen, ctx.settings, ctx.from_batch, ctx.in_place = seen, settings, from_batch, in_place
+        _, batch, channels, height, width = x.shape
+        pooled = (settings.steps, batch, height // settings.pool, width // settings.pool, channels)
         spikes = torch.empty(pooled, dtype=x.dtype).permute(0, 1, 4, 2, 3)
         shares = torch.empty(SHARES, dtype=torch.float64)
         entry("block_forward", x.dtype)(
@@ -117,53 +133,83 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         seen: Statistics = ctx.seen
         settings: Block = ctx.settings
         grad = _channels_last(grad)
-        steps, batch, channels, height, width = x.shape
-        grad_x = torch.empty(steps, batch, height, width, channels, dtype=x.dtype).permute(0, 1, 4, 2, 3)
-        shares = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
-        known = numbered(settings.rule)
-        assert known is not None  # who calls has asked
-        number, parameter, detach_reset = known
-        entry("block_backward", x.dtype)(
-            ctypes.byref(_call(x, weight, bias, seen, settings)),
-            _pointer(grad),
-            _pointer(grad_x),
-            _pointer(shares),
-            ctypes.c_int(number),
-            ctypes.c_double(parameter),
-            ctypes.c_int(detach_reset),
-            _threads(),
-        )
-        sums = shares.sum(0)
+        present, batch, channels, height, width = x.shape
+        sums = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
         scale = (seen.var + settings.eps).rsqrt()
         gain = weight.double() * scale
+        slope = offset = torch.zeros_like(gain)
+        run = functools.partial(_backward, _call(x, weight, bias, seen, settings), grad, settings.rule)
+        repeated = present == 1  # its gradient is the sum over the steps, one step of memory
+        grad_x = x.detach() if ctx.in_place and not repeated and x.stride(0) == x[0].numel() else _empty(x)
+        if repeated:
+            run(Wanted(sums=sums, total=grad_x))
+        elif ctx.from_batch:
+            run(Wanted(sums=sums))
         if ctx.from_batch:
-            rows = batch * height * width * (steps if len(seen.mean) == 1 else 1)
-            slope, offset = -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows
+            rows = batch * height * width * (present if len(seen.mean) == 1 else 1)
+            of_sets = sums.sum(0)
+            slope, offset = -gain * scale.square() * of_sets[:, 1] / rows, -gain * of_sets[:, 0] / rows
+        if repeated:
+            _centre(x, grad_x, seen.mean, gain, slope, offset)
         else:
-            slope = offset = torch.zeros_like(gain)
-        _centre(x, grad_x, seen.mean, gain, slope, offset)
-        grad_weight, grad_bias = (sums[:, 1] * scale).sum(0), sums[:, 0].sum(0)
-        return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None
+            coefficients = [value.to(x.dtype) for value in (gain, slope, offset)]
+            run(Wanted(None if ctx.from_batch else sums, None, grad_x, *coefficients))
+        if grad_x.data_ptr() == x.data_ptr():
+            torch.autograd.graph.increment_version(x)
+        of_sets = sums.sum(0)
+        grad_weight, grad_bias = (of_sets[:, 1] * scale).sum(0), of_sets[:, 0].sum(0)
+        return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None, None
+
+
+class Wanted(NamedTuple):
+    """What a backward pass of block.cpp makes, None what it does not; the same fields in the same order."""
+
+    sums: Tensor | None
+    total: Tensor | None = None
+    grad_x: Tensor | None = None
+    gain: Tensor | None = None
+    slope: Tensor | None = None
+    offset: Tensor | None = None
+
+
+def _backward(call: ctypes.Structure, grad: Tensor, rule: Rule, wanted: Wanted) -> None:
+    known = numbered(rule)
+    assert known is not None  # who calls has asked
+    number, parameter, detach_reset = known
+    pointers = (ctypes.c_void_p * len(wanted))(*(None if each is None else each.data_ptr() for each in wanted))
+    entry("block_backward", grad.dtype)(
+        ctypes.byref(call),
+        _pointer(grad),
+        pointers,
+        ctypes.c_int(number),
+        ctypes.c_double(parameter),
+        ctypes.c_int(detach_reset),
+        _threads(),
+    )
 
 
 def _centre(x: Tensor, grad: Tensor, mean: Tensor, gain: Tensor, slope: Tensor, offset: Tensor) -> None:
-    """Batch norm's own backward pass: grad <- gain grad + slope (x - mean) + offset."""
-    steps, batch, channels, height, width = x.shape
+    """Batch norm's own backward pass for an x of one step: grad <- gain grad + slope (x - mean) + offset."""
+    _, batch, channels, height, width = x.shape
     values = [value.to(x.dtype) for value in (mean, gain, slope, offset)]
     entry("centre", x.dtype)(
         _pointer(x),
-        ctypes.c_int64(x.stride(0)),
         _pointer(grad),
-        *map(ctypes.c_int64, (steps, batch * height * width, channels)),
+        *map(ctypes.c_int64, (batch * height * width, channels)),
         *map(_pointer, values),
-        ctypes.c_int64(channels if len(mean) > 1 else 0),
         _threads(),
     )
+
+
+def _empty(x: Tensor) -> Tensor:
+    """Memory for [S, B, C, H, W] like `x`, channels last and without gaps."""
+    steps, batch, channels, height, width = x.shape
+    return torch.empty(steps, batch, height, width, channels, dtype=x.dtype).permute(0, 1, 4, 2, 3)
 
 
 @functools.cache
