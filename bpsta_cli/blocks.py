@@ -81,8 +81,10 @@ class Fusible(NamedTuple):
             rule=neuron.rule,
             eps=norm.eps,
         )
+        # nobody but this norm has seen what the convolution gave
+        mine = self.conv is not None and norm.training
         spikes: Tensor
-        spikes, fired = kernel.block(x, norm.gain, norm.bias, seen, settings, from_batch=norm.training)
+        spikes, fired = kernel.block(x, norm.gain, norm.bias, seen, settings, from_batch=norm.training, in_place=mine)
         # a value that is not finite makes the statistics so
         neuron.tell(Firing(fired, steps * x[0].numel(), seen.mean + seen.var if norm.training else x))
         return spikes

@@ -16,7 +16,8 @@ using namespace bpsta;
 namespace {
 
 constexpr int64_t SHARES = 64;                // of the work: a sum is taken in each, then over them
-constexpr int64_t SCRATCH_BYTES = 128 * 1024; // potentials of a strip, kept in the cache between the two passes
+constexpr int64_t SCRATCH_BYTES = 16 * 1024;  // potentials of a strip: they and its input stay in the first cache
+constexpr int64_t FEWEST_CHANNELS = 64;       // of a strip, where it does not hold them all
 constexpr int64_t TILE = 256;                 // elements at least that a sum over rows takes at once
 constexpr int64_t FLUSH = 32;                 // values that are summed in Real before the sum goes on in double
 
@@ -37,27 +38,39 @@ template <typename Real> struct Block {
     int64_t pooled_size() const { return batch * pooled_height() * pooled_width() * channels; }
 };
 
-// A part of one image: `rows` rows, as many as are pooled together where the image goes on, and `columns` columns.
+// A part of one image: `rows` rows, as many as are pooled together where the image goes on, `columns` columns and
+// `channels` channels. A row of it is one piece of memory, or one a column where it does not hold all channels.
 struct Strip {
-    int64_t image, row, rows, column, columns;
+    int64_t image, row, rows, column, columns, channel, channels, pieces, piece;
 };
 
-// How an image is cut into strips that fit the cache.
+// How an image is cut into strips that fit the cache: across its channels only where one window is too large.
 template <typename Real> struct Cut {
-    int64_t columns, across, down, count;
+    int64_t columns, channels, across, deep, down, count;
 
     explicit Cut(const Block<Real> &a) {
-        const int64_t fitting = SCRATCH_BYTES / int64_t(sizeof(Real)) / (a.steps * a.pool * a.channels);
-        columns = std::min(std::max(fitting / a.pool, int64_t(1)) * a.pool, (a.width + a.pool - 1) / a.pool * a.pool);
+        const int64_t fitting = std::max(SCRATCH_BYTES / int64_t(sizeof(Real)) / (a.steps * a.pool * a.pool), int64_t(1));
+        const int64_t windows = std::max(fitting / a.channels, int64_t(1));
+        columns = std::min(windows * a.pool, (a.width + a.pool - 1) / a.pool * a.pool);
+        const int64_t group = std::max(fitting / FEWEST_CHANNELS * FEWEST_CHANNELS, FEWEST_CHANNELS);
+        channels = std::min(fitting < a.channels ? group : a.channels, a.channels);
         across = (a.width + columns - 1) / columns;
+        deep = (a.channels + channels - 1) / channels;
         down = (a.height + a.pool - 1) / a.pool;
-        count = a.batch * down * across;
+        count = a.batch * down * across * deep;
     }
 
+    int64_t most() const { return columns * channels; } // elements of a row of a strip
+    // elements of a tile of a value a channel, on which a piece of a strip lies
+    int64_t tile(const Block<Real> &a) const { return deep == 1 ? most() : a.channels; }
+
     Strip strip(const Block<Real> &a, int64_t index) const {
-        const int64_t column = index % across * columns, row = index / across % down * a.pool;
-        return {index / across / down, row, std::min(a.pool, a.height - row), column,
-                std::min(columns, a.width - column)};
+        const int64_t channel = index % deep * channels, column = index / deep % across * columns;
+        const int64_t row = index / deep / across % down * a.pool;
+        const int64_t wide = std::min(columns, a.width - column), thick = std::min(channels, a.channels - channel);
+        const bool whole = deep == 1;
+        return {index / deep / across / down, row, std::min(a.pool, a.height - row), column, wide, channel, thick,
+                whole ? 1 : wide, whole ? wide * thick : thick};
     }
 };
 
@@ -142,12 +155,31 @@ INLINE void unpool(const Real *__restrict grad, const Real *__restrict u_upper, 
     }
 }
 
+// Where a strip's rows lie in the arrays, and in a tile of a value a channel.
+template <typename Real> struct Place {
+    const Block<Real> &a;
+    const Strip s;
+
+    int64_t at(int64_t row, int64_t piece) const {
+        return ((s.image * a.height + s.row + row) * a.width + s.column + piece) * a.channels + s.channel;
+    }
+    int64_t pooled() const {
+        return ((s.image * a.pooled_height() + s.row / a.pool) * a.pooled_width() + s.column / a.pool) * a.channels +
+               s.channel;
+    }
+    // Calls visit(offset in the arrays, offset in the strip's own rows of `most` elements) for every piece.
+    template <typename Visit> void pieces(int64_t most, const Visit &visit) const {
+        for (int64_t row = 0; row < s.rows; ++row)
+            for (int64_t piece = 0; piece < s.pieces; ++piece) visit(at(row, piece), row * most + piece * s.piece);
+    }
+};
+
 // Forward: spikes `out` [T, B, H / pool, W / pool, C]; `fired` [SHARES], how many neurons fired, before pooling.
 template <typename Real> void forward(const Block<Real> &a, Real *out, double *fired, int threads) {
     const Cut<Real> cut(a);
-    const int64_t most = cut.columns * a.channels;
-    const auto scales = tiled(a.scale, a.sets(), a.channels, cut.columns);
-    const auto shifts = tiled(a.shift, a.sets(), a.channels, cut.columns);
+    const int64_t most = cut.most(), length = cut.tile(a);
+    const auto scales = tiled(a.scale, a.sets(), a.channels, length / a.channels);
+    const auto shifts = tiled(a.shift, a.sets(), a.channels, length / a.channels);
 #pragma omp parallel num_threads(threads)
     {
         std::vector<Real> v(size_t(a.pool * most)), o(size_t(a.pool * most));
@@ -155,22 +187,18 @@ template <typename Real> void forward(const Block<Real> &a, Real *out, double *f
         for (int64_t share = 0; share < SHARES; ++share) {
             double total = 0;
             for (int64_t index = share * cut.count / SHARES; index < (share + 1) * cut.count / SHARES; ++index) {
-                const Strip s = cut.strip(a, index);
-                const int64_t n = s.columns * a.channels;
+                const Place<Real> place{a, cut.strip(a, index)};
+                const Strip &s = place.s;
                 std::fill(v.begin(), v.end(), Real(0));
                 for (int64_t t = 0; t < a.steps; ++t) {
-                    const int64_t tile = a.norm_step ? t * most : 0;
-                    Real *const target = out + t * a.pooled_size() +
-                                         ((s.image * a.pooled_height() + s.row / a.pool) * a.pooled_width() +
-                                          s.column / a.pool) * a.channels;
-                    for (int64_t r = 0; r < s.rows; ++r) {
-                        const Real *row =
-                            a.x + t * a.x_step + ((s.image * a.height + s.row + r) * a.width + s.column) * a.channels;
-                        total += double(fire(row, scales.data() + tile, shifts.data() + tile, v.data() + r * most,
-                                             a.pool == 1 ? target : o.data() + r * most, n, a));
-                    }
+                    const int64_t tile = (a.norm_step ? t * length : 0) + s.channel;
+                    Real *const target = out + t * a.pooled_size() + place.pooled();
+                    place.pieces(most, [&](int64_t from, int64_t to) {
+                        total += double(fire(a.x + t * a.x_step + from, scales.data() + tile, shifts.data() + tile,
+                                             v.data() + to, a.pool == 1 ? target : o.data() + to, s.piece, a));
+                    });
                     if (a.pool == 2 && s.rows == 2)
-                        pool_spikes(o.data(), o.data() + most, target, s.columns / 2, a.channels);
+                        pool_spikes(o.data(), o.data() + most, target, s.columns / 2, s.channels);
                 }
             }
             fired[share] = total;
@@ -179,10 +207,10 @@ template <typename Real> void forward(const Block<Real> &a, Real *out, double *f
 }
 
 template <typename Real> struct Scratch {
-    std::vector<Real> u, g, carry, sum, sum_x, total;
-    Scratch(int64_t steps, int64_t pool, int64_t most)
-        : u(size_t(steps * pool * most)), g(size_t(pool * most)), carry(size_t(pool * most)), sum(size_t(most)),
-          sum_x(size_t(most)), total(size_t(pool * most)) {}
+    std::vector<Real> u, g, carry, grad, sum, sum_x;
+    Scratch(int64_t steps, int64_t row, int64_t tile)
+        : u(size_t(steps * row)), g(size_t(row)), carry(size_t(row)), grad(size_t(row)), sum(size_t(tile)),
+          sum_x(size_t(tile)) {}
 };
 
 // One step of one row, for `descend`.
@@ -218,74 +246,94 @@ template <typename Real, typename Rule> void descend(const Row<Real> &row, const
 
 template <typename Real> using Descend = void (*)(const Row<Real> &, const Block<Real> &, const void *);
 
+// Through the norm's statistics: target = gain grad + slope (x - mean) + offset; target may be x.
 template <typename Real>
-void flush(std::vector<Real> &sum, std::vector<Real> &sum_x, double *sums, int64_t columns, int64_t channels) {
+INLINE void centre(const Real *x, const Real *grad, const Real *__restrict mean, const Real *__restrict gain,
+                   const Real *__restrict slope, const Real *__restrict offset, Real *target, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) target[i] = fused(gain[i], grad[i], fused(slope[i], x[i] - mean[i], offset[i]));
+}
+
+// Adds the sums of `columns` times `channels` values to the channels' own, and clears them.
+template <typename Real>
+void flush(Real *sum, Real *sum_x, double *sums, double *sums_x, int64_t columns, int64_t channels) {
     for (int64_t column = 0; column < columns; ++column) {
 #pragma omp simd
         for (int64_t c = 0; c < channels; ++c) {
-            sums[c] += double(sum[size_t(column * channels + c)]);
-            sums[channels + c] += double(sum_x[size_t(column * channels + c)]);
+            sums[c] += double(sum[column * channels + c]);
+            sums_x[c] += double(sum_x[column * channels + c]);
         }
     }
-    std::fill(sum.begin(), sum.end(), Real(0));
-    std::fill(sum_x.begin(), sum_x.end(), Real(0));
+    std::fill_n(sum, columns * channels, Real(0));
+    std::fill_n(sum_x, columns * channels, Real(0));
 }
 
-// Backward to the norm's output. `grad_out` as `out` of forward; `grad_y` [T or 1, B, H, W, C], for one step that
-// stands for all the sum over them; `sums` [SHARES, sets, 2, C]: of grad_y, and of grad_y (x - mean).
+// What `backward` makes, each where it is not null.
+template <typename Real> struct Wanted {
+    double *sums; // [SHARES, sets, 2, C]: of dL/dy, the error at the norm's output, and of dL/dy (x - mean)
+    Real *total;  // [B, H, W, C]: dL/dy summed over the steps
+    Real *grad_x; // [T, B, H, W, C]: gain dL/dy + slope (x - mean) + offset, with the three below; may be x itself
+    const Real *gain, *slope, *offset; // [sets, C]
+};
+
+// Backward from `grad_out`, which is as `out` of forward.
 template <typename Real>
-void backward(const Block<Real> &a, const Real *grad_out, Real *grad_y, double *sums, Descend<Real> step,
+void backward(const Block<Real> &a, const Real *grad_out, const Wanted<Real> &wanted, Descend<Real> step,
               const void *rule, int threads) {
     const Cut<Real> cut(a);
-    const int64_t most = cut.columns * a.channels, per_share = a.sets() * 2 * a.channels;
-    const auto scales = tiled(a.scale, a.sets(), a.channels, cut.columns);
-    const auto shifts = tiled(a.shift, a.sets(), a.channels, cut.columns);
-    const auto means = tiled(a.mean, a.sets(), a.channels, cut.columns);
+    const int64_t most = cut.most(), length = cut.tile(a), columns = length / a.channels;
+    const auto tile_of = [&](const Real *values) { return tiled(values, a.sets(), a.channels, values ? columns : 0); };
+    const auto scales = tile_of(a.scale), shifts = tile_of(a.shift), means = tile_of(a.mean);
+    const auto gains = tile_of(wanted.gain), slopes = tile_of(wanted.slope), offsets = tile_of(wanted.offset);
 #pragma omp parallel num_threads(threads)
     {
-        Scratch<Real> w(a.steps, a.pool, most);
+        Scratch<Real> w(a.steps, a.pool * most, length);
 #pragma omp for schedule(static)
         for (int64_t share = 0; share < SHARES; ++share) {
-            double *const into = sums + share * per_share;
             for (int64_t index = share * cut.count / SHARES; index < (share + 1) * cut.count / SHARES; ++index) {
-                const Strip s = cut.strip(a, index);
-                const int64_t n = s.columns * a.channels;
-                const auto row = [&](int64_t r) {
-                    return ((s.image * a.height + s.row + r) * a.width + s.column) * a.channels;
+                const Place<Real> place{a, cut.strip(a, index)};
+                const Strip &s = place.s;
+                const auto settle = [&](int64_t set) {
+                    double *const sums = wanted.sums + (share * a.sets() + set) * 2 * a.channels + s.channel;
+                    flush(w.sum.data() + s.channel, w.sum_x.data() + s.channel, sums, sums + a.channels,
+                          s.pieces == 1 ? s.columns : 1, s.channels);
                 };
-                for (int64_t t = 0; t < a.steps; ++t)
-                    for (int64_t r = 0; r < s.rows; ++r) {
-                        const int64_t tile = a.norm_step ? t * most : 0;
-                        charge(a.x + t * a.x_step + row(r), scales.data() + tile, shifts.data() + tile,
-                               t ? w.u.data() + ((t - 1) * a.pool + r) * most : nullptr,
-                               w.u.data() + (t * a.pool + r) * most, n, a);
-                    }
+                for (int64_t t = 0; t < a.steps; ++t) {
+                    const int64_t tile = (a.norm_step ? t * length : 0) + s.channel;
+                    Real *const u = w.u.data() + t * a.pool * most;
+                    place.pieces(most, [&](int64_t from, int64_t to) {
+                        charge(a.x + t * a.x_step + from, scales.data() + tile, shifts.data() + tile,
+                               t ? u - a.pool * most + to : nullptr, u + to, s.piece, a);
+                    });
+                }
                 std::fill(w.carry.begin(), w.carry.end(), Real(0));
-                std::fill(w.total.begin(), w.total.end(), Real(0));
+                std::fill(w.grad.begin(), w.grad.end(), Real(0));
                 const bool pooled = a.pool == 2 && s.rows == 2;
                 if (a.pool == 2) std::fill(w.g.begin(), w.g.end(), Real(0)); // a last odd row or column gets no error
                 for (int64_t t = a.steps - 1; t >= 0; --t) {
-                    const int64_t tile = a.norm_step ? t * most : 0;
+                    const int64_t tile = (a.norm_step ? t * length : 0) + s.channel;
                     const Real *const u = w.u.data() + t * a.pool * most;
-                    const Real *const g = grad_out + t * a.pooled_size() +
-                                          ((s.image * a.pooled_height() + s.row / a.pool) * a.pooled_width() +
-                                           s.column / a.pool) * a.channels;
+                    const Real *const g = grad_out + t * a.pooled_size() + place.pooled();
                     if (pooled)
-                        unpool(g, u, u + most, w.g.data(), w.g.data() + most, s.columns / 2, a.channels, a.threshold);
-                    for (int64_t r = 0; r < s.rows; ++r) {
-                        const Real *const x = a.x + t * a.x_step + row(r);
-                        const Real *const g_row = a.pool == 1 ? g : w.g.data() + r * most;
-                        Real *const grad = a.x_step ? grad_y + t * a.step_size() + row(r) : w.total.data() + r * most;
-                        step({x, scales.data() + tile, shifts.data() + tile, means.data() + tile, u + r * most, g_row,
-                              w.carry.data() + r * most, grad, w.sum.data(), w.sum_x.data(), n, a.x_step == 0},
+                        unpool(g, u, u + most, w.g.data(), w.g.data() + most, s.columns / 2, s.channels, a.threshold);
+                    place.pieces(most, [&](int64_t from, int64_t to) {
+                        const Real *const x = a.x + t * a.x_step + from;
+                        Real *const grad = w.grad.data() + to;
+                        step({x, scales.data() + tile, shifts.data() + tile, means.data() + tile, u + to,
+                              a.pool == 1 ? g : w.g.data() + to, w.carry.data() + to, grad,
+                              w.sum.data() + s.channel, w.sum_x.data() + s.channel, s.piece, wanted.total != nullptr},
                              a, rule);
-                    }
-                    if (a.norm_step) flush(w.sum, w.sum_x, into + t * 2 * a.channels, s.columns, a.channels);
+                        if (wanted.grad_x)
+                            centre(x, grad, means.data() + tile, gains.data() + tile, slopes.data() + tile,
+                                   offsets.data() + tile, wanted.grad_x + t * a.step_size() + from, s.piece);
+                    });
+                    if (a.norm_step && wanted.sums) settle(t);
                 }
-                if (!a.norm_step) flush(w.sum, w.sum_x, into, s.columns, a.channels);
-                if (!a.x_step)
-                    for (int64_t r = 0; r < s.rows; ++r)
-                        std::copy_n(w.total.data() + r * most, n, grad_y + row(r));
+                if (!a.norm_step && wanted.sums) settle(0);
+                if (wanted.total)
+                    place.pieces(most, [&](int64_t from, int64_t to) {
+                        std::copy_n(w.grad.data() + to, s.piece, wanted.total + from);
+                    });
             }
         }
     }
@@ -316,32 +364,25 @@ void moments(const Real *x, int64_t x_step, int64_t steps, int64_t rows, int64_t
                         second[i] = fused(away, away, second[i]);
                     }
                     from += length;
-                    if (taken % FLUSH == 0 || from == end) flush(sum, squares, into, repeats, channels);
+                    if (taken % FLUSH == 0 || from == end)
+                        flush(sum.data(), squares.data(), into, into + channels, repeats, channels);
                 }
             }
         }
     }
 }
 
-// Through the norm's statistics, in place: grad_x = gain grad_y + slope (x - mean) + offset, each [sets, C].
+// `centre` over [rows, C], in place.
 template <typename Real>
-void centre(const Real *x, int64_t x_step, Real *grad, int64_t steps, int64_t rows, int64_t channels, const Real *mean,
-            const Real *gain, const Real *slope, const Real *offset, int64_t norm_step, int threads) {
-    const int64_t repeats = std::max(TILE / channels, int64_t(1)), sets = norm_step ? steps : 1;
-    const auto means = tiled(mean, sets, channels, repeats), gains = tiled(gain, sets, channels, repeats),
-               slopes = tiled(slope, sets, channels, repeats), offsets = tiled(offset, sets, channels, repeats);
-    const int64_t n = repeats * channels, size = rows * channels, blocks = (size + n - 1) / n;
-#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
-    for (int64_t t = 0; t < steps; ++t)
-        for (int64_t block = 0; block < blocks; ++block) {
-            const int64_t start = block * n, length = std::min(n, size - start), tile = norm_step ? t * n : 0;
-            const Real *__restrict from = x + t * x_step + start;
-            const Real *__restrict m = means.data() + tile, *__restrict a = gains.data() + tile;
-            const Real *__restrict b = slopes.data() + tile, *__restrict d = offsets.data() + tile;
-            Real *__restrict g = grad + t * size + start;
-#pragma omp simd
-            for (int64_t i = 0; i < length; ++i) g[i] = fused(a[i], g[i], fused(b[i], from[i] - m[i], d[i]));
-        }
+void centre_rows(const Real *x, Real *grad, int64_t rows, int64_t channels, const Real *mean, const Real *gain,
+                 const Real *slope, const Real *offset, int threads) {
+    const int64_t repeats = std::max(TILE / channels, int64_t(1)), n = repeats * channels, size = rows * channels;
+    const auto means = tiled(mean, 1, channels, repeats), gains = tiled(gain, 1, channels, repeats),
+               slopes = tiled(slope, 1, channels, repeats), offsets = tiled(offset, 1, channels, repeats);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t start = 0; start < size; start += n)
+        centre(x + start, grad + start, means.data(), gains.data(), slopes.data(), offsets.data(), grad + start,
+               std::min(n, size - start));
 }
 
 } // namespace
@@ -355,18 +396,17 @@ void centre(const Real *x, int64_t x_step, Real *grad, int64_t steps, int64_t ro
     extern "C" void block_forward_##name(const Block<Real> *block, Real *out, double *fired, int threads) {            \
         forward<Real>(*block, out, fired, threads);                                                                    \
     }                                                                                                                  \
-    extern "C" void block_backward_##name(const Block<Real> *block, const Real *grad_out, Real *grad_y, double *sums,  \
+    extern "C" void block_backward_##name(const Block<Real> *block, const Real *grad_out, const Wanted<Real> *wanted,    \
                                           int rule, double parameter, int detach_reset, int threads) {                 \
         with_rule<Real>(rule, parameter, detach_reset != 0, double(block->threshold), [&](const auto &chosen) {        \
             using Rule = std::decay_t<decltype(chosen)>;                                                               \
-            backward<Real>(*block, grad_out, grad_y, sums, descend<Real, Rule>, &chosen, threads);                     \
+            backward<Real>(*block, grad_out, *wanted, descend<Real, Rule>, &chosen, threads);                          \
             return true;                                                                                               \
         });                                                                                                            \
     }                                                                                                                  \
-    extern "C" void centre_##name(const Real *x, int64_t x_step, Real *grad, int64_t steps, int64_t rows,              \
-                                  int64_t channels, const Real *mean, const Real *gain, const Real *slope,             \
-                                  const Real *offset, int64_t norm_step, int threads) {                                \
-        centre<Real>(x, x_step, grad, steps, rows, channels, mean, gain, slope, offset, norm_step, threads);           \
+    extern "C" void centre_##name(const Real *x, Real *grad, int64_t rows, int64_t channels, const Real *mean,         \
+                                  const Real *gain, const Real *slope, const Real *offset, int threads) {              \
+        centre_rows<Real>(x, grad, rows, channels, mean, gain, slope, offset, threads);                                \
     }
 
 ENTRIES(float, float32)

@@ -111,7 +111,14 @@ def weights_gradients(seen: Statistics, eps: float, sums: Tensor) -> tuple[Tenso
 
 
 def block(
-    x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, *, from_batch: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    seen: Statistics,
+    settings: Block,
+    *,
+    from_batch: bool,
+    in_place: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """max_pool(LIF(ReLU(weight (x - mean) / sqrt(var + eps) + bias))), all T steps at once.
 
@@ -122,25 +129,34 @@ def block(
         seen: its statistics; a set a step only for an x of T steps.
         settings: everything else.
         from_batch: whether `seen` are those of `x`, so that the gradient goes through them too.
+        in_place: whether the backward pass may put the gradient of `x` where `x` was. It can then be run once, and
+            torch tells who needs `x` afterwards.
 
     Returns:
         Spikes [T, B, C, H / pool, W / pool], rounded down, channels last in memory; and how many neurons fired,
         before pooling, a float64 number in a tensor.
     """
-    spikes, fired = _Function.apply(x, weight, bias, seen, settings, from_batch)
+    spikes, fired = _Function.apply(x, weight, bias, seen, settings, from_batch, in_place)
     return spikes, fired
 
 
 class _Function(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, from_batch: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        seen: Statistics,
+        settings: Block,
+        from_batch: bool,
+        in_place: bool,
     ) -> tuple[Tensor, Tensor]:
         x = channels_last(x)
         ctx.save_for_backward(x, weight, bias)
-        ctx.seen, ctx.settings, ctx.from_batch = seen, settings, from_batch
-        steps, (_, batch, channels, height, width) = settings.steps, x.shape
-        pooled = (steps, batch, channels, height // settings.pool, width // settings.pool)
+        ctx.seen, ctx.settings, ctx.from_batch, ctx.in_place = seen, settings, from_batch, in_place
+        _, batch, channels, height, width = x.shape
+        pooled = (settings.steps, batch, channels, height // settings.pool, width // settings.pool)
         spikes = empty_images(pooled, x)
         shares = torch.empty(SHARES, dtype=torch.float64)
         entry("block_forward", x.dtype)(
@@ -152,46 +168,70 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         seen: Statistics = ctx.seen
         settings: Block = ctx.settings
         grad = channels_last(grad)
-        steps, batch, channels, height, width = x.shape
-        grad_x = empty_images(x.shape, x)
-        shares = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
-        known = numbered(settings.rule)
-        assert known is not None  # who calls has asked
-        number, parameter, detach_reset = known
-        entry("block_backward", x.dtype)(
-            ctypes.byref(_call(x, weight, bias, seen, settings)),
-            _pointer(grad),
-            _pointer(grad_x),
-            _pointer(shares),
-            ctypes.c_int(number),
-            ctypes.c_double(parameter),
-            ctypes.c_int(detach_reset),
-            _threads(),
-        )
-        sums = shares.sum(0)
-        rows = batch * height * width * (steps if len(seen.mean) == 1 else 1)
-        through = through_norm(weight, seen, settings.eps, sums if ctx.from_batch else None, rows)
-        _centre(x, grad_x, seen.mean, *through)
-        grad_weight, grad_bias = weights_gradients(seen, settings.eps, sums)
-        return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None
+        present, batch, channels, height, width = x.shape
+        sums = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
+        run = functools.partial(_backward, _call(x, weight, bias, seen, settings), grad, settings.rule)
+        repeated = present == 1  # its gradient is the sum over the steps, one step of memory
+        over_x = ctx.in_place and not repeated and x.stride(0) == x[0].numel()
+        grad_x = x.detach() if over_x else empty_images(x.shape, x)
+        if repeated:
+            run(Wanted(sums=sums, total=grad_x))
+        elif ctx.from_batch:
+            run(Wanted(sums=sums))
+        rows = batch * height * width * (present if len(seen.mean) == 1 else 1)
+        through = through_norm(weight, seen, settings.eps, sums.sum(0) if ctx.from_batch else None, rows)
+        if repeated:
+            _centre(x, grad_x, seen.mean, *through)
+        else:
+            coefficients = [value.to(x.dtype) for value in through]
+            run(Wanted(None if ctx.from_batch else sums, None, grad_x, *coefficients))
+        if over_x:
+            torch.autograd.graph.increment_version(x)
+        grad_weight, grad_bias = weights_gradients(seen, settings.eps, sums.sum(0))
+        return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None, None
+
+
+class Wanted(NamedTuple):
+    """What a backward pass of block.cpp makes, None what it does not; the same fields in the same order."""
+
+    sums: Tensor | None
+    total: Tensor | None = None
+    grad_x: Tensor | None = None
+    gain: Tensor | None = None
+    slope: Tensor | None = None
+    offset: Tensor | None = None
+
+
+def _backward(call: ctypes.Structure, grad: Tensor, rule: Rule, wanted: Wanted) -> None:
+    known = numbered(rule)
+    assert known is not None  # who calls has asked
+    number, parameter, detach_reset = known
+    pointers = (ctypes.c_void_p * len(wanted))(*(None if each is None else each.data_ptr() for each in wanted))
+    entry("block_backward", grad.dtype)(
+        ctypes.byref(call),
+        _pointer(grad),
+        pointers,
+        ctypes.c_int(number),
+        ctypes.c_double(parameter),
+        ctypes.c_int(detach_reset),
+        _threads(),
+    )
 
 
 def _centre(x: Tensor, grad: Tensor, mean: Tensor, gain: Tensor, slope: Tensor, offset: Tensor) -> None:
-    """Batch norm's own backward pass: grad <- gain grad + slope (x - mean) + offset."""
-    steps, batch, channels, height, width = x.shape
+    """Batch norm's own backward pass for an x of one step: grad <- gain grad + slope (x - mean) + offset."""
+    _, batch, channels, height, width = x.shape
     values = [value.to(x.dtype) for value in (mean, gain, slope, offset)]
     entry("centre", x.dtype)(
         _pointer(x),
-        ctypes.c_int64(x.stride(0)),
         _pointer(grad),
-        *map(ctypes.c_int64, (steps, batch * height * width, channels)),
+        *map(ctypes.c_int64, (batch * height * width, channels)),
         *map(_pointer, values),
-        ctypes.c_int64(channels if len(mean) > 1 else 0),
         _threads(),
     )
 

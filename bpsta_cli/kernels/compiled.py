@@ -31,8 +31,8 @@ COMPILER = "g++"
 FLAGS = (
     "-std=c++17",
     "-O3",
-    "-mavx2",  # not -march=native: one library serves every machine that shares a cache folder, and AVX-512
-    "-mfma",  # gains little where memory is the limit
+    "-mavx2",  # not -march=native: one library serves every machine that shares a cache folder
+    "-mfma",
     "-ffp-contract=off",  # the sources say themselves what is fused
     "-fno-trapping-math",  # lets comparisons become masks
     "-fno-math-errno",
@@ -41,6 +41,8 @@ FLAGS = (
     "-fopenmp",
     "-fPIC",
 )
+WIDE_FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512")
+"""Where torch itself uses AVX-512: another library beside that for AVX2, with the same results."""
 LINK_FLAGS = ("-shared", "-Wl,--as-needed")
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 CURVES = {"rectangular": 1, "polynomial": 2, "sigmoid": 3, "gaussian": 4}
@@ -133,7 +135,7 @@ def _built() -> Path:
         raise _UnusableError(f"there is no compiler {COMPILER}")
     openmp = Path(_torch_openmp())
     version = _stdout(compiler, "-dumpfullversion", "-dumpmachine")
-    depends = [version, openmp.name, *FLAGS, *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *SOURCES))]
+    depends = [version, openmp.name, *_flags(), *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *SOURCES))]
     name = hashlib.sha256("\0".join(depends).encode()).hexdigest()[:16]
     library = _cache() / f"cpu-{name}.so"
     if not library.exists():
@@ -144,20 +146,24 @@ def _built() -> Path:
     return library
 
 
+def _flags() -> tuple[str, ...]:
+    return FLAGS + WIDE_FLAGS if torch.backends.cpu.get_cpu_capability() == "AVX512" else FLAGS
+
+
 def _compile(compiler: str, openmp: Path, folder: Path) -> Path:
     """All sources at once, then the library; returns its path in `folder`."""
     output = folder / "cpu.so"
 
     def to_object(source: Path) -> str:
         target = str(folder / f"{source.stem}.o")
-        _stdout(compiler, *FLAGS, "-c", str(source), "-o", target)
+        _stdout(compiler, *_flags(), "-c", str(source), "-o", target)
         return target
 
     with ThreadPoolExecutor(len(SOURCES)) as workers:
         objects = list(workers.map(to_object, SOURCES))
     # torch's own runtime serves before the compiler's, which -fopenmp adds
     inputs = [*objects, str(openmp)] if openmp.is_absolute() else objects
-    _stdout(compiler, *FLAGS, *LINK_FLAGS, *inputs, "-o", str(output))
+    _stdout(compiler, *_flags(), *LINK_FLAGS, *inputs, "-o", str(output))
     return output
 
 

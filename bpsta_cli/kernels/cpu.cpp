@@ -39,6 +39,34 @@ void forward(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t
     }
 }
 
+// One step of a block of elements: dL/du[t] = dL/do[t] do/du + decay dL/du[t+1] dv/du; `after` is null at the last.
+template <typename Real> struct Step {
+    const Real *u, *grad_o, *after;
+    Real *grad_u;
+    int64_t n;
+    Real threshold, decay;
+};
+
+template <typename Real, typename Rule> void descend(const Step<Real> &step, const void *shared) {
+    const Rule rule = *static_cast<const Rule *>(shared); // its own, so that its constants stay in registers
+    const Real threshold = step.threshold, decay = step.decay;
+    const Real *__restrict u = step.u, *__restrict grad_o = step.grad_o, *__restrict after = step.after;
+    Real *__restrict grad_u = step.grad_u;
+    if (after == nullptr) {
+#pragma omp simd
+        for (int64_t i = 0; i < step.n; ++i)
+            grad_u[i] = grad_o[i] * rule.spike(u[i], u[i] >= threshold ? Real(1) : Real(0));
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < step.n; ++i) {
+            const Real o = u[i] >= threshold ? Real(1) : Real(0);
+            const Real spike = rule.spike(u[i], o);
+            const Real reset = rule.reset(u[i], o, spike);
+            grad_u[i] = fused(decay * after[i], reset, grad_o[i] * spike);
+        }
+    }
+}
+
 template <typename Real> struct Arrays {
     const Real *x;
     int64_t x_step;
@@ -48,9 +76,11 @@ template <typename Real> struct Arrays {
     int64_t steps, size;
 };
 
-// dL/du[t] = dL/do[t] do/du + decay dL/du[t+1] dv/du from the last step to the first; u is made again from x.
-template <typename Real, typename Rule>
-bool backward(const Arrays<Real> &a, double threshold_, double decay_, const Rule &shared, int threads) {
+// From the last step to the first; u is made again from x. The rule is a function of one step, not a template's
+// argument, so that this is compiled once.
+template <typename Real>
+bool backward(const Arrays<Real> &a, double threshold_, double decay_,
+              void (*step)(const Step<Real> &, const void *), const void *rule, int threads) {
     const Real threshold = Real(threshold_), decay = Real(decay_);
     const int64_t fitting = SCRATCH_BYTES / int64_t(sizeof(Real)) / a.steps / 64 * 64;
     const int64_t block = fitting < 64 ? 64 : fitting > 1024 ? 1024 : fitting;
@@ -60,7 +90,6 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_, const Rul
     {
         Real *const u = static_cast<Real *>(std::aligned_alloc(64, size_t(a.steps * block) * sizeof(Real)));
         complete = u != nullptr;
-        const Rule rule = shared; // its own, so that its constants stay in registers
 #pragma omp for schedule(static)
         for (int64_t start = 0; start < a.size; start += block) {
             if (u == nullptr) continue;
@@ -74,23 +103,9 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_, const Rul
                 for (int64_t i = 0; i < n; ++i) u_t[i] = fused(decay, after_reset(u_before[i], threshold), x_t[i]);
             }
             for (int64_t t = a.steps - 1; t >= 0; --t) {
-                const Real *__restrict u_t = u + t * block;
-                const Real *__restrict grad_o = a.grad_o + t * a.grad_o_step + start;
-                Real *__restrict grad_u = a.grad_x + t * a.size + start;
-                if (t == a.steps - 1) {
-#pragma omp simd
-                    for (int64_t i = 0; i < n; ++i)
-                        grad_u[i] = grad_o[i] * rule.spike(u_t[i], u_t[i] >= threshold ? Real(1) : Real(0));
-                } else {
-                    const Real *__restrict grad_u_after = a.grad_x + (t + 1) * a.size + start;
-#pragma omp simd
-                    for (int64_t i = 0; i < n; ++i) {
-                        const Real o = u_t[i] >= threshold ? Real(1) : Real(0);
-                        const Real spike = rule.spike(u_t[i], o);
-                        const Real reset = rule.reset(u_t[i], o, spike);
-                        grad_u[i] = fused(decay * grad_u_after[i], reset, grad_o[i] * spike);
-                    }
-                }
+                Real *const grad_u = a.grad_x + t * a.size + start;
+                const Real *const after = t == a.steps - 1 ? nullptr : grad_u + a.size;
+                step({u + t * block, a.grad_o + t * a.grad_o_step + start, after, grad_u, n, threshold, decay}, rule);
             }
         }
         std::free(u);
@@ -111,7 +126,8 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_, const Rul
                                    int rule, double parameter, int detach_reset, int threads) {                        \
         const Arrays<Real> arrays{x, x_step, grad_o, grad_o_step, grad_x, steps, size};                                \
         return with_rule<Real>(rule, parameter, detach_reset != 0, threshold, [&](const auto &chosen) {                \
-            return backward(arrays, threshold, decay, chosen, threads);                                                \
+            using Rule = std::decay_t<decltype(chosen)>;                                                               \
+            return backward<Real>(arrays, threshold, decay, descend<Real, Rule>, &chosen, threads);                    \
         });                                                                                                            \
     }
 

@@ -102,7 +102,14 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
 
 
 def block(
-    x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, *, from_batch: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    seen: Statistics,
+    settings: Block,
+    *,
+    from_batch: bool,
+    in_place: bool = False,  # noqa: ARG001 - a permission, of which nothing is made here
 ) -> tuple[Tensor, Tensor]:
     """max_pool(LIF(ReLU(norm(x)))), all T steps at once; arguments and results as in block.py's."""
     spikes, fired = _BlockFunction.apply(x, weight, bias, seen, settings, from_batch)

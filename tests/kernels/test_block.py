@@ -36,10 +36,10 @@ def test_spikes_and_every_gradient_are_torchs_for_every_rule_relu_and_pool(rule,
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 1, 2, 2), (2, 3, 1, 2, 9), (7, 1, 70, 5, 33), (3, 2, 300, 3, 2), (16, 1, 8, 4, 64)]
+    "shape", [(1, 1, 1, 2, 2), (2, 3, 1, 2, 9), (7, 1, 70, 5, 33), (8, 2, 300, 3, 3), (16, 1, 8, 4, 64)]
 )
 @pytest.mark.parametrize(("per_step", "pool"), [*itertools.product((False, True), kernel.POOLS)])
-def test_odd_sizes_channels_and_images_wider_than_a_strip(shape, per_step, pool):
+def test_odd_sizes_and_images_with_more_columns_or_channels_than_a_strip(shape, per_step, pool):
     assert_equal_to_torch(tensors(shape, torch.float64), block_of(shape[0], pool=pool), per_step=per_step)
 
 
@@ -151,3 +151,28 @@ def test_the_convolutions_output_and_the_norms_weights_alone_are_saved():
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
         kernel.block(x, *leaves[1:], kernel.statistics(x, per_step=False), block_of(3), from_batch=True)
     assert [tensor.data_ptr() for tensor in saved] == [tensor.data_ptr() for tensor in (x, *leaves[1:])]
+
+
+@pytest.mark.parametrize("pool", kernel.POOLS)
+@pytest.mark.parametrize("per_step", [False, True])
+def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, per_step):
+    results = []
+    for in_place in (False, True):
+        leaves = tensors((4, 3, 5, 6, 7), torch.float64)
+        x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
+        seen = kernel.statistics(x, per_step=per_step)
+        spikes, _ = kernel.block(x, *leaves[1:], seen, block_of(4, pool=pool), from_batch=True, in_place=in_place)
+        error = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(9), dtype=x.dtype)
+        results.append(torch.autograd.grad(spikes, (x, *leaves[1:]), error))
+        assert (results[-1][0].data_ptr() == x.data_ptr()) == in_place
+    assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
+
+
+def test_in_place_torch_refuses_a_second_backward_pass():
+    leaves = tensors((4, 3, 5, 6, 7), torch.float64)
+    x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
+    seen = kernel.statistics(x, per_step=False)
+    spikes, _ = kernel.block(x, *leaves[1:], seen, block_of(4), from_batch=True, in_place=True)
+    spikes.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        spikes.sum().backward()
