@@ -28,6 +28,8 @@ OTHERS: tuple[tuple[str, Any], ...] = (
     ("#000000", (0, (8, 2))),
 )
 """For what is none of the methods, in turn."""
+SETTINGS: Any = {"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}
+"""Matplotlib's, with which figures are drawn and saved."""
 
 
 def styles(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
@@ -64,7 +66,7 @@ def figure(
     panels = list(dict.fromkeys((cell.train["dataset"], cell.train["T"]) for cell in cells))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    with mpl.rc_context({"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}):
+    with mpl.rc_context(SETTINGS):
         drawn = Figure(figsize=(4.6 * columns + 0.4, 3.4 * rows), layout="constrained")
         FigureCanvasAgg(drawn)
         axes = drawn.subplots(rows, columns, squeeze=False).flatten()
@@ -79,10 +81,11 @@ def figure(
             place.legend(frameon=False, loc="lower right")
         for unused in axes[len(panels) :]:
             unused.remove()
-        return [_save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+        return [save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure, whole or not at all; the same bytes for the same figure."""
     buffer = io.BytesIO()
     kind = path.suffix[1:]
     figure.savefig(buffer, format=kind, dpi=150, metadata={"Software": None} if kind == "png" else {"Date": None})
