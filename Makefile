@@ -1,10 +1,11 @@
-# make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core). make test: set up and check everything.
+# make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
+# make test: set up and check everything. make bench: speed and memory.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro test lock clean
+.PHONY: setup repro test bench lock clean
 
 setup: $(VENV)/installed
 
@@ -24,6 +25,9 @@ test: setup
 	mypy
 	lint-imports
 	python -m pytest
+
+bench: setup # speed and memory beside other packages: benchmarks/README.md
+	python -m benchmarks
 
 lock: # exact pins of the whole tree, for every Python the project supports
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \

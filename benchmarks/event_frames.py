@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,11 @@ def contestants(events: Events) -> dict[str, Callable[[], Any]]:
     found: dict[str, Callable[[], Any]] = {"bpsta check": lambda: check_events(events, SHAPE, "simulated")}
     for split_by, cut, bins in (("number", split_by_number, "n_event_bins"), ("time", split_by_time, "n_time_bins")):
         to_frame = ToFrame(sensor_size=SHAPE[::-1], **{bins: T})
-        found[f"bpsta {split_by}"] = lambda cut=cut: cut(events, T=T, shape=SHAPE)
-        found[f"spikingjelly {split_by}"] = lambda how=split_by: integrate_events_by_fixed_frames_number(
-            columns, how, T, *SHAPE[1:]
+        found[f"bpsta {split_by}"] = partial(cut, events, T=T, shape=SHAPE)
+        found[f"spikingjelly {split_by}"] = partial(
+            integrate_events_by_fixed_frames_number, columns, split_by, T, *SHAPE[1:]
         )
-        found[f"tonic {split_by}"] = lambda to_frame=to_frame: to_frame(table)
+        found[f"tonic {split_by}"] = partial(to_frame, table)
     return found
 
 

@@ -30,6 +30,8 @@ OTHERS: tuple[tuple[str, Any], ...] = (
     ("#000000", (0, (8, 2))),
 )
 """For what is none of the methods, in turn."""
+SETTINGS: Any = {"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}
+"""Matplotlib's, with which figures are drawn and saved."""
 
 
 MARKERS = {"stbp": "s", "bpsa": "^", "bpsta": "o", "ann": "x"}
@@ -80,7 +82,7 @@ def figure(
     panels = list(dict.fromkeys((cell.train["dataset"], cell.train["T"]) for cell in cells))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    with mpl.rc_context({"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}):
+    with mpl.rc_context(SETTINGS):
         drawn = Figure(figsize=(4.6 * columns + 0.4, 3.4 * rows), layout="constrained")
         FigureCanvasAgg(drawn)
         axes = drawn.subplots(rows, columns, squeeze=False).flatten()
@@ -95,7 +97,7 @@ def figure(
             place.legend(frameon=False, loc="lower right")
         for unused in axes[len(panels) :]:
             unused.remove()
-        return [_save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+        return [save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
 
 
 def sheet(
@@ -119,13 +121,12 @@ def sheet(
     width = WIDE if columns == 1 else PANEL[0] * columns
     # readable at 360 pixels' width, too, since the sheets are narrow
     with mpl.rc_context(
-        {
+        SETTINGS
+        | {
             "font.size": 9 + columns,
             "axes.titlesize": 9 + columns,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "svg.hashsalt": "bpsta",
-            "svg.fonttype": "path",
         }
     ):
         drawn = Figure(figsize=(width, PANEL[1] * rows + 0.4), layout="constrained")
@@ -149,10 +150,11 @@ def sheet(
             for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
                 named.setdefault(label, handle)
         drawn.legend(named.values(), named.keys(), loc="outside upper left", ncols=len(named), frameon=False)
-        return [_save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+        return [save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure, whole or not at all; the same bytes for the same figure."""
     buffer = io.BytesIO()
     kind = path.suffix[1:]
     figure.savefig(buffer, format=kind, dpi=150, metadata={"Software": None} if kind == "png" else {"Date": None})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bpsta_cli.reporting.drawing import _save, band, styles
+from bpsta_cli.reporting.drawing import band, save, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def write_rates(runs: list[Run], path: Path) -> None:
             by_step.set_xlabel("time step t")
             by_layer.set_title(f"{dataset}, {network}", loc="left", fontsize=9)
             by_step.set_title(f"all neurons, T = {T}", loc="left", fontsize=9)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _at_steps(run: Run) -> dict[int, float]:
