@@ -22,7 +22,9 @@ class Cell:
         history: history.csv, a row an epoch.
         energy: energy of the run, as `bpsta energy --json` gives it; empty where it was not measured.
         latency: accuracy over time, as `bpsta latency --json` gives it; empty where it was not measured.
-        settings: settings.json; empty where it is not there.
+        settings: the entry of params.yaml's datasets that it was trained with: tells two structures on one data
+            set apart.
+        recorded: settings.json; empty where it is not there.
     """
 
     name: str
@@ -30,20 +32,23 @@ class Cell:
     history: pd.DataFrame
     energy: dict[str, Any]
     latency: dict[str, Any]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def settings_name(self) -> str:
-        """What params.yaml calls its settings: its own name without method, T and seed."""
-        return self.name.removesuffix(f"-{self.train['method']}-T{self.train['T']}-s{self.train['seed']}")
+    settings: str = ""
+    recorded: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Collected:
-    """The cells that are there, and the names of those that are not, or of what was not measured of them."""
+    """The cells that are there, and the names of those that are not, or of what was not measured of them.
+
+    Attributes:
+        cells: those that are there.
+        missing: names of those that are not, "NAME (energy)" where one is there and was not measured.
+        asked: every run's name -> its data set.
+    """
 
     cells: list[Cell] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 def cell_name(dataset: str, method: str, T: int, seed: int) -> str:
@@ -60,6 +65,7 @@ def collect(results: Path, params: Params) -> Collected:
     found, grid = Collected(), params.grid
     for dataset, method, T, seed in itertools.product(grid.dataset, grid.method, grid.T, grid.seed):
         name = cell_name(dataset, method, T, seed)
+        found.asked[name] = dataset
         run = results / "train" / name
         if not all((run / file).is_file() for file in ("metrics.json", "history.csv")):
             found.missing.append(name)
@@ -70,7 +76,8 @@ def collect(results: Path, params: Params) -> Collected:
                 name,
                 train=_read(run / "metrics.json"),
                 history=pd.read_csv(run / "history.csv"),
-                settings=_read_if_there(run / "settings.json"),
+                settings=dataset,
+                recorded=_read_if_there(run / "settings.json"),
                 **{kind: _read_if_there(file) for kind, file in measured.items()},
             )
         )

@@ -78,13 +78,15 @@ class Study:
     Attributes:
         cells: every run that is there.
         stand_ins: a data set of the paper -> what was trained on in its place.
-        missing: runs that are asked for and not there.
+        missing: names of runs that are not there.
+        asked: every run's name -> its data set.
         literature: as `literature.load` gives it.
     """
 
     cells: list[Cell]
     stand_ins: dict[str, str]
     missing: list[str]
+    asked: dict[str, str]
     literature: pd.DataFrame
 
     def groups(self, dataset: str) -> list[Group]:
@@ -122,11 +124,11 @@ class Study:
     def absence(self, dataset: str) -> str:
         """Why there is no run on a data set of the paper nor on its stand-in."""
         names = [name for name in (dataset, self.stand_ins.get(dataset)) if name]
-        gone = [name for name in self.missing if any(name.startswith(f"{start}-") for start in names)]
+        gone = [name for name in self.missing if self.asked.get(name) in names]
         if not gone:
             return "no run: not asked for in params.yaml"
-        others = f" and {len(gone) - 1} others are" if len(gone) > 1 else " is"
-        return f"no run: {gone[0]}{others} missing"
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        return f"no run: {gone[0]}{more} missing"
 
     def datasets(self, table: int) -> list[str]:
         """The data sets of a table whose rows the paper's own figures give: those, and those that have runs.
@@ -204,9 +206,9 @@ def _grouped(cells: list[Cell], *, stand_in: bool) -> Iterable[Group]:
 
 def _like(cell: Cell) -> dict[str, Any]:
     train = cell.train
-    data = cell.settings.get("settings", {}).get("data", {})
+    data = cell.recorded.get("settings", {}).get("data", {})
     values = {
-        "settings": cell.settings_name,
+        "settings": cell.settings,
         "network": train["network"],
         "epochs": train["epochs"],
         "selection": train["selection"],
