@@ -11,7 +11,7 @@ from bpsta_cli.reporting.paper.study import Study
 PRINTED = """\
 table,dataset,method,reference,doi_or_arxiv,structure,T,accuracy_percent,sd_percent,firing_rate,energy_ratio,quoted_from,checked
 1,mnist,some rule,Roe 2019,10.1/roe,3FC,5,88.50,0.02,,,page of Roe,yes
-1,mnist,BPSA+BPTA,Shen et al. 2022,10.1016/x,9C3,4,77.0,,,,paper,yes
+1,mnist,BPSA+BPTA,Shen et al. 2022,10.1016/x,9C3,4,99.6,,,,paper,yes
 1,mnist,BPSA+BPTA,Shen et al. 2022,10.1016/x,9C3,8,99.0,,,,paper,yes
 4,mnist,baseline (STBP),Shen et al. 2022,10.1016/x,,8,91.0,,,,paper,yes
 4,mnist,BPSA+BPTA,Shen et al. 2022,10.1016/x,,8,93.5,,,,paper,yes
