@@ -1,4 +1,4 @@
-# make repro: set up and regenerate all results. make test: set up and check everything.
+# make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core). make test: set up and check everything.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	touch $@
 
 repro: setup
-	dvc repro
+	python pipelines/repro.py $(if $(JOBS),--jobs $(JOBS))
 
 test: setup
 	ruff check .

@@ -1,11 +1,11 @@
-"""The validated settings of a run and of the whole grid (params.yaml): one schema, no torch."""
+"""The validated settings of a run and of the whole study (params.yaml): one schema, no torch."""
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bpsta_cli.errors import SettingsError
 
@@ -135,46 +135,104 @@ class RunSettings(_Strict):
         return min(5, self.data.epochs // 10) if chosen is None else chosen
 
 
-class Grid(_Strict):
-    """The cells of the study: every combination is one run."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+"""Small letters, digits and hyphens: it becomes part of paths and of DVC's keys, where a dot separates."""
 
-    dataset: list[str] = Field(min_length=1)
-    method: list[str] = Field(min_length=1)
-    T: list[int] = Field(min_length=1)
-    seed: list[int] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _only_spiking_methods(self) -> "Grid":
-        if "ann" in self.method:
-            raise ValueError("learning rules only: ann, the ReLU twin, has no time steps to measure")
-        return self
+class Run(_Strict):
+    """One run of the study, a line of params.yaml."""
+
+    dataset: Name = Field(description="the catalogue's name of what it is trained on")
+    settings: Name = Field(description="which entry of datasets holds its structure, epochs and so on")
+    method: Name
+    T: int = Field(ge=1, le=10_000)
+    seed: int = Field(ge=0, lt=2**31)
+
+    @property
+    def name(self) -> str:
+        """What its line, its directory and its files are called: "digits-bpsta-T8-s0"."""
+        return f"{self.settings}-{self.method}-T{self.T}-s{self.seed}"
 
 
 class Params(_Strict):
-    """params.yaml: the grid and the settings of its cells."""
+    """params.yaml: the runs of the study and their settings."""
 
-    grid: Grid
-    stand_ins: dict[str, str] = {}
-    """A data set of the paper -> what was trained on in its place; tables name it as that."""
+    cells: dict[str, Run] = Field({}, description="trained and measured: evaluation, energy, accuracy over time")
+    trained: dict[str, Run] = Field({}, description="trained alone: the ReLU twins, other lengths T")
+    stand_ins: dict[str, str] = Field({}, description="data set of the paper -> the one that stands for it")
     neuron: NeuronSettings = NeuronSettings()
     methods: dict[str, MethodSettings] = {}
     training: TrainingSettings = TrainingSettings()
     datasets: dict[str, DatasetSettings]
 
-    def settings_of(self, dataset: str) -> DatasetSettings:
-        """The settings of one data set.
+    @field_validator("cells")
+    @classmethod
+    def _twins_have_no_spikes_to_measure(cls, cells: dict[str, Run]) -> dict[str, Run]:
+        for name, run in cells.items():
+            if run.method == "ann":
+                raise ValueError(f"learning rules only; {name} is a ReLU twin and belongs under trained")
+        return cells
+
+    @field_validator("cells", "trained")
+    @classmethod
+    def _lines_are_named_after_their_runs(cls, runs: dict[str, Run]) -> dict[str, Run]:
+        for name, run in runs.items():
+            if name != run.name:
+                raise ValueError(f"{name} has to be called {run.name}, after what it runs")
+        return runs
+
+    @model_validator(mode="after")
+    def _every_run_is_there_once_and_has_settings(self) -> "Params":
+        if twice := self.cells.keys() & self.trained.keys():
+            raise ValueError(f"{min(twice)} is in cells and in trained; take out one")
+        datasets: dict[str, str] = {}
+        for name, run in self.runs.items():
+            if run.settings not in self.datasets:
+                raise ValueError(f"{name} names the settings {run.settings}, and datasets has no such entry")
+            if datasets.setdefault(run.settings, run.dataset) != run.dataset:
+                both = f"{datasets[run.settings]} and {run.dataset}"
+                raise ValueError(f"the settings {run.settings} are used for {both}; give each an entry of its own")
+        return self
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """All runs, measured and trained alone, in the file's order."""
+        return self.cells | self.trained
+
+    def run(self, name: str) -> Run:
+        """The run of this name.
 
         Raises:
-            SettingsError: none for this data set.
+            SettingsError: there is none.
         """
-        if dataset not in self.datasets:
+        if name not in self.runs:
+            close = difflib.get_close_matches(name, self.runs, n=1)
+            raise SettingsError(
+                "unknown run",
+                expected="the name of a line under cells or trained (params.yaml)",
+                got=repr(name),
+                todo=f"Did you mean {close[0]}?" if close else "Add its line there.",
+            )
+        return self.runs[name]
+
+    def runs_with(self, settings: str) -> list[Run]:
+        """The runs that use one entry of datasets."""
+        return [run for run in self.runs.values() if run.settings == settings]
+
+    def settings_of(self, name: str) -> DatasetSettings:
+        """An entry of datasets.
+
+        Raises:
+            SettingsError: there is none of this name.
+        """
+        if name not in self.datasets:
             raise SettingsError(
                 "data set without settings",
                 expected=f"one of {', '.join(self.datasets)} (params.yaml, datasets)",
-                got=repr(dataset),
+                got=repr(name),
                 todo="Add its entry under datasets.",
             )
-        return self.datasets[dataset]
+        return self.datasets[name]
 
     def rule_of(self, method: str) -> MethodSettings:
         """The settings of one learning rule; the defaults where the file has none."""

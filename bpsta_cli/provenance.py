@@ -48,7 +48,7 @@ def code_hash() -> str:
     """SHA-256 over the modules that decide numbers: an unfinished run is continued only by the same."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*")):
-        if file.suffix in (".py", ".cpp") and file.relative_to(PACKAGE).parts[0] not in NOT_NUMERIC:
+        if file.suffix in (".py", ".cpp", ".hpp") and file.relative_to(PACKAGE).parts[0] not in NOT_NUMERIC:
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
@@ -61,11 +61,13 @@ def _with_rule_file(code: str, method: str) -> str:
 
 
 def device_name(kind: str) -> str:
-    """The device in words: its type and, for a GPU, its model."""
-    if kind == "cpu" or "torch" not in sys.modules:
+    """The device in words: its type, and a GPU's model or a CPU's instructions, which decide the last digits."""
+    if "torch" not in sys.modules:
         return f"{kind} ({platform.machine()}, {os.cpu_count()} cores)"
     import torch
 
+    if kind == "cpu":
+        return f"{kind} ({platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()})"
     return f"{kind} ({torch.cuda.get_device_name()})"
 
 

@@ -7,9 +7,9 @@ import yaml
 
 from bpsta_cli.config import (
     DatasetSettings,
-    Grid,
     MethodSettings,
     Params,
+    Run,
     RunSettings,
     TrainingSettings,
     load_params,
@@ -18,8 +18,10 @@ from bpsta_cli.config import (
 from bpsta_cli.errors import SettingsError
 
 DATA = {"network": "small", "epochs": 20, "warmup_epochs": 2, "batch_size": 8}
+RUN = {"dataset": "digits", "settings": "digits", "method": "bpsta", "T": 8, "seed": 0}
 PARAMS = {
-    "grid": {"dataset": ["digits"], "method": ["bpsta"], "T": [8], "seed": [0]},
+    "cells": {"digits-bpsta-T8-s0": RUN},
+    "trained": {"digits-ann-T8-s0": RUN | {"method": "ann"}},
     "neuron": {"threshold": 0.5},
     "methods": {"bpsta": {"alpha": 0.3}},
     "training": {"lr": 0.001},
@@ -46,7 +48,7 @@ def with_key(path, name, value=1):
     ("path", "misspelt", "meant"),
     [
         ((), "trainning", "training"),
-        (("grid",), "datasets", "dataset"),
+        (("cells", "digits-bpsta-T8-s0"), "datset", "dataset"),
         (("neuron",), "treshold", "threshold"),
         (("methods", "bpsta"), "alhpa", "alpha"),
         (("training",), "label_smothing", "label_smoothing"),
@@ -128,11 +130,50 @@ def test_warm_up_must_leave_an_epoch_with_spikes():
     assert validate(DatasetSettings, {**DATA, "epochs": 4, "warmup_epochs": 3}, where="").warmup_epochs == 3
 
 
-def test_the_grid_has_no_twin_and_no_empty_axis():
-    grid = PARAMS["grid"]
-    assert "learning rules only" in refusal(Grid, {**grid, "method": ["bpsta", "ann"]}).expected
-    for axis in grid:
-        assert refusal(Grid, {**grid, axis: []}).expected.startswith(f"{axis}: ")
+def with_runs(**groups):
+    return {**PARAMS, "cells": {}, "trained": {}, **groups}
+
+
+def test_a_line_is_called_after_what_it_runs():
+    run = RUN | {"settings": "digits-small", "T": 4, "seed": 7}
+    assert Run.model_validate(run).name == "digits-small-bpsta-T4-s7"
+    for group in ("cells", "trained"):
+        told = refusal(Params, with_runs(**{group: {"digits-bpsta-T8-s1": RUN}})).expected
+        assert told == f"{group}: digits-bpsta-T8-s1 has to be called digits-bpsta-T8-s0, after what it runs"
+
+
+@pytest.mark.parametrize(("key", "bad"), [("T", 0), ("seed", -1), ("method", "my/rule.py"), ("settings", "a.b")])
+def test_a_run_that_could_not_be_a_path_or_a_key_is_refused(key, bad):
+    error = refusal(Params, with_runs(cells={"digits-bpsta-T8-s0": RUN | {key: bad}}))
+    assert error.todo == f"Correct cells.digits-bpsta-T8-s0.{key}."
+
+
+def test_the_twin_is_trained_and_not_measured():
+    twin = {"digits-ann-T8-s0": RUN | {"method": "ann"}}
+    assert "belongs under trained" in refusal(Params, with_runs(cells=twin)).expected
+    assert list(validate(Params, with_runs(trained=twin), where="").runs) == ["digits-ann-T8-s0"]
+
+
+def test_a_run_stands_once_and_with_settings_of_its_data_set_alone():
+    line = {"digits-bpsta-T8-s0": RUN}
+    assert "in cells and in trained" in refusal(Params, with_runs(cells=line, trained=line)).expected
+    other = {"mnist-bpsta-T8-s0": RUN | {"settings": "mnist"}}
+    assert "datasets has no such entry" in refusal(Params, with_runs(cells=other)).expected
+    two = line | {"digits-bpsta-T8-s1": RUN | {"dataset": "mnist", "seed": 1}}
+    assert "used for digits and mnist" in refusal(Params, with_runs(cells=two)).expected
+
+
+def test_all_runs_may_be_switched_off():
+    assert validate(Params, with_runs(), where="").runs == {}
+
+
+def test_a_run_is_found_by_its_name_and_by_its_settings():
+    params = validate(Params, PARAMS, where="")
+    assert params.run("digits-ann-T8-s0").method == "ann"
+    assert [run.name for run in params.runs_with("digits")] == ["digits-bpsta-T8-s0", "digits-ann-T8-s0"]
+    assert params.runs_with("mnist") == []
+    with pytest.raises(SettingsError, match=r"got 'digits-bpsta-T8-s9'. Did you mean digits-bpsta-T8-s0\?"):
+        params.run("digits-bpsta-T8-s9")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +209,7 @@ def test_a_missing_settings_file_and_a_folder_are_refused(tmp_path):
             load_params(path)
 
 
-@pytest.mark.parametrize("content", [b"grid: [1, 2\nneuron: }", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"cells: [1, 2\nneuron: }", b"\xff\xfe\x00"])
 def test_a_file_that_is_not_yaml_is_refused(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_bytes(content)

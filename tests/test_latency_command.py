@@ -118,7 +118,6 @@ def test_several_runs_are_gathered_by_method_and_length(latency, runs, tmp_path)
 def test_with_a_held_out_part_the_threshold_is_chosen_there(latency, data, tmp_path):
     params = tmp_path / "params.yaml"
     params.write_text(
-        "grid: {dataset: [digits], method: [bpsta], T: [2], seed: [0]}\n"
         "training: {selection: validation, validation_fraction: 0.2}\n"
         "datasets:\n  digits: {network: 4C3-AP8-10Voting, epochs: 2, warmup_epochs: 1, batch_size: 64}\n"
     )

@@ -83,6 +83,7 @@ def test_without_git_there_is_no_commit(package, monkeypatch):
     [
         ("rules.py", True),
         ("kernels/cpu.cpp", True),
+        ("kernels/rules.hpp", True),
         ("kernels/new.py", True),
         ("kernels/README.md", False),
         ("cli/main.py", False),

@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.config import Run, load_params
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import write_report
+from bpsta_cli.reporting.collect import collect
 
 ROOT = Path(__file__).parent.parent
 ACCURACY = {("stbp", 0): 0.90, ("stbp", 1): 0.94, ("bpsta", 0): 0.95, ("bpsta", 1): 0.95}
@@ -28,8 +30,9 @@ def write(path, value):
 def results(tmp_path):
     """Four cells: two rules, two seeds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["grid"] = {"dataset": ["digits"], "method": ["stbp", "bpsta"], "T": [2], "seed": [0, 1]}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    runs = [Run(dataset="digits", settings="digits", method=method, T=2, seed=seed) for method, seed in ACCURACY]
+    params |= {"cells": {run.name: run.model_dump() for run in runs}, "trained": {}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for (method, seed), accuracy in ACCURACY.items():
         name = f"digits-{method}-T2-s{seed}"
         provenance = {
@@ -180,12 +183,12 @@ def test_the_rules_are_held_against_the_baseline_with_welchs_test(results):
 
 def test_one_seed_or_no_baseline_gives_no_test(results):
     params = yaml.safe_load((results / "params.yaml").read_text())
-    params["grid"]["seed"] = [0]
-    (results / "params.yaml").write_text(yaml.safe_dump(params))
+    params["cells"] = {name: run for name, run in params["cells"].items() if run["seed"] == 0}
+    (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     write_report(results, results / "params.yaml")
     assert "| digits | 2 | bpsta | +5.00 | - | +0.0 | - | 1 |" in (results / "tables" / "comparison.md").read_text()
-    params["grid"]["method"] = ["bpsta"]
-    (results / "params.yaml").write_text(yaml.safe_dump(params))
+    params["cells"] = {name: run for name, run in params["cells"].items() if run["method"] == "bpsta"}
+    (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     tables = write_report(results, results / "params.yaml").tables
     names = [table.name for table in tables if table.supplementary]
     assert names == ["accuracy", "learning", "energy", "latency"]
@@ -196,3 +199,28 @@ def test_learning_is_told_from_the_warm_up_to_the_end(results):
     frame = pd.read_csv(results / "tables" / "learning.csv")
     milestones = frame[["twin_mean", "first_mean", "second_mean", "half_mean", "end_mean"]]
     assert milestones.iloc[0].tolist() == pytest.approx([0.4, 0.75, 0.9, 0.75, 0.9])
+
+
+def test_a_run_that_is_trained_alone_lacks_no_measurement(results):
+    params = yaml.safe_load((results / "params.yaml").read_text())
+    params["trained"] = {"digits-bpsta-T2-s1": params["cells"].pop("digits-bpsta-T2-s1")}
+    (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    found = collect(results, load_params(results / "params.yaml"))
+    assert [cell.name for cell in found.cells][-1] == "digits-bpsta-T2-s1"
+    assert (found.cells[-1].energy, found.cells[-1].latency, found.missing) == ({}, {}, [])
+    assert {cell.settings for cell in found.cells} == {"digits"}
+
+
+def test_a_run_without_results_is_told_with_its_data_set(results):
+    (results / "train" / "digits-stbp-T2-s1" / "metrics.json").unlink()
+    found = collect(results, load_params(results / "params.yaml"))
+    assert found.missing == ["digits-stbp-T2-s1"]
+    assert found.asked[found.missing[0]] == "digits"
+    assert (len(found.asked), len(found.cells)) == (4, 3)
+
+
+def test_a_study_without_runs_has_nothing_to_report(results):
+    params = yaml.safe_load((results / "params.yaml").read_text()) | {"cells": {}, "trained": {}}
+    (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with pytest.raises(RunError, match="names no runs"):
+        write_report(results, results / "params.yaml")

@@ -56,9 +56,11 @@ DatasetName = Annotated[
     ),
 ]
 Method = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="Learning rule: stbp, bpsa, bpsta, a file with a rule of your own; or ann, the ReLU twin.",
+        help="Learning rule: stbp, bpsa, bpsta, a file with a rule of your own; or ann, the ReLU twin. "
+        "(default: bpsta)",
+        show_default=False,
         autocompletion=_method_names,
     ),
 ]
@@ -88,6 +90,14 @@ ParamsFile = Annotated[
     typer.Option(
         "--params",
         help="Take the settings from this params.yaml; options override it. (default: no file)",
+        show_default=False,
+    ),
+]
+RunName = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        help="The run of this name in --params: its data set, settings, method, T and seed. (default: none)",
         show_default=False,
     ),
 ]

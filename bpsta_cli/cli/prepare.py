@@ -1,10 +1,11 @@
 """`bpsta prepare`: a data set into the store, and the catalogue's table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from bpsta_cli import files
 from bpsta_cli.cli.options import DataDir, DatasetName, Json, ParamsFile, Source, setting, settle
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
@@ -22,6 +23,21 @@ def prepare(
     test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
     split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
     params: ParamsFile = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            "--settings",
+            help="Everything that the runs in --params need of this entry of its datasets. (default: none)",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --settings: write what each T's store is into this folder, as T8.json. (default: no files)",
+            show_default=False,
+        ),
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the stored arrays against their checksums.")] = False,
     list_all: Annotated[bool, typer.Option("--list", help="Show every data set and what is prepared.")] = False,
     processes: Annotated[
@@ -40,13 +56,14 @@ def prepare(
     if list_all:
         _show_catalogue(output, data_dir)
         return
+    if entry is not None:
+        _prepare_entry(entry, params, out, output, verify=verify, processes=processes, data_dir=data_dir)
+        return
     if dataset is None:
         raise SettingsError(
             "no data set", expected="--dataset NAME, or --list", got="neither", todo="Give one of them."
         )
     from bpsta_cli.cli.presets import preset
-    from bpsta_cli.data import catalogue
-    from bpsta_cli.prepared import prepared_store
 
     where = None if source is None else str(source)
     base = load_params(params).settings_of(dataset) if params else preset(dataset, source=where)
@@ -63,6 +80,55 @@ def prepare(
     )
     if T < 1:
         raise SettingsError("unusable option", expected="--T of at least 1", got=str(T), todo="Correct it.")
+    output.result(_store(dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir))
+
+
+def _prepare_entry(
+    entry: str,
+    params: Path | None,
+    out: Path | None,
+    output: Output,
+    *,
+    verify: bool,
+    processes: int | None,
+    data_dir: Path,
+) -> None:
+    """The stores of every T that the runs of one entry of params.yaml's datasets ask for."""
+    if params is None:
+        raise SettingsError(
+            "no file that names runs", expected="--params beside --settings", got="no --params", todo="Name the file."
+        )
+    study = load_params(params)
+    settings, runs = study.settings_of(entry), study.runs_with(entry)
+    if not runs:
+        output.say(f"{params} names no run with the settings {entry}: nothing to prepare")
+    stores: dict[str, dict[str, Any]] = {}
+    for T in sorted({run.T for run in runs}):
+        told = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
+        stores[f"T{T}"] = told or _store(
+            runs[0].dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir
+        )
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, told in stores.items():
+            files.write_json(out / f"{name}.json", {key: value for key, value in told.items() if key != "path"})
+    output.result({"settings": entry, "stores": stores})
+
+
+def _store(
+    dataset: str,
+    settings: DatasetSettings,
+    T: int,
+    output: Output,
+    *,
+    verify: bool,
+    processes: int | None,
+    data_dir: Path,
+) -> dict[str, Any]:
+    """One store, prepared where it is not there, and what is to be said of it."""
+    from bpsta_cli.data import catalogue
+    from bpsta_cli.prepared import prepared_store
+
     with Bar("samples") as bar:
         store = prepared_store(dataset, settings, T=T, data_dir=data_dir, progress=bar.update, processes=processes)
     if verify:
@@ -80,20 +146,18 @@ def prepare(
     output.say(f"split: {store.manifest.split}")
     if store.manifest.partial:
         output.say(f"a partial copy: {store.manifest.partial}")
-    output.result(
-        {
-            "dataset": dataset,
-            "path": str(store.path),
-            "T": store.T,
-            "shape": list(store.shape),
-            "classes": list(store.classes),
-            "train": counts["train"],
-            "test": counts["test"],
-            "split": store.manifest.split,
-            "partial": store.manifest.partial,
-            "content_hash": store.content_hash,
-        }
-    )
+    return {
+        "dataset": dataset,
+        "path": str(store.path),
+        "T": store.T,
+        "shape": list(store.shape),
+        "classes": list(store.classes),
+        "train": counts["train"],
+        "test": counts["test"],
+        "split": store.manifest.split,
+        "partial": store.manifest.partial,
+        "content_hash": store.content_hash,
+    }
 
 
 def _show_catalogue(output: Output, data_dir: Path) -> None:

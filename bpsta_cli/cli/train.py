@@ -12,6 +12,7 @@ from bpsta_cli.cli.options import (
     Json,
     Method,
     ParamsFile,
+    RunName,
     Source,
     Threads,
     setting,
@@ -26,6 +27,7 @@ from bpsta_cli.config import (
     MethodSettings,
     NeuronSettings,
     Params,
+    Run,
     RunSettings,
     TrainingSettings,
     load_params,
@@ -41,14 +43,14 @@ RECIPE = "the data set's recipe"
 
 def train(
     dataset: DatasetName = None,
-    T: Annotated[int, setting(RunSettings, "T", "--T")] = RunSettings.model_fields["T"].default,
-    method: Method = RunSettings.model_fields["method"].default,
+    T: Annotated[int | None, setting(RunSettings, "T", "--T")] = None,
+    method: Method = None,
     network: Annotated[str | None, setting(DatasetSettings, "network", default=RECIPE)] = None,
     epochs: Annotated[int | None, setting(DatasetSettings, "epochs", default=RECIPE)] = None,
     warmup_epochs: Annotated[int | None, setting(DatasetSettings, "warmup_epochs", default=RECIPE)] = None,
     batch_size: Annotated[int | None, setting(DatasetSettings, "batch_size", default=RECIPE)] = None,
     train_samples: Annotated[int | None, setting(DatasetSettings, "train_samples")] = None,
-    seed: Annotated[int, setting(RunSettings, "seed")] = RunSettings.model_fields["seed"].default,
+    seed: Annotated[int | None, setting(RunSettings, "seed")] = None,
     lr: Annotated[float | None, setting(TrainingSettings, "lr")] = None,
     lr_scaling: Annotated[str | None, setting(TrainingSettings, "lr_scaling")] = None,
     weight_decay: Annotated[float | None, setting(TrainingSettings, "weight_decay")] = None,
@@ -80,6 +82,7 @@ def train(
     augmentation: Annotated[str | None, setting(DatasetSettings, "augmentation", default=RECIPE)] = None,
     split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
     params: ParamsFile = None,
+    run: RunName = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -98,13 +101,20 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first."""
-    if dataset is None:
+    study = load_params(params) if params else None
+    line = _line(study, run)
+    if (dataset is None) == (line is None):
         raise SettingsError(
-            "no data set", expected="--dataset NAME", got="none", todo="bpsta prepare --list shows all."
+            "no data set" if line is None else "two data sets",
+            expected="--dataset NAME, or --run NAME that says which",
+            got="neither" if line is None else "both",
+            todo="bpsta prepare --list shows all.",
         )
+    given = {"dataset": dataset, "method": method, "T": T, "seed": seed, "init_from": init_from}
     settings = _settings(
-        load_params(params) if params else None,
-        run={"dataset": dataset, "method": method, "T": T, "seed": seed, "init_from": init_from},
+        study,
+        line,
+        run={key: value for key, value in given.items() if value is not None},
         data={
             "network": network,
             "epochs": epochs,
@@ -159,8 +169,23 @@ def train(
     )
 
 
+def _line(study: Params | None, name: str | None) -> Run | None:
+    """The line of params.yaml that --run names."""
+    if name is None:
+        return None
+    if study is None:
+        raise SettingsError(
+            "no file that names runs",
+            expected="--params params.yaml beside --run",
+            got="no --params",
+            todo="Name the file.",
+        )
+    return study.run(name)
+
+
 def _settings(
     params: Params | None,
+    line: Run | None,
     *,
     run: dict[str, Any],
     data: dict[str, Any],
@@ -169,7 +194,10 @@ def _settings(
     training: dict[str, Any],
 ) -> RunSettings:
     """The file's settings (else the recipe's), with the options that were given on top."""
-    name, method = run["dataset"], run["method"]
+    if line is not None:
+        run = line.model_dump(exclude={"settings"}) | run
+    name = line.settings if line is not None else run["dataset"]
+    method = run.get("method", RunSettings.model_fields["method"].default)
     base = params.settings_of(name) if params else preset(name, epochs=data["epochs"], source=data["source"])
     where = "the options"
     return validate(

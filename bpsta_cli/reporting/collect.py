@@ -1,6 +1,5 @@
-"""Reads what the pipeline wrote for each cell of the grid."""
+"""Reads what the pipeline wrote for each run of params.yaml."""
 
-import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,13 @@ import pandas as pd
 from bpsta_cli.config import Params
 from bpsta_cli.errors import RunError
 
+MEASURED = ("energy", "latency")
+"""What is measured of every cell after it was trained, and read here."""
+
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid and what was measured of it.
+    """One run of the study and what was measured of it.
 
     Attributes:
         name: the cell, "digits-bpsta-T8-s0".
@@ -38,11 +40,12 @@ class Cell:
 
 @dataclass
 class Collected:
-    """The cells that are there, and the names of those that are not, or of what was not measured of them.
+    """What of the study is there, and what is not.
 
     Attributes:
-        cells: those that are there.
-        missing: names of those that are not, "NAME (energy)" where one is there and was not measured.
+        cells: the runs with results, in the order of params.yaml; those that are trained alone have no energy and
+            no latency.
+        missing: names of runs without results, "NAME (energy)" where a run is there and was not measured.
         asked: every run's name -> its data set.
     """
 
@@ -51,42 +54,39 @@ class Collected:
     asked: dict[str, str] = field(default_factory=dict)
 
 
-def cell_name(dataset: str, method: str, T: int, seed: int) -> str:
-    """The name of a cell's run directory and files."""
-    return f"{dataset}-{method}-T{T}-s{seed}"
-
-
 def collect(results: Path, params: Params) -> Collected:
-    """Read every cell of the grid from the folder `results`.
+    """Read every run that `params` names from the folder `results`.
 
     Raises:
-        RunError: not one cell is there, or a file cannot be read.
+        RunError: not one run is there, or a file cannot be read.
     """
-    found, grid = Collected(), params.grid
-    for dataset, method, T, seed in itertools.product(grid.dataset, grid.method, grid.T, grid.seed):
-        name = cell_name(dataset, method, T, seed)
-        found.asked[name] = dataset
-        run = results / "train" / name
-        if not all((run / file).is_file() for file in ("metrics.json", "history.csv")):
+    found = Collected()
+    for name, run in params.runs.items():
+        found.asked[name] = run.dataset
+        folder = results / "train" / name
+        if not all((folder / file).is_file() for file in ("metrics.json", "history.csv")):
             found.missing.append(name)
             continue
-        measured = {kind: results / kind / f"{name}.json" for kind in ("energy", "latency")}
+        kinds = MEASURED if name in params.cells else ()
+        measured = {kind: _read_if_there(results / kind / f"{name}.json") for kind in kinds}
         found.cells.append(
             Cell(
                 name,
-                train=_read(run / "metrics.json"),
-                history=pd.read_csv(run / "history.csv"),
-                settings=dataset,
-                recorded=_read_if_there(run / "settings.json"),
-                **{kind: _read_if_there(file) for kind, file in measured.items()},
+                train=_read(folder / "metrics.json"),
+                history=pd.read_csv(folder / "history.csv"),
+                energy=measured.get("energy", {}),
+                latency=measured.get("latency", {}),
+                settings=run.settings,
+                recorded=_read_if_there(folder / "settings.json"),
             )
         )
-        found.missing += [f"{name} ({kind})" for kind, file in measured.items() if not file.is_file()]
+        found.missing += [f"{name} ({kind})" for kind, value in measured.items() if not value]
     if not found.cells:
+        example = f", such as train/{found.missing[0]}/metrics.json" if found.missing else ""
         raise RunError(
             "nothing to report",
-            expected=f"results of the grid's cells in {results}, such as train/{found.missing[0]}/metrics.json",
-            got="none of them",
+            expected=f"results of the study's runs in {results}{example}",
+            got="none of them" if found.missing else "a params.yaml that names no runs",
             todo="Run dvc repro, or name the folder with --results.",
         )
     return found

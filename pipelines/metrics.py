@@ -1,0 +1,36 @@
+"""Writes results/metrics/RUN.json: the few figures of each run that `dvc metrics show` and `diff` lay side by side."""
+
+import json
+import sys
+from pathlib import Path
+
+from bpsta_cli.config import load_params
+from bpsta_cli.errors import BpstaError
+from bpsta_cli.reporting.collect import Cell, collect
+
+
+def figures(cell: Cell) -> dict[str, float]:
+    """A run's figures; an energy ratio is that of the ReLU twin to the run, counted (docs/energy.md)."""
+    told = {name: cell.train[name] for name in ("accuracy", "loss", "firing_rate")}
+    if cell.energy:
+        told["energy_ratio"] = cell.energy["counted"]["ratio"]
+        told["with_memory"] = cell.energy["memory"]["ratio"]
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def write(results: Path, params: Path) -> list[Path]:
+    """A file for each run that is there."""
+    folder = results / "metrics"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for cell in collect(results, load_params(params)).cells:
+        written.append(folder / f"{cell.name}.json")
+        written[-1].write_text(json.dumps(figures(cell), indent=2) + "\n", encoding="utf-8")
+    return written
+
+
+if __name__ == "__main__":
+    try:
+        write(Path("results"), Path("params.yaml"))
+    except BpstaError as error:
+        sys.exit(str(error))

@@ -1,0 +1,141 @@
+"""`make repro`: `dvc repro` with the runs of params.yaml side by side, and past data that are not at hand.
+
+    python pipelines/repro.py [--jobs N]
+
+Every run is of one thread, so as many run at a time as there are cores. A data set that cannot be prepared leaves its
+runs out; the report names them. What is done is what `dvc repro` does and in the same files: either may go on after the
+other, and after a kill.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from bpsta_cli.config import Params, Run, load_params
+from bpsta_cli.errors import SettingsError
+
+PARAMS, STORES = Path("params.yaml"), Path("data/stores")
+FIRST = ("code-train", "code-measure", "prepare")
+LAST = ("metrics", "report")
+"""What all runs depend on, and what is made of all of them, or of those that are there."""
+
+
+def stages_of(study: Params, name: str) -> list[str]:
+    """The stages of one run, in their order."""
+    if name in study.trained:
+        return [f"train-only@{name}"]
+    return [f"train@{name}", f"measure@{name}"]
+
+
+def shares(runs: list[Run], jobs: int) -> list[list[Run]]:
+    """The runs dealt out like cards, so that each share has as many of every data set, length and method."""
+    alike = sorted(runs, key=lambda run: (run.settings, run.T, run.method, run.seed))
+    return [share for share in (alike[job::jobs] for job in range(jobs)) if share]
+
+
+def unprepared(study: Params) -> list[str]:
+    """The entries of datasets whose runs have no data."""
+    return [
+        entry
+        for entry in study.datasets
+        if not all((STORES / entry / f"T{run.T}.json").is_file() for run in study.runs_with(entry))
+    ]
+
+
+class Processes:
+    """The `dvc` processes that were started; none outlives this one unless that is killed outright."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str) -> None:
+        """Start `dvc`; where another one holds DVC's lock for a moment it waits."""
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+        self.running.append(subprocess.Popen(command, start_new_session=True))
+
+    def wait(self) -> bool:
+        """Wait for all; True where all came to a good end."""
+        codes = [process.wait() for process in self.running]
+        self.running.clear()
+        return not any(codes)
+
+    def end(self) -> None:
+        """End all, with the commands that they run."""
+        for process in self.running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+
+
+def changed_runs(study: Params) -> tuple[bool, list[Run]]:
+    """Whether anything is left to do, and the runs of which a stage is."""
+    told = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], stdout=subprocess.PIPE, check=False)
+    if told.returncode:
+        raise SystemExit(told.returncode)
+    changed = json.loads(told.stdout)
+    names = {stage.partition("@")[2] for stage in changed}
+    return bool(changed), [run for name, run in study.runs.items() if name in names]
+
+
+def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
+    """Bring everything up to date that can be; the exit code is 1 where a stage failed that had its data."""
+    anything, runs = changed_runs(study)
+    if not anything:
+        say("nothing to do: every result is of these settings, this code and these data")
+        return 0
+    dvc.start("repro", "--keep-going", *FIRST)
+    dvc.wait()
+    missing = unprepared(study)
+    runs = [run for run in runs if run.settings not in missing]
+    for share in shares(runs, jobs) if jobs > 1 else []:
+        dvc.start("repro", "--single-item", "--keep-going", *(s for run in share for s in stages_of(study, run.name)))
+    dvc.wait()
+    if not missing:
+        dvc.start("repro", "--keep-going")  # one pass in DVC's own order over what is left, and the report
+        return 0 if dvc.wait() else failed()
+    there = [name for name, run in study.runs.items() if run.settings not in missing]
+    if there:
+        dvc.start("repro", "--keep-going", *(stage for name in there for stage in stages_of(study, name)))
+    whole = dvc.wait()
+    dvc.start("repro", "--single-item", "--keep-going", *LAST)
+    whole = dvc.wait() and whole
+    say(f"no data for {', '.join(missing)} (why is said above): their runs are left out, and the tables name them")
+    return 0 if whole else failed()
+
+
+def failed() -> int:
+    """Say so."""
+    say("a stage failed (see above); the others are done. `make repro` goes on from here")
+    return 1
+
+
+def say(text: str) -> None:
+    """Print at once, between the lines of the processes."""
+    print(f"repro: {text}", flush=True)  # noqa: T201 - a script
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--jobs", type=int, default=cores, help=f"runs at a time (default: one a core, {cores})")
+    jobs = max(1, parser.parse_args().jobs)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    dvc = Processes()
+    try:
+        return regenerate(load_params(PARAMS), jobs, dvc)
+    except SettingsError as error:
+        say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        dvc.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
