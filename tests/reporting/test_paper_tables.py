@@ -129,6 +129,8 @@ def test_runs_of_other_settings_are_no_seeds():
     found = found[found["source"] == "ours"].query("dataset == 'mnist'")
     assert found["accuracy_percent"].tolist() == pytest.approx([90, 96])
     assert found["seeds"].tolist() == [1, 1]
+    assert found["settings"].tolist() == ["mnist", "mnist-large"]
+    assert found["remark"].tolist() == ["mnist", "mnist, settings mnist-large"]
 
 
 def test_the_twin_on_still_images_has_one_step_and_counts_once_a_seed():

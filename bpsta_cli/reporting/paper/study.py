@@ -48,12 +48,14 @@ class Group:
 
     @property
     def trained_on(self) -> str:
-        """The data set in words: that it stands in, is simulated, or is a part of the whole."""
+        """The data set in words: that it stands in, is simulated, has settings of another name, or is a part."""
         words = [self.dataset]
         if self.stand_in:
             words.append("a stand-in")
         if self.dataset in catalogue.names() and catalogue.get(self.dataset).synthetic:
             words.append("simulated")
+        if self.like["settings"] != self.dataset:
+            words.append(f"settings {self.like['settings']}")
         part = self.like["split"].partition(PARTIAL)[2]
         samples = f"{self.like['train_samples']:,}" if self.like["train_samples"] else ""
         if samples and not part.startswith(f"{samples} of"):
