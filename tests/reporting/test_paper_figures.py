@@ -38,7 +38,23 @@ def test_a_run_evaluated_once_is_a_point():
     history = once.history.assign(accuracy=[None, None, None, 0.9])
     groups = study([dataclasses.replace(once, history=history)]).main("mnist")
     _, axes = lines(pictures._draw_curves, groups=groups, scale=(60, 100))
-    assert axes.get_lines()[0].get_marker() == "o"
+    assert (axes.get_lines()[0].get_marker(), axes.get_lines()[0].get_markevery()) == ("o", [1])  # after the turn
+
+
+def test_one_epoch_on_its_own_side_of_the_turn_is_a_point():
+    run = cell("stbp", 0, 0.9)
+    history = run.history.assign(phase=["twin", "spiking", "spiking", "spiking"])
+    groups = study([dataclasses.replace(run, history=history)]).main("mnist")
+    _, axes = lines(pictures._draw_curves, groups=groups, scale=(60, 100))
+    assert (axes.get_lines()[0].get_marker(), axes.get_lines()[0].get_markevery()) == ("s", [0])
+
+
+def test_a_long_heading_is_broken_where_its_panel_ends(tmp_path, monkeypatch):
+    headings = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, title, **_: headings.append(title))
+    made = study(two_rules(dataset="synthetic-gestures"), stand_ins={"dvs-gesture": "synthetic-gestures"})
+    figures(made, tmp_path)
+    assert headings == ["synthetic-gestures, a stand-in for\nDVS-Gesture\nT = 8, 2 seeds"]
 
 
 def test_rates_are_those_of_each_layer_and_of_runs_that_were_measured():

@@ -109,9 +109,9 @@ def _draw_curves(axes: "Axes", groups: list[Group], scale: tuple[float, float]) 
     tables = {group.like["method"]: _curve(group) for group in groups}
     chosen = styles(tables)
     for method, table in tables.items():
-        # evaluated once: a line would not show
-        marker = MARKERS.get(method, "o") if len(table.dropna()) == 1 else None
-        band(axes, table, method, chosen[method], counted=False, marker=marker)
+        alone = _alone(table)  # a line would not show there
+        marker = MARKERS.get(method, "o") if alone else None
+        band(axes, table, method, chosen[method], counted=False, marker=marker, markevery=alone)
     if turn := _turn(groups[-1]):
         axes.axvline(turn, color="#888888", linewidth=0.8, linestyle=":")
     axes.set_xlim(0.5, max(len(cell.history) for group in groups for cell in group.cells) + 0.5)
@@ -132,6 +132,12 @@ def _curve(group: Group) -> pd.DataFrame:
     table = table.set_axis(table.index + 1)
     turn = _turn(group)
     return table if turn is None else table.reindex(sorted([*table.index, turn]))
+
+
+def _alone(table: pd.DataFrame) -> list[int]:
+    """The rows that have values while those beside them have none."""
+    there = [False, *table.notna().any(axis=1), False]
+    return [row for row in range(len(table)) if there[row + 1] and not there[row] and not there[row + 2]]
 
 
 def _scale(groups: list[Group]) -> tuple[float, float]:
@@ -175,13 +181,13 @@ def _heading(dataset: str, groups: list[Group]) -> str:
     if last.stand_in:
         title = f"{last.dataset}, a stand-in for {title}"
     if last.like["settings"] != last.dataset:
-        title += f" ({last.like['settings']})"
+        title += f" (settings {last.like['settings']})"
     below = f"T = {last.like['T']}, {seeds}"
     return f"{title}\n{below}" if last.stand_in else f"{title}, {below}"
 
 
 def _columns(panels: list[Panel]) -> int:
-    return 1 if len(panels) < 3 else 2
+    return 1 if len(panels) < 4 else 2
 
 
 def _panels(panels: list[Panel]) -> str:
