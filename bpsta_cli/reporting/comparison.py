@@ -57,8 +57,10 @@ def against_baseline(cells: list[Cell]) -> Table:
     """
     rows = []
     cells = without_twin(cells)
+    measured = ["accuracy", "firing_rate"]
     figures = pd.DataFrame(
-        {**keys_of(cell), **{name: cell.train[name] for name in ("accuracy", "firing_rate")}} for cell in cells
+        ({**keys_of(cell), **{name: cell.train[name] for name in measured}} for cell in cells),
+        columns=[*KEYS, *measured],
     )
     for (dataset, T), group in figures.groupby(["dataset", "T"], sort=False):
         baseline = group[group["method"] == BASELINE]

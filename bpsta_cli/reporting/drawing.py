@@ -1,6 +1,7 @@
 """What every figure shares: panels, colours, bands over seeds, and files that are the same for the same results."""
 
 import io
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -38,6 +39,9 @@ MARKERS = {"stbp": "s", "bpsa": "^", "bpsta": "o", "ann": "x"}
 """Where points stand: shapes tell them apart in grey."""
 PANEL, WIDE = (3.3, 2.4), 5.2
 """Width and height of a panel, and the width of one that stands alone in its row, in inches."""
+
+LETTERS = 34
+"""As many fit into a line above a panel."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,8 @@ def sheet(
                 place.remove()
                 continue
             panel.draw(place)
-            place.set_title(panel.title, loc="left")
+            lines = [part for line in panel.title.splitlines() for part in textwrap.wrap(line, LETTERS)]
+            place.set_title("\n".join(lines), loc="left")
             below = panels[number + columns] if number + columns < len(panels) else None
             if below is None:
                 place.set_xlabel(labels[0])

@@ -38,7 +38,7 @@ def told(missing: list[str]) -> list[str]:
         kinds.setdefault(kind.removesuffix(")"), []).append(run)
     lines = []
     for kind, runs in sorted(kinds.items()):
-        more = f" and {len(runs) - MOST} others" if len(runs) > MOST else ""
+        more = f" and {len(runs) - MOST} more" if len(runs) > MOST else ""
         lines.append(f"{f'{kind} of' if kind else 'not there:'} {', '.join(runs[:MOST])}{more}")
     return lines
 

@@ -50,7 +50,7 @@ def write_report(results: Path, params: Path) -> Report:
     settings = load_params(params)
     check_stand_ins(settings.stand_ins)
     found = collect(results, settings)
-    study = Study(found.cells, settings.stand_ins, found.missing, literature.load())
+    study = Study(found.cells, settings.stand_ins, found.missing, found.asked, literature.load())
     tables = [*paper.tables(study), *supplement.tables(found.cells)]
     written = []
     for table in tables:

@@ -46,10 +46,9 @@ def figures(cells: list[Cell], folder: Path) -> list[Figure]:
 
 def by_settings(cells: list[Cell]) -> list[Cell]:
     """The cells, their data set named with the settings where those have another name: they are no seeds of others."""
-    named = []
-    for cell in cells:
-        dataset = cell.train["dataset"]
-        if cell.settings != dataset:
-            cell = dataclasses.replace(cell, train=cell.train | {"dataset": f"{dataset} ({cell.settings})"})  # noqa: PLW2901
-        named.append(cell)
-    return named
+    return [dataclasses.replace(cell, train=cell.train | {"dataset": _named(cell)}) for cell in cells]
+
+
+def _named(cell: Cell) -> str:
+    dataset: str = cell.train["dataset"]
+    return dataset if cell.settings == dataset else f"{dataset} ({cell.settings})"

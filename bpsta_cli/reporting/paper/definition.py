@@ -20,6 +20,7 @@ OURS, PAPERS, LITERATURE = "ours", "paper", "literature"
 """Whose figure a row holds (`source`)."""
 WHOLE = ["T", "seeds", "epochs", "train_samples"]
 ORIGIN = [
+    "settings",
     "structure",
     "T",
     "seeds",
@@ -103,7 +104,7 @@ def splits(groups: Iterable[Group]) -> str:
 
 def origin(group: Group) -> Row:
     """What every row of ours says of its runs."""
-    shared = ("method", "T", "selection", "epochs", "train_samples", "split")
+    shared = ("settings", "method", "T", "selection", "epochs", "train_samples", "split")
     return {
         "source": OURS,
         "structure": group.like["network"],

@@ -48,12 +48,14 @@ class Group:
 
     @property
     def trained_on(self) -> str:
-        """The data set in words: that it stands in, is simulated, or is a part of the whole."""
+        """The data set in words: that it stands in, is simulated, has settings of another name, or is a part."""
         words = [self.dataset]
         if self.stand_in:
             words.append("a stand-in")
         if self.dataset in catalogue.names() and catalogue.get(self.dataset).synthetic:
             words.append("simulated")
+        if self.like["settings"] != self.dataset:
+            words.append(f"settings {self.like['settings']}")
         part = self.like["split"].partition(PARTIAL)[2]
         samples = f"{self.like['train_samples']:,}" if self.like["train_samples"] else ""
         if samples and not part.startswith(f"{samples} of"):
@@ -78,13 +80,15 @@ class Study:
     Attributes:
         cells: every run that is there.
         stand_ins: a data set of the paper -> what was trained on in its place.
-        missing: runs that are asked for and not there.
+        missing: names of runs that are not there.
+        asked: every run's name -> its data set.
         literature: as `literature.load` gives it.
     """
 
     cells: list[Cell]
     stand_ins: dict[str, str]
     missing: list[str]
+    asked: dict[str, str]
     literature: pd.DataFrame
 
     def groups(self, dataset: str) -> list[Group]:
@@ -122,11 +126,11 @@ class Study:
     def absence(self, dataset: str) -> str:
         """Why there is no run on a data set of the paper nor on its stand-in."""
         names = [name for name in (dataset, self.stand_ins.get(dataset)) if name]
-        gone = [name for name in self.missing if any(name.startswith(f"{start}-") for start in names)]
+        gone = [name for name in self.missing if self.asked.get(name) in names]
         if not gone:
             return "no run: not asked for in params.yaml"
-        others = f" and {len(gone) - 1} others are" if len(gone) > 1 else " is"
-        return f"no run: {gone[0]}{others} missing"
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        return f"no run: {gone[0]}{more} missing"
 
     def datasets(self, table: int) -> list[str]:
         """The data sets of a table whose rows the paper's own figures give: those, and those that have runs.

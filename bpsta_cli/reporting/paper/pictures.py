@@ -25,7 +25,7 @@ CURVES = ("epoch", "test accuracy, %")
 TURN = "Left of the dotted line the network is trained as the ReLU twin."
 
 
-def draw(study: Study, folder: Path) -> list[Figure]:
+def figures(study: Study, folder: Path) -> list[Figure]:
     """Draw every figure that the runs can fill into `folder`, as PNG and SVG."""
     makers: Iterable[Callable[[Study, Path], Figure | None]] = (_curves, _rates, _curves_over_lengths)
     return [figure for make in makers if (figure := make(study, folder))]
@@ -35,7 +35,7 @@ def _curves(study: Study, folder: Path) -> Figure:
     """Figure 1."""
     found = [(dataset, groups) for dataset in study.names() for groups in _by_settings(study.main(dataset))]
     panels = [
-        Panel(_heading(dataset, groups), partial(_draw_curves, groups=groups, floor=_floor(groups)))
+        Panel(_heading(dataset, groups), partial(_draw_curves, groups=groups, scale=_scale(groups)))
         for dataset, groups in found
     ]
     return Figure(
@@ -86,10 +86,10 @@ def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
             lengths = sorted({group.like["T"] for group in groups})
             if len(lengths) < 2:
                 continue
-            floor = _floor(groups)
+            scale = _scale(groups)
             for T in lengths:
                 same = [group for group in groups if group.like["T"] == T]
-                panels.append(Panel(_heading(dataset, same), partial(_draw_curves, groups=same, floor=floor)))
+                panels.append(Panel(_heading(dataset, same), partial(_draw_curves, groups=same, scale=scale)))
             panels += [None] * (-len(panels) % columns)  # the next data set starts a row of its own
     if not panels:
         return None
@@ -105,17 +105,17 @@ def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
     )
 
 
-def _draw_curves(axes: "Axes", groups: list[Group], floor: tuple[float, float]) -> None:
+def _draw_curves(axes: "Axes", groups: list[Group], scale: tuple[float, float]) -> None:
     tables = {group.like["method"]: _curve(group) for group in groups}
     chosen = styles(tables)
     for method, table in tables.items():
-        # evaluated once: a line would not show
-        marker = MARKERS.get(method, "o") if len(table.dropna()) == 1 else None
-        band(axes, table, method, chosen[method], counted=False, marker=marker)
+        alone = _alone(table)  # a line would not show there
+        marker = MARKERS.get(method, "o") if alone else None
+        band(axes, table, method, chosen[method], counted=False, marker=marker, markevery=alone)
     if turn := _turn(groups[-1]):
         axes.axvline(turn, color="#888888", linewidth=0.8, linestyle=":")
     axes.set_xlim(0.5, max(len(cell.history) for group in groups for cell in group.cells) + 0.5)
-    axes.set_ylim(*floor)
+    axes.set_ylim(*scale)
 
 
 def _turn(group: Group) -> float | None:
@@ -134,7 +134,13 @@ def _curve(group: Group) -> pd.DataFrame:
     return table if turn is None else table.reindex(sorted([*table.index, turn]))
 
 
-def _floor(groups: list[Group]) -> tuple[float, float]:
+def _alone(table: pd.DataFrame) -> list[int]:
+    """The rows that have values while those beside them have none."""
+    there = [False, *table.notna().any(axis=1), False]
+    return [row for row in range(len(table)) if there[row + 1] and not there[row] and not there[row + 2]]
+
+
+def _scale(groups: list[Group]) -> tuple[float, float]:
     """The scale: what the curves end in, not how they begin, sets it."""
     tables = [_curve(group) for group in groups]
     worst = min(float(table.iloc[len(table) // 2 :].min().min()) for table in tables)
@@ -175,13 +181,13 @@ def _heading(dataset: str, groups: list[Group]) -> str:
     if last.stand_in:
         title = f"{last.dataset}, a stand-in for {title}"
     if last.like["settings"] != last.dataset:
-        title += f" ({last.like['settings']})"
+        title += f" (settings {last.like['settings']})"
     below = f"T = {last.like['T']}, {seeds}"
     return f"{title}\n{below}" if last.stand_in else f"{title}, {below}"
 
 
 def _columns(panels: list[Panel]) -> int:
-    return 1 if len(panels) < 3 else 2
+    return 1 if len(panels) < 4 else 2
 
 
 def _panels(panels: list[Panel]) -> str:

@@ -1,0 +1,238 @@
+"""The paper's tables: figures by hand, whose they are, what they were trained on, and what is not there."""
+
+import io
+import math
+
+import pandas as pd
+import pytest
+from made_up_runs import PRINTED, cell, study, two_rules
+
+from bpsta_cli.errors import SettingsError
+from bpsta_cli.reporting.paper import TABLES, literature, tables
+from bpsta_cli.reporting.paper.study import check_stand_ins
+from bpsta_cli.reporting.parts import markdown
+
+STAND_INS = {"mnist": "digits", "dvs-gesture": "synthetic-gestures"}
+# t = 3 / sqrt(8 / 2) = 1.5 with 1 degree of freedom, since one of the two samples has no spread
+WELCH = 1 - 2 * math.atan(1.5) / math.pi
+
+
+def table(number, *cells, **more):
+    return TABLES[number - 1].table(study(cells, **more))
+
+
+def ours(found, dataset="mnist"):
+    """Our rows on one data set, by method."""
+    rows = found.frame[(found.frame["source"] == "ours") & (found.frame["dataset"] == dataset)]
+    return rows.set_index("method")
+
+
+def test_a_row_is_mean_sd_and_difference_over_seeds():
+    found = ours(table(1, *two_rules()))
+    assert found.loc["stbp", ["accuracy_percent", "seeds"]].tolist() == [pytest.approx(92), 2]
+    assert found.loc["stbp", "sd_percent"] == pytest.approx(2 * 2**0.5)  # two values 4 apart, n - 1
+    assert pd.isna(found.loc["stbp", "difference_points"])  # the paper's baseline is not in its Table 1
+    # the paper's row of the same T, not its other one
+    assert found.loc["bpsta", ["paper_percent", "difference_points"]].tolist() == [99, pytest.approx(-4)]
+
+
+def test_a_paper_figure_at_another_t_is_compared_where_there_is_no_other():
+    found = ours(table(1, cell("bpsta", 0, 0.95, T=16)))
+    assert found.loc["bpsta", "paper_percent"] == 99.6  # the higher of the two that are printed
+
+
+def test_the_literatures_figures_and_ours_are_never_mixed():
+    found = table(1, *two_rules())
+    on_mnist = found.frame[found.frame["dataset"] == "mnist"]
+    printed = on_mnist[on_mnist["source"] != "ours"]
+    assert printed["accuracy_percent"].tolist() == [88.5, 99.6, 99]
+    assert printed["source"].tolist() == ["literature", "paper", "paper"]
+    assert printed[["seeds", "selection", "epochs", "trained_on", "difference_points"]].isna().all(axis=None)
+    own = on_mnist[on_mnist["source"] == "ours"]
+    assert own["accuracy_percent"].tolist() == pytest.approx([92, 95])
+    assert own[["reference", "identifier", "quoted_from"]].isna().all(axis=None)
+    shown = found.shown[found.shown["data set"] == "MNIST"]
+    assert shown["by"].tolist() == ["Roe 2019", *["Shen et al. 2022, the paper"] * 2, *["this study"] * 2]
+    assert shown["accuracy, %"].tolist() == ["88.50 ± 0.02", "99.6", "99.0", "92.00 ± 2.83", "95.00 ± 0.00"]
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_stand_in_is_named_in_every_row_and_has_no_difference_to_the_paper(number):
+    runs = [*two_rules(dataset="digits"), *two_rules(dataset="synthetic-gestures", T=4)]
+    found = table(number, *runs, stand_ins=STAND_INS)
+    trained = found.frame["trained_on"].notna()
+    assert set(found.frame.loc[trained, "trained_on"]) <= {"digits", "synthetic-gestures"}
+    assert trained.any() == (number != 3)
+    assert found.frame.loc[trained, "stand_in"].all()
+    for words in found.shown.loc[trained.to_numpy(), "trained and tested on"]:
+        assert ", a stand-in" in words
+        assert ("simulated" in words) == ("synthetic" in words)
+    if "difference_points" in found.frame:
+        assert found.frame["difference_points"].isna().all()
+        assert set(found.shown.get("to the paper, points", ["-"])) == {"-"}
+
+
+def test_runs_on_the_papers_own_data_set_go_before_its_stand_in():
+    runs = [*two_rules(dataset="digits"), cell("bpsta", 0, 0.97)]
+    found = ours(table(1, *runs, stand_ins=STAND_INS))
+    assert found["trained_on"].tolist() == ["mnist"]
+    assert found["difference_points"].tolist() == [pytest.approx(-2)]
+
+
+def test_a_data_set_without_a_run_is_a_row_that_says_why():
+    missing = ["digits-stbp-T8-s0", "digits-stbp-T8-s1", "cifar10-ann-T8-s0", "mnist-s (energy)"]
+    asked = {"digits-stbp-T8-s0": "digits", "digits-stbp-T8-s1": "digits", "cifar10-ann-T8-s0": "cifar10"}
+    found = table(1, missing=missing, asked=asked, stand_ins=STAND_INS)
+    rows = found.shown[found.shown["by"] == "this study"].set_index("data set")
+    assert rows["trained and tested on"].to_dict() == {
+        "MNIST": "no run: digits-stbp-T8-s0 and 1 more missing",
+        "CIFAR10": "no run: cifar10-ann-T8-s0 missing",
+        "CIFAR100": "no run: not asked for in params.yaml",
+    }
+    assert set(rows["accuracy, %"]) == {"-"}
+
+
+def test_the_papers_figure_that_is_not_known_is_a_row_that_says_so():
+    shown = table(2).shown
+    papers = shown[shown["by"] == "Shen et al. 2022, the paper"]
+    assert papers["data set"].tolist() == ["N-MNIST", "DVS-Gesture", "DVS-CIFAR10"]
+    assert set(papers["trained and tested on"]) == {"the paper's figure could not be read"}
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_csv_and_markdown_hold_the_same_figures(number):
+    found = table(number, *two_rules(counted=2.0), stand_ins=STAND_INS)
+    csv = pd.read_csv(io.StringIO(found.frame.to_csv(index=False)))
+    lines = [line for line in markdown(found).splitlines() if line.startswith("| ")]
+    header, *rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in lines]
+    assert len(rows) == len(csv)
+    for entries, row in zip(rows, csv.to_dict("records"), strict=True):
+        shown = dict(zip(header, entries, strict=True))["accuracy, %"]
+        percent = row["accuracy_percent"]
+        assert (shown == "-") if math.isnan(percent) else float(shown.split()[0]) == pytest.approx(percent, abs=0.005)
+        if not math.isnan(row["sd_percent"]):
+            assert float(shown.split()[2]) == pytest.approx(row["sd_percent"], abs=0.005)
+
+
+def test_no_accuracy_decides_which_t_stands_in_a_table():
+    few = [cell("bpsta", seed, 0.99, T=8) for seed in range(2)]
+    many = [cell("bpsta", seed, 0.90, T=4) for seed in range(3)]
+    assert ours(table(1, *few, *many))["T"].tolist() == [4]
+    assert ours(table(1, *few, *many[:2]))["T"].tolist() == [8]  # of equals the longest
+    measured = cell("bpsta", 0, 0.5, T=2, counted=2.0)
+    assert ours(table(1, *few, *many, measured))["T"].tolist() == [2]
+
+
+def test_runs_of_other_settings_are_no_seeds():
+    runs = [cell("bpsta", 0, 0.90), cell("bpsta", 0, 0.96, settings="mnist-large")]
+    found = table(1, *runs).frame
+    found = found[found["source"] == "ours"].query("dataset == 'mnist'")
+    assert found["accuracy_percent"].tolist() == pytest.approx([90, 96])
+    assert found["seeds"].tolist() == [1, 1]
+    assert found["settings"].tolist() == ["mnist", "mnist-large"]
+    assert found["remark"].tolist() == ["mnist", "mnist, settings mnist-large"]
+
+
+def test_the_twin_on_still_images_has_one_step_and_counts_once_a_seed():
+    twins = [cell("ann", 0, 0.98, T=4), cell("ann", 0, 0.98, T=8), cell("ann", 1, 0.96, T=8)]
+    found = ours(table(1, *two_rules(), *twins))
+    assert list(found.index) == ["ann", "stbp", "bpsta"]
+    assert found.loc["ann", ["T", "seeds", "accuracy_percent"]].tolist() == [1, 2, pytest.approx(97)]
+    events = [cell(method, 0, 0.9, dataset="n-mnist", T=T) for method in ("ann", "bpsta") for T in (4, 8)]
+    assert ours(table(2, *events), "n-mnist")["T"].to_dict() == {"ann": 8, "bpsta": 8}
+
+
+def test_a_part_of_a_data_set_and_the_choice_of_the_epoch_are_said():
+    split = "official; a partial copy: 900 of 60,000 training and 100 of 10,000 test samples"
+    part = cell("stbp", 0, 0.9, split=split, train_samples=500, selection="test")
+    whole = cell("bpsta", 0, 0.9, train_samples=2000, selection="validation")
+    shown = table(1, part, whole).shown.query("by == 'this study' and `data set` == 'MNIST'")
+    assert shown["trained and tested on"].tolist() == [
+        "mnist, 500 training samples, 900 of 60,000 training and 100 of 10,000 test samples",
+        "mnist, 2,000 training samples",
+    ]
+    assert shown["epoch"].tolist() == ["best on test of 4", "best on validation of 4"]
+    assert split in table(1, part).note
+
+
+def test_the_ablation_holds_each_rule_against_the_baseline_and_the_paper():
+    found = table(4, *two_rules())
+    row = ours(found).loc["bpsta"]
+    assert (row["gain_points"], row["gain_p"]) == (pytest.approx(3), pytest.approx(WELCH))
+    # the paper's: 93.5 against its baseline's 91; ours 95 against 93.5
+    assert (row["paper_percent"], row["paper_gain_points"], row["difference_points"]) == (93.5, 2.5, pytest.approx(1.5))
+    baseline = ours(found).loc["stbp"]
+    assert baseline[["gain_points", "gain_p", "paper_gain_points"]].isna().all()
+    assert baseline["difference_points"] == pytest.approx(1)
+    assert found.shown.iloc[1].tolist()[5:10] == ["+3.00", f"{WELCH:.3f}", "93.50", "+2.50", "+1.50"]
+
+
+def test_energy_stands_beside_the_twins_accuracy_and_the_papers_figures():
+    runs = [*two_rules(T=16, counted=2.0), cell("ann", 0, 0.97, T=16, rate=None)]
+    found = table(5, *runs)
+    baseline, method = ours(found).loc["stbp"], ours(found).loc["bpsta"]
+    assert method["firing_rate_change_percent"] == pytest.approx(100 * (0.1 / 0.25 - 1))
+    # t = 0.15 / sqrt(0.005 / 2) = 3 with 1 degree of freedom
+    assert method["firing_rate_p"] == pytest.approx(1 - 2 * math.atan(3) / math.pi)
+    assert (method["paper_ratio_mean"], method["counted_ratio_mean"]) == (pytest.approx(46 / 1.6), 2)
+    assert (method["twin_percent"], method["twin_seeds"]) == (97, 1)
+    assert baseline[["paper_percent", "paper_firing_rate", "paper_printed_ratio"]].tolist() == [91, 0.25, 11.5]
+    assert pd.isna(method["paper_printed_ratio"])
+    assert "ann" not in ours(found).index
+    # a pair whose row is not known is the paper's and nobody's data set
+    stray = found.frame[found.frame["source"] == "paper"]
+    assert stray[["paper_firing_rate", "paper_printed_ratio", "T"]].to_numpy().tolist() == [[0.125, 23, 16]]
+    assert stray[["accuracy_percent", "firing_rate_mean", "trained_on"]].isna().all(axis=None)
+    assert found.shown.iloc[-1]["data set"] == "not known"
+
+
+def test_a_run_whose_energy_was_not_counted_says_so():
+    row = ours(table(5, cell("bpsta", 0, 0.9))).loc["bpsta"]
+    assert row["remark"] == "mnist; energy not measured"
+    assert pd.isna(row["paper_ratio_mean"])
+
+
+def test_latency_has_a_row_for_each_t_and_holds_rules_of_equal_t_together():
+    runs = [*two_rules(T=4), *two_rules(T=8), cell("bpsta", 0, 0.80, T=2)]
+    found = table(6, *runs, stand_ins=STAND_INS)
+    rows = found.frame[found.frame["dataset"] == "mnist"]
+    assert rows["T"].tolist() == [2, 4, 4, 8, 8, 16, 32]
+    at_4 = rows[(rows["T"] == 4) & (rows["method"] == "bpsta")].iloc[0]
+    assert (at_4["gain_points"], at_4["gain_p"]) == (pytest.approx(3), pytest.approx(WELCH))
+    assert pd.isna(rows.iloc[0]["gain_points"])  # no baseline was trained at T = 2
+    # the paper's own figure stands where ours is not there, and is not taken for ours
+    last = rows.iloc[-1]
+    assert (last["method"], last["paper_percent"], last["remark"]) == ("stbp", 91.5, "no run at this T")
+    assert pd.isna(last["accuracy_percent"])
+    assert rows.iloc[-2]["remark"] == "no run at this T"
+    assert pd.isna(rows.iloc[-2]["paper_percent"])
+    # the paper's table has MNIST alone here, and nothing else was run
+    assert set(found.frame["dataset"]) == {"mnist"}
+
+
+def test_a_table_none_of_whose_figures_could_be_read_has_no_column_for_them():
+    empty = PRINTED.splitlines()[0] + "\n"
+    for found in tables(study(two_rules(counted=2.0), text=empty)):
+        assert not [title for title in found.shown if "the paper" in title]
+        assert "None of the paper's own figures of this table could be read" in found.note
+    assert set(found.frame["dataset"]) == set(literature.TITLES)  # which data sets it has is not known either
+
+
+def test_the_tables_are_numbered_and_have_one_tidy_header_each():
+    found = tables(study(two_rules()))
+    assert [table.name for table in found] == [f"table-{number}" for number in range(1, 7)]
+    for one in found:
+        assert one.title.startswith(f"Table {one.name[-1]}. ")
+        assert not one.supplementary
+        assert len(set(one.frame.columns)) == len(one.frame.columns)
+        assert set(one.words) <= set(one.shown.columns)
+
+
+@pytest.mark.parametrize(
+    ("stand_ins", "message"),
+    [({"mnits": "digits"}, "a stand-in for no data set"), ({"mnist": "digit"}, "Did you mean 'digits'")],
+)
+def test_a_stand_in_that_is_no_data_set_is_refused(stand_ins, message):
+    check_stand_ins(STAND_INS)
+    with pytest.raises(SettingsError, match=message):
+        check_stand_ins(stand_ins)
