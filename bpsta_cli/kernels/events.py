@@ -18,7 +18,7 @@ LIMIT = 0.25
 """Share of ones in its input up to which "auto" takes the sum over events: the two break even at 0.27 to 0.35 for 32 to
 512 channels and 3 x 3 kernels. It, and the next three, were measured on an AVX-512 machine (`docs/speed.md`)."""
 SMALL_LIMIT = 0.5
-"""The same for images of `SMALL` pixels or fewer and from `DEEP` channels on, where oneDNN comes to half its speed."""
+"""The same for images of `SMALL` pixels or fewer and from `DEEP` channels on, where oneDNN is slower (0.6)."""
 SMALL, DEEP = 16, 256
 FEWEST = 128
 """Products an output takes, over the input's pixels for each of its own, below which there is nothing to gain."""
