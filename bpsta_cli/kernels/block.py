@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bpsta_cli.kernels.compiled import entry, numbered
-from bpsta_cli.kernels.layouts import channels_last, empty_images
+from bpsta_cli.kernels.layouts import channels_last as _channels_last
 from bpsta_cli.rules import Rule
 
 SHARES = 64
@@ -56,7 +56,7 @@ class Block(NamedTuple):
 
 def statistics(x: Tensor, *, per_step: bool) -> Statistics:
     """Mean and biased variance of each channel of x [S, B, C, H, W], of each step by itself or of all together."""
-    x = channels_last(x.detach())
+    x = _channels_last(x.detach())
     steps, batch, channels, height, width = x.shape
     rows = batch * height * width
     origin = x[0, 0, :, 0, 0].contiguous()  # near the mean: what is squared does not cancel
@@ -69,45 +69,11 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
         _pointer(sums),
         _threads(),
     )
-    return from_sums(origin, sums.sum(0), rows, per_step=per_step)
-
-
-def from_sums(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> Statistics:
-    """Statistics from the sums [S, 2, C], over `rows` values a step, of what is away from `origin` and its square."""
+    total = sums.sum(0)
     if not per_step:
-        sums, rows = sums.sum(0, keepdim=True), rows * len(sums)
-    away = sums[:, 0] / rows
-    return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
-
-
-def affine(weight: Tensor, bias: Tensor, seen: Statistics, eps: float) -> tuple[Tensor, Tensor]:
-    """The norm as x scale + shift: [sets, C] each, float64."""
-    scale = weight.detach().double() * (seen.var + eps).rsqrt()
-    return scale, bias.detach().double() - seen.mean * scale
-
-
-def through_norm(
-    weight: Tensor, seen: Statistics, eps: float, sums: Tensor | None = None, rows: int = 1
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`gain`, `slope` and `offset` of dL/dx = gain g + slope (x - mean) + offset, g being dL/dy: [sets, C] each.
-
-    Args:
-        weight: gain of the norm [C].
-        seen: its statistics.
-        eps: what is added to the variance.
-        sums: over `rows` values, of g and of g (x - mean) [sets, 2, C]; None where the statistics are constants.
-        rows: values a set.
-    """
-    scale = (seen.var + eps).rsqrt()
-    gain = weight.double() * scale
-    if sums is None:
-        return gain, torch.zeros_like(gain), torch.zeros_like(gain)
-    return gain, -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows
-
-
-def weights_gradients(seen: Statistics, eps: float, sums: Tensor) -> tuple[Tensor, Tensor]:
-    """dL/dweight and dL/dbias [C], from the sums of `through_norm`."""
-    return (sums[:, 1] * (seen.var + eps).rsqrt()).sum(0), sums[:, 0].sum(0)
+        total, rows = total.sum(0, keepdim=True), rows * steps
+    away = total[:, 0] / rows
+    return Statistics(origin.double() + away, (total[:, 1] / rows - away.square()).clamp_(min=0))
 
 
 def block(
@@ -136,12 +102,12 @@ class _Function(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, from_batch: bool
     ) -> tuple[Tensor, Tensor]:
-        x = channels_last(x)
+        x = _channels_last(x)
         ctx.save_for_backward(x, weight, bias)
         ctx.seen, ctx.settings, ctx.from_batch = seen, settings, from_batch
         steps, (_, batch, channels, height, width) = settings.steps, x.shape
-        pooled = (steps, batch, channels, height // settings.pool, width // settings.pool)
-        spikes = empty_images(pooled, x)
+        pooled = (steps, batch, height // settings.pool, width // settings.pool, channels)
+        spikes = torch.empty(pooled, dtype=x.dtype).permute(0, 1, 4, 2, 3)
         shares = torch.empty(SHARES, dtype=torch.float64)
         entry("block_forward", x.dtype)(
             ctypes.byref(_call(x, weight, bias, seen, settings)), _pointer(spikes), _pointer(shares), _threads()
@@ -156,9 +122,9 @@ class _Function(torch.autograd.Function):
         x, weight, bias = ctx.saved_tensors
         seen: Statistics = ctx.seen
         settings: Block = ctx.settings
-        grad = channels_last(grad)
+        grad = _channels_last(grad)
         steps, batch, channels, height, width = x.shape
-        grad_x = empty_images(x.shape, x)
+        grad_x = torch.empty(steps, batch, height, width, channels, dtype=x.dtype).permute(0, 1, 4, 2, 3)
         shares = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
         known = numbered(settings.rule)
         assert known is not None  # who calls has asked
@@ -174,10 +140,15 @@ class _Function(torch.autograd.Function):
             _threads(),
         )
         sums = shares.sum(0)
-        rows = batch * height * width * (steps if len(seen.mean) == 1 else 1)
-        through = through_norm(weight, seen, settings.eps, sums if ctx.from_batch else None, rows)
-        _centre(x, grad_x, seen.mean, *through)
-        grad_weight, grad_bias = weights_gradients(seen, settings.eps, sums)
+        scale = (seen.var + settings.eps).rsqrt()
+        gain = weight.double() * scale
+        if ctx.from_batch:
+            rows = batch * height * width * (steps if len(seen.mean) == 1 else 1)
+            slope, offset = -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows
+        else:
+            slope = offset = torch.zeros_like(gain)
+        _centre(x, grad_x, seen.mean, gain, slope, offset)
+        grad_weight, grad_bias = (sums[:, 1] * scale).sum(0), sums[:, 0].sum(0)
         return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None
 
 
@@ -215,7 +186,9 @@ def _structure(dtype: torch.dtype) -> type[ctypes.Structure]:
 
 def _call(x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block) -> ctypes.Structure:
     present, batch, channels, height, width = x.shape
-    values = [value.to(x.dtype).contiguous() for value in (*affine(weight, bias, seen, settings.eps), seen.mean)]
+    scale = weight.detach().double() * (seen.var + settings.eps).rsqrt()
+    shift = bias.detach().double() - seen.mean * scale
+    values = [value.to(x.dtype).contiguous() for value in (scale, shift, seen.mean)]
     call = _structure(x.dtype)(
         x.data_ptr(),
         x.stride(0) if present > 1 else 0,
