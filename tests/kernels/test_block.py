@@ -174,6 +174,7 @@ LAYOUTS = {
     "contiguous": lambda x: x.contiguous(),
     "channels last": lambda x: x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3),
     "every other step": lambda x: x.repeat_interleave(2, dim=0)[::2],
+    "every other step, channels last": lambda x: LAYOUTS["channels last"](x.repeat_interleave(2, dim=0))[::2],
     "strided": lambda x: x.repeat_interleave(3, dim=-1)[..., 1::3],
     "negated lazily": lambda x: torch._neg_view(-x),
 }
