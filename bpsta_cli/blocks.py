@@ -16,7 +16,7 @@ from bpsta_cli.norms import FoldedNorm
 Layer = TypeVar("Layer", bound=nn.Module)
 
 KERNELS = {"cpu": block, "gpu": gpu}
-"""The backends that have blocks as one operation."""
+"""The backends that run a block as one operation."""
 
 
 class Layers(nn.Sequential):
@@ -52,21 +52,26 @@ class Fusible(NamedTuple):
             self.neuron.active
             and several
             and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
-            and self._backend(x) in KERNELS
+            and self._backend(x, self._dtype(x)) in KERNELS
         )
 
-    def _backend(self, x: Tensor) -> str:
-        """The backend for an input of these layers."""
-        dtype = x.dtype if self.conv is None else _computed_in(x)
+    def _backend(self, x: Tensor, dtype: torch.dtype) -> str:
         return dispatch.choose(self.neuron.backend, device=x.device, dtype=dtype, rule=self.neuron.rule).name
+
+    def _dtype(self, x: Tensor) -> torch.dtype:
+        """What the convolution makes of `x`, which is not always of its type under autocast."""
+        # autocast leaves float64 alone
+        cast = self.conv is not None and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
+        return torch.get_autocast_dtype(x.device.type) if cast else x.dtype
 
     def run(self, x: Tensor) -> Tensor:
         """What the layers give one after another; the norm's running statistics and watchers are told the same."""
-        norm, neuron, steps, kernel = self.norm, self.neuron, len(x), KERNELS[self._backend(x)]
+        norm, neuron, steps = self.norm, self.neuron, len(x)
         if is_constant(x):
             x = x[:1]
         if self.conv is not None:
             x = self.conv(x)
+        kernel = KERNELS[self._backend(x, x.dtype)]
         if norm.training:
             seen = kernel.statistics(x, per_step=norm.per_step and len(x) > 1)
             norm.track(*seen, rows=x[0, :, 0].numel(), steps=steps)
@@ -113,14 +118,6 @@ def fusible(layers: Sequence[nn.Module]) -> Fusible | None:
         return None
     pool = _take(rest, MaxPool)
     return Fusible(conv, norm, relu, neuron, pool if pool is not None and side(pool) in block.POOLS else None)
-
-
-def _computed_in(x: Tensor) -> torch.dtype:
-    """The dtype that a convolution of `x` comes out in: autocast's, where that is on."""
-    kind = x.device.type
-    if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:  # which autocast leaves alone
-        return torch.get_autocast_dtype(kind)
-    return x.dtype
 
 
 def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:

@@ -147,9 +147,8 @@ class Voting(nn.Module):
         self.voters = voters
 
     def forward(self, x: Tensor) -> Tensor:
-        """[T, B, voters * classes] -> [T, B, classes], in [0, 1] for spikes."""
-        # a share of the voters has no exact value in half precision, and neither has its mean over time
-        dtype = torch.promote_types(x.dtype, torch.float32)
+        """[T, B, voters * classes] -> [T, B, classes], in [0, 1] for spikes; of float32 at least."""
+        dtype = torch.promote_types(x.dtype, torch.float32)  # a tenth is no bfloat16
         return x.reshape(*x.shape[:-1], -1, self.voters).mean(-1, dtype=dtype)
 
     def extra_repr(self) -> str:

@@ -107,3 +107,34 @@ def test_a_single_value_a_channel_is_refused_in_torchs_words():
     network = build("6C3-2Voting", (1, 1, 1), 3)
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         network.votes(torch.randn(1, 1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("autocast", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("structure", ["6C3-MP2-5C3-AP2-12FC-2Voting", "resnet18"])
+def test_under_autocast_on_the_cpu_layers_run_one_by_one_in_its_dtype_and_votes_are_exact(
+    structure, autocast, monkeypatch
+):
+    torch.set_default_dtype(torch.float32)
+    ran, dtypes = fused_blocks(monkeypatch), set()
+    network = build(structure, (2, 8, 8), 3)
+    for neuron in network.neurons().values():
+        neuron.register_forward_hook(lambda _m, _i, spikes: dtypes.add(spikes.dtype))
+    with torch.autocast("cpu", dtype=autocast):
+        votes = network.votes(torch.randn(3, 4, 2, 8, 8))
+    votes.square().sum().backward()
+    assert ran == []
+    assert dtypes == {autocast}
+    voters = 10 if structure == "resnet18" else 2
+    assert torch.equal(votes * voters, (votes * voters).round())  # in half precision a tenth would be no tenth
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+    assert all(value.dtype != autocast for value in network.state_dict().values())
+
+
+def test_autocast_leaves_a_network_in_float64_to_the_kernel_that_has_it(monkeypatch):
+    network, x = build("6C3-MP2-2Voting", (2, 8, 8), 3), torch.randn(3, 4, 2, 8, 8)
+    expected = network.votes(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ran = fused_blocks(monkeypatch)
+        features = network.layers[:5](x)
+    assert len(ran) == (dispatch.choose().name == "cpu")
+    assert features.dtype == expected.dtype == torch.float64

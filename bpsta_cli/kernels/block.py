@@ -69,45 +69,11 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
         _pointer(sums),
         _threads(),
     )
-    return from_sums(origin, sums.sum(0), rows, per_step=per_step)
-
-
-def from_sums(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> Statistics:
-    """Statistics from the sums [S, 2, C], over `rows` values a step, of what is away from `origin` and its square."""
+    total = sums.sum(0)
     if not per_step:
-        sums, rows = sums.sum(0, keepdim=True), rows * len(sums)
-    away = sums[:, 0] / rows
-    return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
-
-
-def affine(weight: Tensor, bias: Tensor, seen: Statistics, eps: float) -> tuple[Tensor, Tensor]:
-    """The norm as x scale + shift: [sets, C] each, float64."""
-    scale = weight.detach().double() * (seen.var + eps).rsqrt()
-    return scale, bias.detach().double() - seen.mean * scale
-
-
-def through_norm(
-    weight: Tensor, seen: Statistics, eps: float, sums: Tensor | None = None, rows: int = 1
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`gain`, `slope` and `offset` of dL/dx = gain g + slope (x - mean) + offset, g being dL/dy: [sets, C] each.
-
-    Args:
-        weight: gain of the norm [C].
-        seen: its statistics.
-        eps: what is added to the variance.
-        sums: over `rows` values, of g and of g (x - mean) [sets, 2, C]; None where the statistics are constants.
-        rows: values a set.
-    """
-    scale = (seen.var + eps).rsqrt()
-    gain = weight.double() * scale
-    if sums is None:
-        return gain, torch.zeros_like(gain), torch.zeros_like(gain)
-    return gain, -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows
-
-
-def weights_gradients(seen: Statistics, eps: float, sums: Tensor) -> tuple[Tensor, Tensor]:
-    """dL/dweight and dL/dbias [C], from the sums of `through_norm`."""
-    return (sums[:, 1] * (seen.var + eps).rsqrt()).sum(0), sums[:, 0].sum(0)
+        total, rows = total.sum(0, keepdim=True), rows * steps
+    away = total[:, 0] / rows
+    return Statistics(origin.double() + away, (total[:, 1] / rows - away.square()).clamp_(min=0))
 
 
 def block(
@@ -156,8 +122,7 @@ class _Function(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias)
         ctx.seen, ctx.settings, ctx.from_batch, ctx.in_place = seen, settings, from_batch, in_place
         _, batch, channels, height, width = x.shape
-        pooled = (settings.steps, batch, channels, height // settings.pool, width // settings.pool)
-        spikes = empty_images(pooled, x)
+        spikes = empty_images((settings.steps, batch, channels, height // settings.pool, width // settings.pool), x)
         shares = torch.empty(SHARES, dtype=torch.float64)
         entry("block_forward", x.dtype)(
             ctypes.byref(_call(x, weight, bias, seen, settings)), _pointer(spikes), _pointer(shares), _threads()
@@ -175,24 +140,31 @@ class _Function(torch.autograd.Function):
         grad = channels_last(grad)
         present, batch, channels, height, width = x.shape
         sums = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
+        scale = (seen.var + settings.eps).rsqrt()
+        gain = weight.double() * scale
+        slope = offset = torch.zeros_like(gain)
         run = functools.partial(_backward, _call(x, weight, bias, seen, settings), grad, settings.rule)
         repeated = present == 1  # its gradient is the sum over the steps, one step of memory
-        over_x = ctx.in_place and not repeated and x.stride(0) == x[0].numel()
-        grad_x = x.detach() if over_x else empty_images(x.shape, x)
+        grad_x = (
+            x.detach() if ctx.in_place and not repeated and x.stride(0) == x[0].numel() else empty_images(x.shape, x)
+        )
         if repeated:
             run(Wanted(sums=sums, total=grad_x))
         elif ctx.from_batch:
             run(Wanted(sums=sums))
-        rows = batch * height * width * (present if len(seen.mean) == 1 else 1)
-        through = through_norm(weight, seen, settings.eps, sums.sum(0) if ctx.from_batch else None, rows)
+        if ctx.from_batch:
+            rows = batch * height * width * (present if len(seen.mean) == 1 else 1)
+            of_sets = sums.sum(0)
+            slope, offset = -gain * scale.square() * of_sets[:, 1] / rows, -gain * of_sets[:, 0] / rows
         if repeated:
-            _centre(x, grad_x, seen.mean, *through)
+            _centre(x, grad_x, seen.mean, gain, slope, offset)
         else:
-            coefficients = [value.to(x.dtype) for value in through]
+            coefficients = [value.to(x.dtype) for value in (gain, slope, offset)]
             run(Wanted(None if ctx.from_batch else sums, None, grad_x, *coefficients))
-        if over_x:
+        if grad_x.data_ptr() == x.data_ptr():
             torch.autograd.graph.increment_version(x)
-        grad_weight, grad_bias = weights_gradients(seen, settings.eps, sums.sum(0))
+        of_sets = sums.sum(0)
+        grad_weight, grad_bias = (of_sets[:, 1] * scale).sum(0), of_sets[:, 0].sum(0)
         return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None, None
 
 
@@ -255,7 +227,9 @@ def _structure(dtype: torch.dtype) -> type[ctypes.Structure]:
 
 def _call(x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block) -> ctypes.Structure:
     present, batch, channels, height, width = x.shape
-    values = [value.to(x.dtype).contiguous() for value in (*affine(weight, bias, seen, settings.eps), seen.mean)]
+    scale = weight.detach().double() * (seen.var + settings.eps).rsqrt()
+    shift = bias.detach().double() - seen.mean * scale
+    values = [value.to(x.dtype).contiguous() for value in (scale, shift, seen.mean)]
     call = _structure(x.dtype)(
         x.data_ptr(),
         x.stride(0) if present > 1 else 0,

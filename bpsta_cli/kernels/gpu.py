@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.block import Block, Statistics, affine, from_sums, through_norm, weights_gradients
+from bpsta_cli.kernels.block import Block, Statistics
 from bpsta_cli.kernels.compiled import numbered
 from bpsta_cli.kernels.gpu_launch import Sizes, run_backward, run_forward, run_moments, values
 from bpsta_cli.kernels.layouts import channels_last, dense_steps, empty_images, empty_like
@@ -97,8 +97,11 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
     _, batch, _, height, width = x.shape
     origin = x[0, 0, :, 0, 0].to(state_dtype(x.dtype))  # near the mean: what is squared does not cancel
     origin = torch.where(origin.isfinite(), origin, 0)
-    sums = run_moments(x, origin).sum(1, dtype=torch.float64)
-    return from_sums(origin, sums, batch * height * width, per_step=per_step)
+    sums, rows = run_moments(x, origin).sum(1, dtype=torch.float64), batch * height * width
+    if not per_step:
+        sums, rows = sums.sum(0, keepdim=True), rows * len(x)
+    away = sums[:, 0] / rows
+    return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
 
 
 def block(
@@ -109,46 +112,68 @@ def block(
     settings: Block,
     *,
     from_batch: bool,
-    in_place: bool = False,  # noqa: ARG001 - a permission, of which nothing is made here
+    in_place: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """max_pool(LIF(ReLU(norm(x)))), all T steps at once; arguments and results as in block.py's."""
-    spikes, fired = _BlockFunction.apply(x, weight, bias, seen, settings, from_batch)
+    """max_pool(LIF(ReLU(norm(x)))), all T steps at once; arguments and results as in block.py's.
+
+    With `in_place` the backward pass may put the gradient of `x` where `x` was. It can then be run once, and torch
+    tells who needs `x` afterwards.
+    """
+    spikes, fired = _BlockFunction.apply(x, weight, bias, seen, settings, from_batch, in_place)
     return spikes, fired
 
 
 class _BlockFunction(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block, from_batch: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        seen: Statistics,
+        settings: Block,
+        from_batch: bool,
+        in_place: bool,
     ) -> tuple[Tensor, Tensor]:
         x = channels_last(x)
         ctx.save_for_backward(x, weight, bias)
-        ctx.seen, ctx.settings, ctx.from_batch = seen, settings, from_batch
-        sizes = Sizes.of_images(x)
-        pool = settings.pool
+        ctx.seen, ctx.settings, ctx.from_batch, ctx.in_place = seen, settings, from_batch, in_place
+        sizes, pool = Sizes.of_images(x), settings.pool
         pooled = (settings.steps, sizes.images, sizes.channels, sizes.height // pool, sizes.width // pool)
         spikes = empty_images(pooled, x)
-        norm = values(x, *affine(weight, bias, seen, settings.eps), seen.mean)
-        fired = run_forward(x, sizes, settings, norm, spikes).sum(dtype=torch.float64)
-        ctx.mark_non_differentiable(fired)
-        return spikes, fired
+        fired = run_forward(x, sizes, settings, _norm(x, weight, bias, seen, settings), spikes)
+        total = fired.sum(dtype=torch.float64)
+        ctx.mark_non_differentiable(total)
+        return spikes, total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, error: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, error: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         seen: Statistics = ctx.seen
         settings: Block = ctx.settings
-        sizes, error, grad = Sizes.of_images(x), channels_last(error), empty_images(x.shape, x)
-        norm = values(x, *affine(weight, bias, seen, settings.eps), seen.mean)
-        if ctx.from_batch:  # every sum is needed before any gradient
-            sums = run_backward(x, sizes, settings, norm, error, sums=True).sum(0, dtype=torch.float64)
-            rows = sizes.images * sizes.height * sizes.width * (len(x) if len(seen.mean) == 1 else 1)
-            through = values(x, *through_norm(weight, seen, settings.eps, sums, rows))
-            run_backward(x, sizes, settings, norm, error, grad=grad, through=through)
+        gapless = len(x) > 1 and x.stride(0) == x[0].numel()
+        grad = x.detach() if ctx.in_place and gapless else empty_images(x.shape, x)
+        scale = (seen.var + settings.eps).rsqrt()
+        gain = weight.double() * scale
+        slope = offset = torch.zeros_like(gain)
+        run = functools.partial(
+            run_backward, x, Sizes.of_images(x), settings, _norm(x, weight, bias, seen, settings), channels_last(error)
+        )
+        if ctx.from_batch:  # the gradient takes sums over all of x: once for them, and again
+            sums = run(sums=True).sum(0, dtype=torch.float64)
+            rows = x[:, :, 0].numel() if len(seen.mean) == 1 else x[0, :, 0].numel()
+            slope, offset = -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows
+            run(grad=grad, through=values(x, gain, slope, offset))
         else:
-            through = values(x, *through_norm(weight, seen, settings.eps))
-            parts = run_backward(x, sizes, settings, norm, error, grad=grad, through=through, sums=True)
-            sums = parts.sum(0, dtype=torch.float64)
-        grad_weight, grad_bias = weights_gradients(seen, settings.eps, sums)
-        return grad, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None
+            sums = run(sums=True, grad=grad, through=values(x, gain, slope, offset)).sum(0, dtype=torch.float64)
+        if grad.data_ptr() == x.data_ptr():
+            torch.autograd.graph.increment_version(x)
+        grad_weight, grad_bias = (sums[:, 1] * scale).sum(0), sums[:, 0].sum(0)
+        return grad, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None, None
+
+
+def _norm(x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block) -> tuple[Tensor, ...]:
+    """The norm as x scale + shift, and its mean."""
+    scale = weight.detach().double() * (seen.var + settings.eps).rsqrt()
+    return values(x, scale, bias.detach().double() - seen.mean * scale, seen.mean)

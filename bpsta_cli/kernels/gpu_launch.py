@@ -18,6 +18,8 @@ from bpsta_cli.kernels.reference import state_dtype
 THREADS = 128
 POTENTIALS = 32
 """Of a program's pixels and steps at once that a thread keeps in registers; time is cut where there are more."""
+ELEMENTS = 4
+"""Of each of them that a thread works on at most: 16 bytes of float32, which is what one load can take."""
 LONGEST = 16
 """Steps that are unrolled at most."""
 FORWARD = 16
@@ -58,12 +60,13 @@ class _Tiles(NamedTuple):
     segments: int
 
 
-def _tiles(sizes: Sizes, settings: Block, *, most: int) -> _Tiles:
-    """For a kernel that unrolls steps and pixels of a window up to `most`."""
+def _tiles(sizes: Sizes, settings: Block, *, most: int, kept: bool) -> _Tiles:
+    """For a kernel that unrolls `most` steps and pixels of a window, and has all their potentials at once or not."""
     cells = settings.pool**2
     segments = _shares(settings.steps, min(most // cells, LONGEST))
     segment = _shares(settings.steps, segments)
-    elements = THREADS * max(1, min(8, POTENTIALS // (cells * _power_of_2(segment))))
+    a_thread = POTENTIALS // 2 // (cells * (_power_of_2(segment) if kept else 1))
+    elements = THREADS * max(1, min(ELEMENTS, a_thread))
     windows = sizes.images * _shares(sizes.height, settings.pool) * _shares(sizes.width, settings.pool)
     channels = min(_power_of_2(sizes.channels), elements, CHANNELS if windows > 1 else elements)
     programs = _shares(windows, elements // channels) * _shares(sizes.channels, channels)
@@ -80,7 +83,7 @@ def values(x: Tensor, *of_channels: Tensor) -> Values:
 
 def run_forward(x: Tensor, sizes: Sizes, settings: Block, norm: Values | None, out: Tensor) -> Tensor:
     """Fill `out` with the spikes after pooling; how many fired before it, a number a program, if there is a norm."""
-    tiles = _tiles(sizes, settings, most=FORWARD)
+    tiles = _tiles(sizes, settings, most=FORWARD, kept=False)
     scale, shift, _ = norm or (None, None, None)
     fired = torch.empty(tiles.programs if norm else 0, dtype=torch.int32, device=x.device)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
@@ -104,7 +107,7 @@ def run_backward(
     sums: bool = False,
 ) -> Tensor:
     """Fill `grad`, through the norm where there is one; the sums [parts, sets, 2, C] if asked for."""
-    tiles = _tiles(sizes, settings, most=POTENTIALS)
+    tiles = _tiles(sizes, settings, most=POTENTIALS, kept=True)
     known = numbered(settings.rule)
     assert known is not None  # dispatch asked
     number, parameter, detach_reset = known

@@ -34,13 +34,13 @@ def step_size(x: Tensor) -> int:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """`x` [S, B, C, H, W] with its images channels last and without gaps; itself where it is so already."""
+    """`x` [S, B, C, H, W] with its images channels last and no gaps in it; itself where it is so already."""
     x = x.resolve_neg()
     _, batch, channels, height, width = x.shape
     inside = (height * width * channels, 1, width * channels, channels)
     lengths, strides = (batch, channels, height, width), x.stride()[1:]
     if all(length == 1 or stride == due for length, stride, due in zip(lengths, strides, inside, strict=True)) and (
-        len(x) == 1 or x.stride(0) >= batch * height * width * channels
+        len(x) == 1 or x.stride(0) == batch * height * width * channels
     ):
         return x
     return x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)

@@ -1,22 +1,71 @@
 """The block kernel is held to torch's batch norm, ReLU and max pooling around the reference neuron."""
 
-import functools
 import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from plain_block import RULES, assert_layers_agree, block_of, tensors
 
-from bpsta_cli import rules
+from bpsta_cli import kernels, rules, surrogates
 from bpsta_cli.kernels import block as kernel
 from bpsta_cli.kernels import dispatch
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)
 
-assert_equal_to_torch = functools.partial(assert_layers_agree, kernel)
+EPS = 1e-5
+RULES = [
+    rules.BPSA(),
+    rules.BPSTA(alpha=0.3),
+    *(rules.STBP(curve, 0.7, detach) for curve, detach in itertools.product(surrogates.SURROGATES, (False, True))),
+]
+
+
+def plain(x, weight, bias, block, *, per_step, running=None):
+    """Spikes after pooling, and how many before it, from torch's own operations and the reference neuron."""
+    x = x.expand(block.steps, *x.shape[1:])
+
+    def norm(y):
+        mean, var = running or (None, None)
+        return F.batch_norm(y, mean, var, weight, bias, running is None, 0.1, block.eps)
+
+    y = torch.stack([norm(step) for step in x]) if per_step else norm(x.flatten(0, 1)).view(x.shape)
+    y = y.relu() if block.relu else y
+    spikes = kernels.lif(y, threshold=block.threshold, decay=block.decay, rule=block.rule, backend="reference")
+    if block.pool == 1:
+        return spikes, spikes.sum()
+    pooled = F.max_pool2d(spikes.flatten(0, 1), block.pool)
+    return pooled.view(*x.shape[:3], *pooled.shape[2:]), spikes.sum()
+
+
+def tensors(shape, dtype, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    x = 2 * torch.randn(shape, generator=random, dtype=dtype) + 0.7
+    weight = torch.rand(shape[2], generator=random, dtype=dtype) + 0.5
+    bias = torch.randn(shape[2], generator=random, dtype=dtype) / 2
+    return [tensor.requires_grad_() for tensor in (x, weight, bias)]
+
+
+def assert_equal_to_torch(leaves, block, *, per_step=False, running=None, tolerance=1e-10):
+    x = leaves[0]
+    expected, expected_count = plain(*leaves, block, per_step=per_step, running=running)
+    seen = kernel.statistics(x, per_step=per_step)
+    if running:
+        seen = kernel.Statistics(*(value.double()[None] for value in running))
+    spikes, fired = kernel.block(*leaves, seen, block, from_batch=running is None)
+    assert torch.equal(spikes, expected)
+    assert fired.item() == expected_count.item()
+    error = torch.randn(expected.shape, generator=torch.Generator().manual_seed(9), dtype=x.dtype)
+    gradients, wanted = (torch.autograd.grad(out, leaves, error) for out in (spikes, expected))
+    for gradient, other in zip(gradients, wanted, strict=True):
+        assert gradient.shape == other.shape
+        torch.testing.assert_close(gradient, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
+
+
+def make(steps, *, relu=True, pool=2, rule=RULES[1], threshold=0.5, decay=0.9):
+    return kernel.Block(steps, relu, pool, threshold, decay, rule, EPS)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +81,7 @@ def poisoned():
 @pytest.mark.parametrize(("relu", "pool"), [*itertools.product((True, False), kernel.POOLS)])
 def test_spikes_and_every_gradient_are_torchs_for_every_rule_relu_and_pool(rule, relu, pool):
     leaves = tensors((4, 3, 5, 6, 7), torch.float64)
-    assert_equal_to_torch(leaves, block_of(4, relu=relu, pool=pool, rule=rule))
+    assert_equal_to_torch(leaves, make(4, relu=relu, pool=pool, rule=rule))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +89,7 @@ def test_spikes_and_every_gradient_are_torchs_for_every_rule_relu_and_pool(rule,
 )
 @pytest.mark.parametrize(("per_step", "pool"), [*itertools.product((False, True), kernel.POOLS)])
 def test_odd_sizes_and_images_with_more_columns_or_channels_than_a_strip(shape, per_step, pool):
-    assert_equal_to_torch(tensors(shape, torch.float64), block_of(shape[0], pool=pool), per_step=per_step)
+    assert_equal_to_torch(tensors(shape, torch.float64), make(shape[0], pool=pool), per_step=per_step)
 
 
 @settings(max_examples=40, deadline=None)
@@ -49,7 +98,7 @@ def test_any_small_shape(data):
     pool = data.draw(st.sampled_from(kernel.POOLS))
     T, B, C, H, W = (data.draw(st.integers(least, 5)) for least in (1, 1, 1, pool, pool))
     assume(B * H * W > 1)  # torch refuses a single value a channel
-    block = block_of(T, relu=data.draw(st.booleans()), pool=pool)
+    block = make(T, relu=data.draw(st.booleans()), pool=pool)
     leaves = tensors((T, B, C, H, W), torch.float64, seed=data.draw(st.integers(0, 99)))
     assert_equal_to_torch(leaves, block, per_step=data.draw(st.booleans()))
 
@@ -57,13 +106,13 @@ def test_any_small_shape(data):
 @pytest.mark.parametrize("pool", kernel.POOLS)
 def test_an_input_that_is_the_same_at_every_step_is_one_step_of_memory(pool):
     x, weight, bias = tensors((1, 3, 5, 6, 7), torch.float64)
-    assert_equal_to_torch([x, weight, bias], block_of(5, pool=pool))
+    assert_equal_to_torch([x, weight, bias], make(5, pool=pool))
 
 
 def test_in_evaluation_the_statistics_are_constants():
     leaves = tensors((4, 3, 5, 6, 6), torch.float64)
     running = (torch.linspace(-1, 2, 5).double(), torch.linspace(0.5, 6, 5).double())
-    assert_equal_to_torch(leaves, block_of(4), running=running)
+    assert_equal_to_torch(leaves, make(4), running=running)
 
 
 def test_a_current_of_exactly_zero_has_no_gradient_as_torchs_relu_has_it():
@@ -71,21 +120,21 @@ def test_a_current_of_exactly_zero_has_no_gradient_as_torchs_relu_has_it():
     with torch.no_grad():
         leaves[1].zero_()
         leaves[2].zero_()
-    assert_equal_to_torch(leaves, block_of(3, rule=rules.STBP("gaussian")))
+    assert_equal_to_torch(leaves, make(3, rule=rules.STBP("gaussian")))
 
 
 @pytest.mark.parametrize(
     "constants", [{"threshold": 0.3, "decay": 0.7}, {"decay": 0.0}, {"threshold": 1.0, "decay": 1.0}]
 )
 def test_other_constants_of_the_neuron(constants):
-    assert_equal_to_torch(tensors((4, 3, 5, 6, 6), torch.float64), block_of(4, **constants))
+    assert_equal_to_torch(tensors((4, 3, 5, 6, 6), torch.float64), make(4, **constants))
 
 
 @pytest.mark.parametrize("rule", [RULES[0], RULES[1], rules.STBP()], ids=str)
 @pytest.mark.parametrize("per_step", [False, True])
 def test_float32_agrees_to_its_own_rounding(rule, per_step):
     assert_equal_to_torch(
-        tensors((8, 4, 16, 8, 8), torch.float32), block_of(8, rule=rule), per_step=per_step, tolerance=1e-4
+        tensors((8, 4, 16, 8, 8), torch.float32), make(8, rule=rule), per_step=per_step, tolerance=1e-4
     )
 
 
@@ -114,7 +163,7 @@ def test_the_number_of_threads_changes_no_bit():
         torch.set_num_threads(threads)
         leaves = tensors((4, 5, 6, 9, 11), torch.float32)
         seen = kernel.statistics(leaves[0], per_step=False)
-        spikes, fired = kernel.block(*leaves, seen, block_of(4), from_batch=True)
+        spikes, fired = kernel.block(*leaves, seen, make(4), from_batch=True)
         results.append([*seen, spikes, fired, *torch.autograd.grad(spikes.square().sum(), leaves)])
         torch.set_num_threads(was)
     for other in results[1:]:
@@ -125,6 +174,7 @@ LAYOUTS = {
     "contiguous": lambda x: x.contiguous(),
     "channels last": lambda x: x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3),
     "every other step": lambda x: x.repeat_interleave(2, dim=0)[::2],
+    "every other step, channels last": lambda x: LAYOUTS["channels last"](x.repeat_interleave(2, dim=0))[::2],
     "strided": lambda x: x.repeat_interleave(3, dim=-1)[..., 1::3],
     "negated lazily": lambda x: torch._neg_view(-x),
 }
@@ -136,9 +186,7 @@ def test_strides_of_the_input_and_of_its_error_change_nothing(layout):
     results = []
     for arrange in (LAYOUTS["channels last"], LAYOUTS[layout]):
         leaf = arrange(x).requires_grad_()
-        spikes, _ = kernel.block(
-            leaf, weight, bias, kernel.statistics(leaf, per_step=False), block_of(4), from_batch=True
-        )
+        spikes, _ = kernel.block(leaf, weight, bias, kernel.statistics(leaf, per_step=False), make(4), from_batch=True)
         error = arrange(torch.linspace(-1, 1, spikes.numel(), dtype=x.dtype).view(spikes.shape))
         results.append((spikes, *torch.autograd.grad(spikes, leaf, error)))
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
@@ -149,7 +197,7 @@ def test_the_convolutions_output_and_the_norms_weights_alone_are_saved():
     leaves = tensors((3, 2, 4, 6, 6), torch.float32)
     x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
-        kernel.block(x, *leaves[1:], kernel.statistics(x, per_step=False), block_of(3), from_batch=True)
+        kernel.block(x, *leaves[1:], kernel.statistics(x, per_step=False), make(3), from_batch=True)
     assert [tensor.data_ptr() for tensor in saved] == [tensor.data_ptr() for tensor in (x, *leaves[1:])]
 
 
@@ -161,7 +209,7 @@ def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, pe
         leaves = tensors((4, 3, 5, 6, 7), torch.float64)
         x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
         seen = kernel.statistics(x, per_step=per_step)
-        spikes, _ = kernel.block(x, *leaves[1:], seen, block_of(4, pool=pool), from_batch=True, in_place=in_place)
+        spikes, _ = kernel.block(x, *leaves[1:], seen, make(4, pool=pool), from_batch=True, in_place=in_place)
         error = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(9), dtype=x.dtype)
         results.append(torch.autograd.grad(spikes, (x, *leaves[1:]), error))
         assert (results[-1][0].data_ptr() == x.data_ptr()) == in_place
@@ -172,7 +220,7 @@ def test_in_place_torch_refuses_a_second_backward_pass():
     leaves = tensors((4, 3, 5, 6, 7), torch.float64)
     x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
     seen = kernel.statistics(x, per_step=False)
-    spikes, _ = kernel.block(x, *leaves[1:], seen, block_of(4), from_batch=True, in_place=True)
+    spikes, _ = kernel.block(x, *leaves[1:], seen, make(4), from_batch=True, in_place=True)
     spikes.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         spikes.sum().backward()

@@ -1,15 +1,16 @@
 """The GPU's kernels are held to the reference and to torch's own layers: on a GPU, else in Triton's interpreter."""
 
-import functools
 import itertools
 
 import pytest
 import torch
-from plain_block import RULES, assert_layers_agree, block_of, tensors
+from test_block import RULES, plain, tensors
+from test_block import make as block_of
 
 from bpsta_cli import kernels, losses, rules
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.kernels import dispatch, gpu, gpu_launch
+from bpsta_cli.kernels.block import Statistics
 from bpsta_cli.networks import build
 from bpsta_cli.neurons import LIF
 
@@ -20,8 +21,9 @@ pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 COMBINATIONS = [*itertools.product((True, False), (2, 1), (True, False))]
 """ReLU or not, side of the pooling, and whether each step has its own statistics."""
 
-agree = functools.partial(assert_layers_agree, gpu)
-on_device = functools.partial(tensors, device=DEVICE)
+
+def on_device(shape, dtype):
+    return [leaf.detach().to(DEVICE).requires_grad_() for leaf in tensors(shape, dtype)]
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +104,7 @@ def test_other_constants_are_rounded_as_in_the_reference(threshold, decay):
 
 LAYOUTS = {
     "strided": lambda x: x.repeat_interleave(3, dim=-1)[..., 1::3],
-    "every other step": lambda x: x.repeat_interleave(2, dim=0).to(memory_format=torch.channels_last_3d)[::2],
+    "every other step": lambda x: x.repeat_interleave(2, dim=0).movedim(2, -1).contiguous().movedim(-1, 2)[::2],
     "constant in time": lambda x: x[:1].expand_as(x),
     "negated lazily": lambda x: torch._neg_view(-x),
 }
@@ -146,6 +148,21 @@ def test_the_input_alone_is_saved_and_nothing_without_gradient():
 
 
 # The block
+
+
+def agree(leaves, settings, *, per_step=False, running=None, tolerance=1e-10):
+    """The block's results are those of torch's layers, gradients to `tolerance` of the largest."""
+    expected, count = plain(*leaves, settings, per_step=per_step, running=running)
+    seen = gpu.statistics(leaves[0], per_step=per_step)
+    if running:
+        seen = Statistics(*(value.double()[None] for value in running))
+    spikes, fired = gpu.block(*leaves, seen, settings, from_batch=running is None)
+    assert torch.equal(spikes, expected)
+    assert fired.item() == count.item()
+    error = randn(*expected.shape, dtype=expected.dtype, seed=9)
+    gradients, wanted = (torch.autograd.grad(out, leaves, error) for out in (spikes, expected))
+    for gradient, other in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
 
 
 @pytest.fixture
@@ -206,6 +223,19 @@ def test_strides_of_the_input_and_of_its_error_change_nothing_about_the_block(la
         seen = gpu.statistics(leaf, per_step=False)
         spikes, _ = gpu.block(leaf, weight, bias, seen, block_of(2, pool=1), from_batch=True)
         results.append((spikes, *torch.autograd.grad(spikes, leaf, arrange(g))))
+    assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, small):
+    results = []
+    for in_place in (False, True):
+        x, weight, bias = on_device((3, 1, 2, 3, 4), torch.float64)
+        x = x.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
+        seen = gpu.statistics(x, per_step=False)
+        spikes, _ = gpu.block(x, weight, bias, seen, block_of(3, pool=pool), from_batch=True, in_place=in_place)
+        results.append(torch.autograd.grad(spikes.square().sum(), (x, weight, bias)))
+        assert (results[-1][0].data_ptr() == x.data_ptr()) == in_place
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
