@@ -1,5 +1,5 @@
 // Norm, ReLU, neuron and max pooling as one operation, forward and backward: the convolution's output is read,
-// and all T steps of a few image rows go through the block while they are in the cache.
+// and all T steps of a small part of an image go through the block while they are in the cache.
 //
 // Images lie channels last: a row of an image is width * channels values without a gap, and one value a channel is
 // repeated along it ("tiled") for as many columns as are worked on at once. README.md beside this file has the
@@ -49,7 +49,8 @@ template <typename Real> struct Cut {
     int64_t columns, channels, across, deep, down, count;
 
     explicit Cut(const Block<Real> &a) {
-        const int64_t fitting = std::max(SCRATCH_BYTES / int64_t(sizeof(Real)) / (a.steps * a.pool * a.pool), int64_t(1));
+        const int64_t values = SCRATCH_BYTES / int64_t(sizeof(Real)), window = a.steps * a.pool * a.pool;
+        const int64_t fitting = std::max(values / window, int64_t(1)); // channels of a window
         const int64_t windows = std::max(fitting / a.channels, int64_t(1));
         columns = std::min(windows * a.pool, (a.width + a.pool - 1) / a.pool * a.pool);
         const int64_t group = std::max(fitting / FEWEST_CHANNELS * FEWEST_CHANNELS, FEWEST_CHANNELS);
@@ -396,7 +397,7 @@ void centre_rows(const Real *x, Real *grad, int64_t rows, int64_t channels, cons
     extern "C" void block_forward_##name(const Block<Real> *block, Real *out, double *fired, int threads) {            \
         forward<Real>(*block, out, fired, threads);                                                                    \
     }                                                                                                                  \
-    extern "C" void block_backward_##name(const Block<Real> *block, const Real *grad_out, const Wanted<Real> *wanted,    \
+    extern "C" void block_backward_##name(const Block<Real> *block, const Real *grad_out, const Wanted<Real> *wanted,  \
                                           int rule, double parameter, int detach_reset, int threads) {                 \
         with_rule<Real>(rule, parameter, detach_reset != 0, double(block->threshold), [&](const auto &chosen) {        \
             using Rule = std::decay_t<decltype(chosen)>;                                                               \
