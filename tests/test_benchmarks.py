@@ -104,6 +104,30 @@ def test_every_variant_of_this_package_computes_what_the_reference_does(ours):
     assert {name: checker.refusal(variant) for name, variant in ours.items()} == dict.fromkeys(ours, "")
 
 
+def test_each_convolution_is_compared_in_its_full_width_with_the_pooling_after_it():
+    parts = checking.convolutions(dataclasses.replace(TINY, network="small", shape=(1, 28, 28)))
+    assert [(part.network, part.shape) for part in parts] == [
+        ("128C3-MP2-10Voting", (1, 28, 28)),
+        ("128C3-10Voting", (128, 14, 14)),
+        ("256C3-AP2-10Voting", (128, 14, 14)),
+    ]
+    thin = checking.thinned(dataclasses.replace(TINY, network="small", shape=(1, 28, 28)))
+    assert thin.network == "16C3-MP2-16C3-16C3-AP2-16FC-DP-10Voting"
+    cnn = dataclasses.replace(TINY, network="cnn-stbp", shape=(1, 28, 28))
+    assert [part.shape for part in checking.convolutions(cnn)] == [(1, 28, 28), (15, 13, 13)]
+
+
+def test_a_variant_that_is_wrong_in_full_width_alone_is_refused():
+    class WrongWhenWide(Project):
+        def forward(self, x):
+            votes = super().forward(x)
+            return votes * 1.1 if self.layers.conv1.out_channels > checking.CHANNELS else votes
+
+    variant = Variant("wrong", "", lambda network: WrongWhenWide(with_rule(network, "bpsa")), {"method": "bpsa"})
+    settings = dataclasses.replace(TINY, network="17C3-AP4-2Voting", inputs=("varying",))
+    assert "17C3-AP4-10Voting" in checking.Checker(settings, CPU).refusal(variant)
+
+
 class Wrong(Project):
     """A network of this package with something wrong about it."""
 
@@ -118,6 +142,8 @@ class Wrong(Project):
         votes = super().forward(x)
         if self.wrong == "gradient" and self.training:
             self.layers.conv1.weight.register_hook(lambda grad: grad * 1.01)
+        if self.wrong == "nan gradient" and self.training:
+            self.layers.norm2.bias.register_hook(lambda grad: grad * float("nan"))
         if self.wrong == "votes":
             votes = votes + 0.01
         if self.wrong == "evaluation" and not self.training:
@@ -127,7 +153,7 @@ class Wrong(Project):
         return votes
 
 
-@pytest.mark.parametrize("wrong", ["decay", "gradient", "votes", "evaluation", "nan"])
+@pytest.mark.parametrize("wrong", ["decay", "gradient", "votes", "evaluation", "nan", "nan gradient"])
 def test_a_variant_that_computes_something_else_is_refused(wrong):
     variant = Variant("wrong", "", lambda network: Wrong(network, wrong), {"method": "bpsta"})
     settings = dataclasses.replace(TINY, inputs=("varying",))
@@ -235,10 +261,10 @@ def test_folding_the_twins_norms_changes_no_vote():
 def test_the_margin_is_how_near_a_potential_comes_to_an_edge():
     network = checking.build(dataclasses.replace(TINY, network="3"), backend="reference").double()
     network.layers.linear1.weight.data.zero_()
-    network.layers.linear1.bias.data[:] = torch.tensor([0.2, 0.45, 0.2])
-    # potentials of 0.2 and 0.38, and of 0.45 and 0.855; edges at 0, 0.5 and 1
+    network.layers.linear1.bias.data[:] = torch.tensor([0.2, 0.27, 0.2])
+    # potentials of 0.2 and 0.38, and of 0.27 and 0.513; edges at 0, 0.5 and 1
     x = torch.zeros(2, 1, *TINY.shape, dtype=torch.float64)
-    assert checking.margin(network, x) == pytest.approx(0.05)
+    assert checking.margin(network, x) == pytest.approx(0.013, abs=1e-6)
 
 
 def test_a_profile_shares_out_the_whole_time(ours):
