@@ -10,7 +10,19 @@ import torch
 from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks import checking, clock, measuring, peers, processes, profiling, subjects, trained, variants, weights
+from benchmarks import (
+    checking,
+    clock,
+    measuring,
+    peers,
+    processes,
+    profiling,
+    subjects,
+    trained,
+    variants,
+    weights,
+    writing,
+)
 from benchmarks.settings import Settings, from_dict, parse
 from benchmarks.subjects import Project, Variant, with_rule
 from bpsta_cli.checkpoints import RunDir, RunInfo, network_of
@@ -48,14 +60,14 @@ def ours():
 
 
 def test_the_command_writes_its_table_its_text_and_its_figure(tmp_path, no_peers, capsys):
-    measures = ["--inputs", "varying", "--measures", "step", "inference", "neuron", "profile"]
+    measures = ["--T", "2", "--inputs", "varying", "--measures", "step", "inference", "neuron", "profile"]
     assert command.main([*OPTIONS, *measures, "--out", str(tmp_path)]) == 0
     written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(written) == {"benchmark.csv", "benchmark.md", "benchmark.png", "benchmark.svg"}
     assert min(written.values()) > 500
     frame = pd.read_csv(tmp_path / "benchmark.csv")
     steps = frame[frame.measure == "step"]
-    assert len(steps) == 2 * 6  # T, variants
+    assert len(steps) == 6
     assert (steps[["median", "of_twin", "of_convolutions", "over_bpsta"]] > 0).all(axis=None)
     assert set(frame.measure) == {"step", "inference", "neuron", "profile"}
     text = (tmp_path / "benchmark.md").read_text()
@@ -219,6 +231,42 @@ def test_options_become_settings_and_travel_as_json():
 
 def test_a_ratio_is_taken_within_each_round():
     assert clock.ratio([1.0, 20.0, 300.0], [2.0, 10.0, 100.0]) == clock.Spread(2.0, 1.25, 2.5)
+
+
+def measured_rows(measure, kind, T, times, unit):
+    return [
+        {
+            "measure": measure,
+            "input": kind,
+            "T": T,
+            "variant": name,
+            "unit": unit,
+            "median": value,
+            "of_twin": float("nan"),
+        }
+        for name, value in times.items()
+    ]
+
+
+def test_growth_is_each_variants_own_time_over_that_at_the_fewest_steps():
+    rows = measured_rows("step", "static", 4, {"bpsta": 2.0, "ann": 5.0}, "ms")
+    rows += measured_rows("step", "static", 8, {"bpsta": 3.0, "ann": 20.0}, "ms")
+    told = writing.growth(pd.DataFrame(rows))
+    assert "| variant | T = 4 | T = 8 |" in told
+    assert "| bpsta | 1.00 | 1.50 |" in told
+    assert "| ann | 1.00 | 4.00 |" in told
+    assert writing.growth(pd.DataFrame(rows[:2])) == ""
+
+
+def test_memory_is_compared_at_the_same_input_and_length():
+    rows = measured_rows("memory", "static", 4, {"bpsta": 50.0, "ann": 200.0}, "MiB")
+    rows += measured_rows("memory", "static", 8, {"bpsta": 60.0, "ann": 400.0, "norse": 600.0}, "MiB")
+    rows += measured_rows("memory", "varying", 8, {"bpsta": 300.0}, "MiB")
+    frame = writing.with_memory_ratios(pd.DataFrame(rows))
+    assert frame["of_twin"].fillna(-1).tolist() == [0.25, 1, 0.15, 1, 1.5, -1]
+    assert frame["over_bpsta"].tolist() == pytest.approx([1, 4, 1, 20 / 3, 10, 1])
+    text = writing.table("Peak memory", frame[(frame["T"] == 8) & (frame["input"] == "static")])
+    assert "| norse | 600 | 1.50 | 10.00 |" in text
 
 
 def test_turns_begin_with_another_one_each_round_and_the_first_are_not_timed():
