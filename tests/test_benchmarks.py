@@ -140,6 +140,13 @@ def test_a_variant_that_is_wrong_in_full_width_alone_is_refused():
     assert "17C3-AP4-10Voting" in checking.Checker(settings, CPU).refusal(variant)
 
 
+def test_the_whole_network_is_told_of_training_and_evaluation(ours):
+    subject = ours["bpsta"].make(checking.build(TINY))
+    assert subject.train().network.training
+    assert not subject.eval().network.training
+    assert len(list(subject.parameters())) == len(list(subject.layers.parameters()))
+
+
 class Wrong(Project):
     """A network of this package with something wrong about it."""
 
