@@ -9,7 +9,7 @@ from bpsta_cli.evaluation import counting_spikes
 from bpsta_cli.networks import Network
 
 RATE = 0.1
-"""Spikes a neuron and step that are aimed at; after training on the digits, 0.15 to 0.22 (results/tables/accuracy.md)."""
+"""Spikes a neuron and step that are aimed at; results/tables/accuracy.md has 0.15 to 0.22 after training."""
 HALVINGS = 8
 RANGE = 4.0
 """A shift of normalised values beyond which all or none of them fire."""
