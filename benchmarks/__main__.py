@@ -95,9 +95,10 @@ def _conditions(settings: Settings, device: torch.device, variants: list[Variant
     versions |= {variant.package: peers.version(variant.package) for variant in variants if variant.package}
     kernel = dispatch.choose(device=device)
     shape = "x".join(map(str, settings.shape))
+    run = f"inference: run {Path(settings.run).name}, " if settings.run else ""
     return [
         f"{settings.network} at {shape}, batch {settings.batch}, {settings.amp or 'float32'}, "
-        f"rounds {settings.rounds}. "
+        f"{run}rounds {settings.rounds}. "
         f"{_processor()}, {made['device']}, threads {made['threads']}; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
         f"kernel {kernel.name} ({kernel.why}); commit {made['commit']}."

@@ -6,12 +6,16 @@ training step has moved:
 - The structure with at most `CHANNELS` filters a layer, on inputs for which no potential of the reference comes
   within `MARGIN` of where a spike, a ReLU or a surrogate turns over. Rounding can then turn nothing over, and votes
   and gradients must agree to rounding.
-- The network itself, where some neurons of millions do turn over by rounding, and may turn over others after them:
-  votes and gradients must agree on the whole for one of `ATTEMPTS` inputs.
+- Every convolution of the network itself, with the norm, neurons and pooling after it and an output layer, on its
+  own. Of its millions of neurons some do turn over by rounding, with no later layers that make more of it: votes and
+  gradients must agree on the whole for one of `ATTEMPTS` inputs. (In the whole network one neuron of the first
+  layer that turns over can leave nothing of the last layer's spikes as they were.)
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -38,6 +42,8 @@ MARGIN = 2e-6
 DRAWS = 200
 """Inputs that are tried until one keeps the margin."""
 ATTEMPTS = 3
+POOLS = ("max-pool", "avg-pool")
+OUTPUT = "10Voting"
 EXACT, ON_THE_WHOLE = 1e-3, 0.05
 """Largest deviation of the two comparisons, as a share (`Outcome.deviation`)."""
 
@@ -87,11 +93,12 @@ def _joined(gradients: Mapping[str, Tensor]) -> Tensor:
 
 
 class Case(NamedTuple):
-    """Which comparison: of which kind of input and size, and the how manyth input."""
+    """Which comparison: of which kind of input, what of the network, and the how manyth input."""
 
     varying: bool
-    small: bool
-    attempt: int
+    settings: Settings
+    exact: bool
+    attempt: int = 0
 
 
 Drawn = tuple[Network, Tensor, Tensor]
@@ -99,7 +106,7 @@ Drawn = tuple[Network, Tensor, Tensor]
 
 
 class Checker:
-    """Holds the small and the whole case, and the references that several variants share."""
+    """Holds networks, inputs and references, which several variants share."""
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
         self.settings, self.device = settings, device
@@ -111,27 +118,35 @@ class Checker:
         if not variant.checked:
             return ""
         for kind in self.settings.inputs:
-            for small, tolerance, attempts in ((True, EXACT, 1), (False, ON_THE_WHOLE, ATTEMPTS)):
-                found: list[float] = []
-                while len(found) < attempts and not (found and found[-1] <= tolerance):
-                    found.append(self._deviation(variant, Case(kind == "varying", small, len(found))))
-                if not min(found) <= tolerance:
-                    size = f"at most {CHANNELS} filters" if small else "the whole network"
-                    return f"votes or gradients are off by {min(found):.1e} of their norm ({kind} input, {size})"
+            varying = kind == "varying"
+            whole = Case(varying, thinned(self.settings), exact=True)
+            cases = [[whole]] + [
+                [Case(varying, part, exact=False, attempt=attempt) for attempt in range(ATTEMPTS)]
+                for part in convolutions(self.settings)
+            ]
+            for attempts in cases:
+                tolerance, off = EXACT if attempts[0].exact else ON_THE_WHOLE, float("inf")
+                for case in attempts:
+                    off = min(off, self._deviation(variant, case))
+                    if off <= tolerance:
+                        break
+                else:
+                    network = attempts[0].settings.network
+                    return f"votes or gradients are off by {off:.1e} of their norm ({kind} input, {network})"
         return ""
 
     def _deviation(self, variant: Variant, case: Case) -> float:
         network, x, labels = self._drawn_once(variant.reference.get("norm", "folded"), case)
         key = repr((sorted(variant.reference.items()), case))
         if key not in self._outcomes:
-            reference = self._build(case.small, backend="reference", **variant.reference).double()
+            reference = self._build(case, backend="reference", **variant.reference).double()
             reference.load_state_dict(network.state_dict())
             self._outcomes[key] = outcome(Project(reference), x.double().contiguous(), labels)
             gradients = _joined(self._outcomes[key].gradients)
             if not (gradients.isfinite().all() and gradients.count_nonzero()):
                 raise _meaningless("gradients that are not finite, or all 0")
         subject = variant.make(network).to(self.device)
-        return self._outcomes[key].deviation(outcome(subject, subject.prepare(x), labels), each=case.small)
+        return self._outcomes[key].deviation(outcome(subject, subject.prepare(x), labels), each=case.exact)
 
     def _drawn_once(self, norm: str, case: Case) -> Drawn:
         if (norm, case) not in self._cases:
@@ -140,38 +155,29 @@ class Checker:
 
     def _drawn(self, norm: str, case: Case) -> Drawn:
         """Weights, and an input that keeps the margin where the comparison is exact."""
-        small = case.small
-        steps, batch = (STEPS, BATCH) if small else (min(self.settings.T), min(BATCH, self.settings.batch))
+        steps = STEPS if case.exact else min(self.settings.T)
         torch.manual_seed(case.attempt)
-        network = self._build(small, norm=norm)
-        x = draw(self.settings, steps, batch, varying=case.varying, device=self.device)
-        labels = torch.randint(self.settings.classes, (batch,), device=self.device)
+        network = self._build(case, norm=norm)
+        x = draw(case.settings, steps, BATCH, varying=case.varying, device=self.device)
+        labels = torch.randint(self.settings.classes, (BATCH,), device=self.device)
         calibrate(network, x)
-        for _ in range(DRAWS if small else 0):
-            reference = self._build(small, norm=norm, backend="reference").double()
+        if not case.exact:
+            return network, x, labels
+        for _ in range(DRAWS):
+            reference = self._build(case, norm=norm, backend="reference").double()
             reference.load_state_dict(network.state_dict())
             if margin(reference, x.double().contiguous()) > MARGIN:
                 return network, x, labels
-            x = draw(self.settings, steps, batch, varying=case.varying, device=self.device)
-        if small:
-            raise _meaningless(f"none of {DRAWS} inputs whose potentials all keep {MARGIN:.0e} from an edge")
-        return network, x, labels
+            x = draw(case.settings, steps, BATCH, varying=case.varying, device=self.device)
+        raise _meaningless(f"none of {DRAWS} inputs whose potentials all keep {MARGIN:.0e} from an edge")
 
-    def _build(self, small: bool, **told: Any) -> Network:
-        structure = thinned(self.settings) if small else self.settings.network
-        return build(self.settings, structure, **told).to(self.device)
+    def _build(self, case: Case, **told: Any) -> Network:
+        return build(case.settings, **told).to(self.device)
 
 
-def build(settings: Settings, structure: str | None = None, **told: Any) -> Network:
-    """The network that is measured, without dropout: its masks would differ from variant to variant.
-
-    Raises:
-        SettingsError: a residual network, which has no plain twin here.
-    """
-    structure = settings.network if structure is None else structure
-    if structure in notation.RESIDUAL:
-        raise no_plain_twin(structure)
-    return networks.build(structure, settings.shape, settings.classes, dropout=0.0, **told)
+def build(settings: Settings, **told: Any) -> Network:
+    """The network that is measured, without dropout: its masks would differ from variant to variant."""
+    return networks.build(settings.network, settings.shape, settings.classes, dropout=0.0, **told)
 
 
 def draw(settings: Settings, steps: int, batch: int, *, varying: bool, device: torch.device) -> Tensor:
@@ -180,12 +186,41 @@ def draw(settings: Settings, steps: int, batch: int, *, varying: bool, device: t
     return x if varying else x.expand(steps, *x.shape[1:])
 
 
-def thinned(settings: Settings) -> str:
-    """The structure with at most `CHANNELS` filters and hidden neurons a layer; {inputs} and outputs stay."""
-    text = notation.NAMED.get(settings.network, settings.network)
-    inputs = settings.shape[0] * settings.shape[1] * settings.shape[2]
-    text = text.format(inputs=inputs, classes=settings.classes)
-    return re.sub(r"\b(\d+)(?=C\d|FC)", lambda found: str(min(int(found[1]), CHANNELS)), text)
+def thinned(settings: Settings) -> Settings:
+    """The structure with at most `CHANNELS` filters and hidden neurons a layer; inputs and outputs stay.
+
+    Raises:
+        SettingsError: a residual network, which has no plain twin here.
+    """
+
+    def fewer(token: notation.Token) -> str:
+        if token.kind not in ("conv", "fc"):
+            return token.text
+        return re.sub(r"^\d+", str(min(token.numbers[0], CHANNELS)), token.text)
+
+    return dataclasses.replace(settings, network="-".join(map(fewer, _tokens(settings))))
+
+
+def convolutions(settings: Settings) -> list[Settings]:
+    """Each convolution with the pooling after it and the output layer, as a network by itself."""
+    tokens = _tokens(settings)
+    found, (channels, height, width) = [], settings.shape
+    for place, token in enumerate(tokens):
+        if token.kind == "conv":
+            pools = itertools.takewhile(lambda after: after.kind in POOLS, tokens[place + 1 :])
+            part = "-".join([token.text, *(pool.text for pool in pools), OUTPUT])
+            found.append(dataclasses.replace(settings, network=part, shape=(channels, height, width)))
+            channels, less = token.numbers[0], token.numbers[1] - 3
+            height, width = height - less, width - less
+        elif token.kind in POOLS:
+            height, width = height // token.numbers[0], width // token.numbers[0]
+    return list(dict.fromkeys(found))
+
+
+def _tokens(settings: Settings) -> list[notation.Token]:
+    if settings.network in notation.RESIDUAL:
+        raise no_plain_twin(settings.network)
+    return notation.parse(settings.network, inputs=math.prod(settings.shape), classes=settings.classes)
 
 
 def outcome(subject: Subject, x: Tensor, labels: Tensor) -> Outcome:

@@ -71,7 +71,7 @@ class Project(Subject):
 
     def __init__(self, network: Network) -> None:
         super().__init__(network.layers)
-        self.network = [network]  # its layers are registered already
+        self.network = network  # registered as a whole: it too is told of training and evaluation
 
     def prepare(self, x: Tensor) -> Tensor:
         """As `data.encoding.to_input` gives it."""
@@ -79,7 +79,7 @@ class Project(Subject):
 
     def forward(self, x: Tensor) -> Tensor:
         """Votes."""
-        return self.network[0].votes(x)
+        return self.network.votes(x)
 
 
 class Twin(Subject):
@@ -159,7 +159,7 @@ class Convolutions(Subject):
         plain = translated(network).to(memory_format=torch.channels_last)
         kept = OrderedDict((name, layer) for name, layer in plain.named_children() if hasattr(layer, "weight"))
         super().__init__(nn.ModuleDict({name: kept[name] for name in network.synapses()}))
-        self.network = [network]
+        self.network = [network]  # asked for shapes alone, and none of this subject's modules
         self.data: list[tuple[Tensor, Tensor]] = []
 
     def prepare(self, x: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def write(folder: Path, frame: pd.DataFrame, texts: list[str], about: list[str])
     frame = frame.dropna(axis="columns", how="all")
     files.write_text(folder / f"{NAME}.csv", frame.to_csv(index=False, float_format="%.6g"))
     parts = ["# Benchmark", *texts, *(table(title, own) for title, own in _tables(frame)), *about]
-    files.write_text(folder / f"{NAME}.md", "\n\n".join(parts) + "\n")
+    files.write_text(folder / f"{NAME}.md", "\n\n".join(filter(None, parts)) + "\n")
     return [folder / f"{NAME}.csv", folder / f"{NAME}.md", *draw(frame, folder / NAME)]
 
 

@@ -10,7 +10,19 @@ import torch
 from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks import checking, clock, measuring, peers, processes, profiling, subjects, trained, variants, weights
+from benchmarks import (
+    checking,
+    clock,
+    measuring,
+    peers,
+    processes,
+    profiling,
+    subjects,
+    trained,
+    variants,
+    weights,
+    writing,
+)
 from benchmarks.settings import Settings, from_dict, parse
 from benchmarks.subjects import Project, Variant, with_rule
 from bpsta_cli.checkpoints import RunDir, RunInfo, network_of
@@ -48,14 +60,14 @@ def ours():
 
 
 def test_the_command_writes_its_table_its_text_and_its_figure(tmp_path, no_peers, capsys):
-    measures = ["--inputs", "varying", "--measures", "step", "inference", "neuron", "profile"]
+    measures = ["--T", "2", "--inputs", "varying", "--measures", "step", "inference", "neuron", "profile"]
     assert command.main([*OPTIONS, *measures, "--out", str(tmp_path)]) == 0
     written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(written) == {"benchmark.csv", "benchmark.md", "benchmark.png", "benchmark.svg"}
     assert min(written.values()) > 500
     frame = pd.read_csv(tmp_path / "benchmark.csv")
     steps = frame[frame.measure == "step"]
-    assert len(steps) == 2 * 6  # T, variants
+    assert len(steps) == 6
     assert (steps[["median", "of_twin", "of_convolutions", "over_bpsta"]] > 0).all(axis=None)
     assert set(frame.measure) == {"step", "inference", "neuron", "profile"}
     text = (tmp_path / "benchmark.md").read_text()
@@ -104,6 +116,37 @@ def test_every_variant_of_this_package_computes_what_the_reference_does(ours):
     assert {name: checker.refusal(variant) for name, variant in ours.items()} == dict.fromkeys(ours, "")
 
 
+def test_each_convolution_is_compared_in_its_full_width_with_the_pooling_after_it():
+    parts = checking.convolutions(dataclasses.replace(TINY, network="small", shape=(1, 28, 28)))
+    assert [(part.network, part.shape) for part in parts] == [
+        ("128C3-MP2-10Voting", (1, 28, 28)),
+        ("128C3-10Voting", (128, 14, 14)),
+        ("256C3-AP2-10Voting", (128, 14, 14)),
+    ]
+    thin = checking.thinned(dataclasses.replace(TINY, network="small", shape=(1, 28, 28)))
+    assert thin.network == "16C3-MP2-16C3-16C3-AP2-16FC-DP-10Voting"
+    cnn = dataclasses.replace(TINY, network="cnn-stbp", shape=(1, 28, 28))
+    assert [part.shape for part in checking.convolutions(cnn)] == [(1, 28, 28), (15, 13, 13)]
+
+
+def test_a_variant_that_is_wrong_in_full_width_alone_is_refused():
+    class WrongWhenWide(Project):
+        def forward(self, x):
+            votes = super().forward(x)
+            return votes * 1.1 if self.layers.conv1.out_channels > checking.CHANNELS else votes
+
+    variant = Variant("wrong", "", lambda network: WrongWhenWide(with_rule(network, "bpsa")), {"method": "bpsa"})
+    settings = dataclasses.replace(TINY, network="17C3-AP4-2Voting", inputs=("varying",))
+    assert "17C3-AP4-10Voting" in checking.Checker(settings, CPU).refusal(variant)
+
+
+def test_the_whole_network_is_told_of_training_and_evaluation(ours):
+    subject = ours["bpsta"].make(checking.build(TINY))
+    assert subject.train().network.training
+    assert not subject.eval().network.training
+    assert len(list(subject.parameters())) == len(list(subject.layers.parameters()))
+
+
 class Wrong(Project):
     """A network of this package with something wrong about it."""
 
@@ -118,6 +161,8 @@ class Wrong(Project):
         votes = super().forward(x)
         if self.wrong == "gradient" and self.training:
             self.layers.conv1.weight.register_hook(lambda grad: grad * 1.01)
+        if self.wrong == "nan gradient" and self.training:
+            self.layers.norm2.bias.register_hook(lambda grad: grad * float("nan"))
         if self.wrong == "votes":
             votes = votes + 0.01
         if self.wrong == "evaluation" and not self.training:
@@ -127,7 +172,7 @@ class Wrong(Project):
         return votes
 
 
-@pytest.mark.parametrize("wrong", ["decay", "gradient", "votes", "evaluation", "nan"])
+@pytest.mark.parametrize("wrong", ["decay", "gradient", "votes", "evaluation", "nan", "nan gradient"])
 def test_a_variant_that_computes_something_else_is_refused(wrong):
     variant = Variant("wrong", "", lambda network: Wrong(network, wrong), {"method": "bpsta"})
     settings = dataclasses.replace(TINY, inputs=("varying",))
@@ -195,6 +240,42 @@ def test_a_ratio_is_taken_within_each_round():
     assert clock.ratio([1.0, 20.0, 300.0], [2.0, 10.0, 100.0]) == clock.Spread(2.0, 1.25, 2.5)
 
 
+def measured_rows(measure, kind, T, times, unit):
+    return [
+        {
+            "measure": measure,
+            "input": kind,
+            "T": T,
+            "variant": name,
+            "unit": unit,
+            "median": value,
+            "of_twin": float("nan"),
+        }
+        for name, value in times.items()
+    ]
+
+
+def test_growth_is_each_variants_own_time_over_that_at_the_fewest_steps():
+    rows = measured_rows("step", "static", 4, {"bpsta": 2.0, "ann": 5.0}, "ms")
+    rows += measured_rows("step", "static", 8, {"bpsta": 3.0, "ann": 20.0}, "ms")
+    told = writing.growth(pd.DataFrame(rows))
+    assert "| variant | T = 4 | T = 8 |" in told
+    assert "| bpsta | 1.00 | 1.50 |" in told
+    assert "| ann | 1.00 | 4.00 |" in told
+    assert writing.growth(pd.DataFrame(rows[:2])) == ""
+
+
+def test_memory_is_compared_at_the_same_input_and_length():
+    rows = measured_rows("memory", "static", 4, {"bpsta": 50.0, "ann": 200.0}, "MiB")
+    rows += measured_rows("memory", "static", 8, {"bpsta": 60.0, "ann": 400.0, "norse": 600.0}, "MiB")
+    rows += measured_rows("memory", "varying", 8, {"bpsta": 300.0}, "MiB")
+    frame = writing.with_memory_ratios(pd.DataFrame(rows))
+    assert frame["of_twin"].fillna(-1).tolist() == [0.25, 1, 0.15, 1, 1.5, -1]
+    assert frame["over_bpsta"].tolist() == pytest.approx([1, 4, 1, 20 / 3, 10, 1])
+    text = writing.table("Peak memory", frame[(frame["T"] == 8) & (frame["input"] == "static")])
+    assert "| norse | 600 | 1.50 | 10.00 |" in text
+
+
 def test_turns_begin_with_another_one_each_round_and_the_first_are_not_timed():
     order = []
     works = {name: lambda name=name: order.append(name) for name in "abc"}
@@ -235,10 +316,10 @@ def test_folding_the_twins_norms_changes_no_vote():
 def test_the_margin_is_how_near_a_potential_comes_to_an_edge():
     network = checking.build(dataclasses.replace(TINY, network="3"), backend="reference").double()
     network.layers.linear1.weight.data.zero_()
-    network.layers.linear1.bias.data[:] = torch.tensor([0.2, 0.45, 0.2])
-    # potentials of 0.2 and 0.38, and of 0.45 and 0.855; edges at 0, 0.5 and 1
+    network.layers.linear1.bias.data[:] = torch.tensor([0.2, 0.27, 0.2])
+    # potentials of 0.2 and 0.38, and of 0.27 and 0.513; edges at 0, 0.5 and 1
     x = torch.zeros(2, 1, *TINY.shape, dtype=torch.float64)
-    assert checking.margin(network, x) == pytest.approx(0.05)
+    assert checking.margin(network, x) == pytest.approx(0.013, abs=1e-6)
 
 
 def test_a_profile_shares_out_the_whole_time(ours):
