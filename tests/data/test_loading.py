@@ -77,12 +77,12 @@ def interrupt(stream):
 @pytest.mark.parametrize("end", [close, interrupt], ids=["closed", "interrupted"])
 def test_the_thread_ends_with_the_stream_and_what_waits_is_never_made(end):
     made = []
-    stream = ahead(lambda item: time.sleep(0.02) or made.append(item), range(100))
+    stream = ahead(lambda item: time.sleep(0.2 * (item > 0)) or made.append(item), range(100))
     next(stream)
     assert threads()
     end(stream)
     assert not threads()
-    assert len(made) <= 1 + AHEAD
+    assert made in ([0], [0, 1])
 
 
 def test_the_thread_ends_with_a_stream_that_is_forgotten():
