@@ -96,12 +96,13 @@ class _Function(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         weight, *saved = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        listed = Listed(ctx.sizes, *saved[:2], ctx.share) if ctx.over_weights or ctx.over_input else None
+        over_events = ctx.over_weights or ctx.over_input
+        listed = Listed(ctx.sizes, saved[0], saved[1], ctx.share) if over_events else None
         dense_x, dense_weight = needs_x and not ctx.over_input, needs_weight and not ctx.over_weights
         of_x = of_weight = None
         if dense_x or dense_weight:
-            # without the weights' gradient no more is asked of the input than its shape
-            x = saved[-1] if dense_weight else grad.new_empty(ctx.shape)
+            # without the weights' gradient no more is asked of the input than its shape and order in memory
+            x = saved[-1] if dense_weight else torch.empty(ctx.shape, memory_format=torch.channels_last)
             of_x, of_weight = _dense(ctx.sizes, x, weight, grad, [dense_x, dense_weight, False])
         if listed is not None and ctx.over_input:
             of_x = _of_input(listed, weight, grad)
