@@ -52,12 +52,11 @@ class Weights:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.filters, self.kernel = len(weight), weight.shape[2:]
-        self.block = next((block for block in BLOCKS if block >= self.filters), BLOCKS[-1])
+        self.block = _block(self.filters)
         missing = -self.filters % self.block
         rows = F.pad(weight.detach().permute(0, 2, 3, 1).flatten(1), (0, 0, 0, missing))
         self.rows = rows.view(-1, self.block, rows.shape[1]).transpose(1, 2).contiguous()
         self.bias = rows.new_zeros(len(rows)) if bias is None else F.pad(bias.detach(), (0, missing))
-        self.used = self.filters / len(rows)
         self._of = [(value.detach(), value._version) for value in (weight, bias) if value is not None]
 
     def are_of(self, weight: Tensor, bias: Tensor | None) -> bool:
@@ -93,14 +92,24 @@ def serve(layer: nn.Conv2d, x: Tensor, *, limit: float | None = None) -> Tensor 
     weights = _prepared.get(layer)
     if weights is None or not weights.are_of(weight, bias):
         weights = _prepared[layer] = Weights(weight, bias)
-    listed = listing(layer, x, limit=fastest(x, weights) if limit is None else limit)
+    listed = listing(layer, x, limit=fastest(layer, x) if limit is None else limit)
     return None if listed is None else summed(listed, weights)
 
 
-def fastest(x: Tensor, weights: Weights) -> float:
+def fastest(layer: nn.Conv2d, x: Tensor) -> float:
     """Share of ones up to which the sum over events is faster than the dense convolution."""
     small = x[0, 0].numel() <= SMALL and x.shape[1] >= DEEP
-    return weights.used * (SMALL_LIMIT if small else LIMIT)
+    return used(layer.out_channels) * (SMALL_LIMIT if small else LIMIT)
+
+
+def used(filters: int) -> float:
+    """Share of their blocks that so many filters fill."""
+    block = _block(filters)
+    return filters / (-(-filters // block) * block)
+
+
+def _block(filters: int) -> int:
+    return next((block for block in BLOCKS if block >= filters), BLOCKS[-1])
 
 
 def worth(layer: nn.Conv2d) -> bool:

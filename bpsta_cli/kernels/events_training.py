@@ -49,11 +49,11 @@ def serve(layer: nn.Conv2d, x: Tensor, *, limit: float | None = None, silent: bo
     """
     if not events.serves(layer, x) or (limit is None and not _worth(layer)):
         return None
-    weights = Weights(layer.weight, layer.bias)  # a step changes them: there is nothing to keep
-    limits = _fastest(layer, x, weights) if limit is None else Limits(limit, limit, limit)
+    limits = _fastest(layer, x) if limit is None else Limits(limit, limit, limit)
     listed = events.listing(layer, x, limit=limits.output)
     if listed is None:
         return None
+    weights = Weights(layer.weight, layer.bias)  # a step changes them: there is nothing to keep
     over_weights, over_input = listed.share <= limits.weights, silent and listed.share <= limits.input
     summed: Tensor = _Function.apply(x, layer.weight, layer.bias, listed, weights, over_weights, over_input)
     return summed
@@ -63,10 +63,10 @@ def _worth(layer: nn.Conv2d) -> bool:
     return events.worth(layer) and layer.in_channels * layer.out_channels >= FEWEST
 
 
-def _fastest(layer: nn.Conv2d, x: Tensor, weights: Weights) -> Limits:
+def _fastest(layer: nn.Conv2d, x: Tensor) -> Limits:
     thin = min(layer.in_channels, layer.out_channels) < THIN
     of_weights, of_input = (THIN_LIMIT, THIN_LIMIT) if thin else (WEIGHTS_LIMIT, INPUT_LIMIT)
-    return Limits(events.fastest(x, weights), weights.used * of_weights, of_input)
+    return Limits(events.fastest(layer, x), events.used(layer.out_channels) * of_weights, of_input)
 
 
 class _Function(torch.autograd.Function):
