@@ -16,7 +16,7 @@ from bpsta_cli.kernels import events
 from bpsta_cli.kernels.compiled import entry
 from bpsta_cli.kernels.events import Listed, Sizes, Weights, pointer, threads
 
-WEIGHTS_LIMIT = 0.18
+WEIGHTS_LIMIT = 0.2
 """Share of ones up to which "auto" takes the weights' gradient over events, lowered where the last block of filters is
 not full: it breaks even at 0.2 to 0.25. It, and what follows, were measured on an AVX-512 machine (`docs/speed.md`)."""
 INPUT_LIMIT = 0.15

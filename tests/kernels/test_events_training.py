@@ -100,9 +100,9 @@ def test_the_gradient_of_a_large_batch_keeps_its_digits():
 @pytest.mark.parametrize(
     ("channels", "filters", "side", "limits"),
     [
-        (64, 64, 5, {"summed": 0.25, "_of_weights": 0.18, "_of_input": 0.15}),
-        (64, 96, 5, {"summed": 0.25 * 0.75, "_of_weights": 0.18 * 0.75, "_of_input": 0.15}),
-        (256, 64, 4, {"summed": 0.5, "_of_weights": 0.18, "_of_input": 0.15}),
+        (64, 64, 5, {"summed": 0.25, "_of_weights": 0.2, "_of_input": 0.15}),
+        (64, 96, 5, {"summed": 0.25 * 0.75, "_of_weights": 0.2 * 0.75, "_of_input": 0.15}),
+        (256, 64, 4, {"summed": 0.5, "_of_weights": 0.2, "_of_input": 0.15}),
         (63, 64, 5, {"summed": 0.25, "_of_weights": 0.1, "_of_input": 0.1}),
         (64, 32, 5, {"summed": 0.25, "_of_weights": 0.1, "_of_input": 0.1}),
         (16, 64, 5, {"summed": 0.25, "_of_weights": 0.1, "_of_input": 0.1}),
@@ -152,7 +152,7 @@ def test_only_gradients_that_are_wanted_are_made_whichever_way(monkeypatch, want
 
 def test_the_lists_are_kept_in_the_inputs_place_where_they_do_for_the_gradients():
     conv = layer(64, 64, 3)
-    for share, kept in ((0.1, False), (0.2, True)):  # of which the weights' gradient is dense
+    for share, kept in ((0.1, False), (0.22, True)):  # of which the weights' gradient is dense
         x, saved = with_ones(share, 2, 64, 5, 5), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
             events_training.serve(conv, x, silent=True)
