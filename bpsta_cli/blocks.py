@@ -95,6 +95,13 @@ class Fusible(NamedTuple):
         return spikes
 
 
+def connect(layers: nn.Module) -> None:
+    """Tell each convolution but the first, which sees the input, that what comes to it was sent by neurons."""
+    senders = tuple(layer for layer in layers.modules() if isinstance(layer, LIF))
+    for conv in [layer for layer in layers.modules() if isinstance(layer, Conv)][1:]:
+        conv.senders = senders
+
+
 def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     """Run `layers` one after another on `x`, as one operation where that can serve."""
     place = 0

@@ -87,6 +87,11 @@ class TrainingSettings(_Strict):
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="of convolutions and linear layers in training; weights and evaluation stay float32"
     )
+    convolution: Literal["dense", "auto"] = Field(
+        "dense",
+        description="training on a CPU, dense: every product; auto: those with 0 left out where few inputs are ones, "
+        "which adds in another order; evaluation stays dense",
+    )
 
 
 class DatasetSettings(_Strict):

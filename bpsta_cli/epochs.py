@@ -67,6 +67,7 @@ def one_epoch(
     steps = -(-len(part) // settings.data.batch_size)
     read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
+    network.convolution = settings.training.convolution
     loss_sum, last, rate = 0.0, float("nan"), 0.0
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
     for step, batch in enumerate(batches):
@@ -78,6 +79,7 @@ def one_epoch(
                 loss_sum, last = loss_sum + loss * samples, loss
         yield StepDone(epoch, step + 1, steps, last)
     optimisers.check_scale(learner.scaler)
+    network.convolution = "dense"  # as `bpsta eval` will have it, so that it finds the same accuracy
     return {
         "epoch": epoch,
         "phase": "spiking" if network.spiking else "twin",

@@ -5,14 +5,15 @@ expands the result, which changes no value and, for batch norm, no running stati
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import events
+from bpsta_cli.kernels import events, events_training
 
 CONVOLUTIONS = ("dense", "auto", "event")
 """How a convolution may be computed; `Conv.convolution` says what each is."""
@@ -32,18 +33,34 @@ def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return y.view(*x.shape[:2], *y.shape[1:])
 
 
+class Sender(Protocol):
+    """Neurons, as a convolution behind them knows them.
+
+    Attributes:
+        rule: their learning rule.
+        active: whether they take part.
+    """
+
+    rule: rules.Rule
+    active: bool
+
+
 class Conv(nn.Conv2d):
     """Convolution at every time step.
 
     Attributes:
-        convolution: how it is computed in evaluation mode without gradients: "dense", every product; "event", as a
-            sum over events wherever the input is spikes; "auto", that where few enough of them are 1. Which of the
-            last two runs is decided by the input's own values, so that it is the same in every run. They add in
-            another order than "dense", and a potential within rounding of the threshold may fall on its other side.
+        convolution: how it and its gradients are computed: "dense", every product; "event", as sums over events
+            wherever the input is spikes; "auto", those of them for which few enough are 1. Which it is, is decided by
+            the input's own values, so that it is the same in every run. They add in another order than "dense", and a
+            potential within rounding of the threshold may fall on its other side.
+        senders: the neurons that the input may come from, pooled or not; () where it may come from anything else.
+            Where the rule of all of them passes an error on at spikes alone, sums over events leave the input's
+            gradient out, as 0, where the input is 0.
         watchers: told at every call how many images came, and whether they were computed as a sum over events.
     """
 
     convolution = "dense"
+    senders: tuple["Sender", ...] = ()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -54,12 +71,19 @@ class Conv(nn.Conv2d):
         return over_time(self._images, x)
 
     def _images(self, x: Tensor) -> Tensor:
-        summed = None
-        if self.convolution != "dense" and not self.training and not torch.is_grad_enabled():
-            summed = events.serve(self, x, limit=1.0 if self.convolution == "event" else None)
+        summed = None if self.convolution == "dense" else self._summed(x)
         for watcher in self.watchers:
             watcher(len(x), summed is not None)
         return super().forward(x) if summed is None else summed
+
+    def _summed(self, x: Tensor) -> Tensor | None:
+        limit = 1.0 if self.convolution == "event" else None
+        if not torch.is_grad_enabled():
+            return events.serve(self, x, limit=limit)
+        silent = bool(self.senders) and all(
+            sender.active and rules.errs_at_spikes_alone(sender.rule) for sender in self.senders
+        )
+        return events_training.serve(self, x, limit=limit, silent=silent)
 
 
 def check_convolution(name: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli import notation, resnet, rules
-from bpsta_cli.blocks import Layers
+from bpsta_cli.blocks import Layers, connect
 from bpsta_cli.errors import StructureError
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.layers import (
@@ -66,7 +66,7 @@ class Network(nn.Module):
 
     @property
     def convolution(self) -> str:
-        """How its convolutions are computed in evaluation: one of `layers.CONVOLUTIONS`, "dense" to begin with.
+        """How its convolutions are computed: one of `layers.CONVOLUTIONS`, "dense" to begin with.
 
         Raises:
             SettingsError: set to another word.
@@ -189,6 +189,7 @@ def build(
         builder.output(tokens[-1], classes)
         layers = builder.layers
     network = Network(layers, spiking=method != TWIN)
+    connect(network)
     # convolutions then put their output channels last too, which is how the block's kernel reads images
     return network.to(memory_format=torch.channels_last)
 

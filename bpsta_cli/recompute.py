@@ -58,18 +58,18 @@ def _recomputed(unit: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 @contextmanager
 def _unnoticed(unit: Sequence[nn.Module]) -> Iterator[None]:
-    """While the block runs, neurons tell nobody; after it the buffers, running statistics all, are as before."""
-    neurons = [layer for part in unit for layer in part.modules() if isinstance(layer, LIF)]
-    watchers = [neuron.watchers for neuron in neurons]
+    """While the block runs, layers tell nobody; after it the buffers, running statistics all, are as before."""
+    watched = [layer for part in unit for layer in part.modules() if isinstance(layer, (LIF, Conv))]
+    watchers = [layer.watchers for layer in watched]
     # .data: what is put back is what autograd saw
     buffers = [buffer.data for part in unit for buffer in part.buffers()]
     before = [buffer.clone() for buffer in buffers]
-    for neuron in neurons:
-        neuron.watchers = []
+    for layer in watched:
+        layer.watchers = []
     try:
         yield
     finally:
-        for neuron, told in zip(neurons, watchers, strict=True):
-            neuron.watchers = told
+        for layer, told in zip(watched, watchers, strict=True):
+            layer.watchers = told
         for buffer, value in zip(buffers, before, strict=True):
             buffer.copy_(value)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import events
+from bpsta_cli.kernels import events, events_training
 from bpsta_cli.networks import build
 
 RULES = ("stbp", "bpsa", "bpsta")
@@ -239,26 +239,30 @@ def test_later_steps_depend_on_earlier_ones_and_never_the_other_way_round():
     assert not network(x[:3]).equal(network(x))
 
 
-def test_convolutions_over_events_are_asked_for_by_name_and_leave_training_alone(monkeypatch):
+def test_convolutions_over_events_are_asked_for_by_name_in_evaluation_and_in_training(monkeypatch):
     network = build(TINY, (1, 8, 8), 3)
     assert network.convolution == "dense"
     with pytest.raises(SettingsError, match="one of dense, auto, event"):
         network.convolution = "sparse"
-    network.convolution = "event"
-    assert network.convolution == "event"
     asked = []
     monkeypatch.setattr(events, "serve", lambda layer, x, limit: asked.append(limit))
+    monkeypatch.setattr(events_training, "serve", lambda layer, x, limit, silent: asked.append((limit, silent)))
     x = torch.rand(2, 3, 1, 8, 8)
     network.train().votes(x)
     with torch.no_grad():
         network.votes(x)
-    network.eval().votes(x)
     assert asked == []
+    network.convolution = "event"
+    assert network.convolution == "event"
     with torch.no_grad():
         network.votes(x)
-        network.convolution = "auto"
+    network.votes(x)
+    network.convolution = "auto"
+    network.eval().votes(x)
+    with torch.no_grad():
         network.votes(x)
-    assert asked == [1.0, 1.0, None, None]
+    gradients = [(1.0, False), (1.0, True), (None, False), (None, True)]
+    assert asked == [1.0, 1.0, *gradients, None, None]
 
 
 @pytest.mark.parametrize("structure", ["8C3-6C3-MP2-5C5-AP2-2Voting", "resnet18"])

@@ -68,6 +68,7 @@ def train(
     accumulate: Annotated[int | None, setting(TrainingSettings, "accumulate")] = None,
     recompute: Annotated[bool | None, setting(TrainingSettings, "recompute", "--recompute/--no-recompute")] = None,
     precision: Annotated[str | None, setting(TrainingSettings, "precision")] = None,
+    convolution: Annotated[str | None, setting(TrainingSettings, "convolution")] = None,
     threshold: Annotated[float | None, setting(NeuronSettings, "threshold")] = None,
     decay: Annotated[float | None, setting(NeuronSettings, "decay")] = None,
     alpha: Annotated[float | None, setting(MethodSettings, "alpha")] = None,
@@ -157,6 +158,7 @@ def train(
             "accumulate": accumulate,
             "recompute": recompute,
             "precision": precision,
+            "convolution": convolution,
         },
     )
     if resume and out is None:

@@ -24,8 +24,8 @@ from bpsta_cli.files import replacing
 from bpsta_cli.rules import BPSA, BPSTA, STBP, Rule
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "cpu.cpp", HERE / "block.cpp", HERE / "events.cpp")
-HEADERS = (HERE / "rules.hpp",)
+SOURCES = (HERE / "cpu.cpp", HERE / "block.cpp", HERE / "events.cpp", HERE / "events_backward.cpp")
+HEADERS = (HERE / "rules.hpp", HERE / "events.hpp")
 COMPILER = "g++"
 """GCC, whose OpenMP runtime is torch's: another compiler would bring a second pool of threads."""
 FLAGS = (

@@ -1,9 +1,9 @@
 // Convolution of spikes as a sum over events: where an input is 1, a row of the weights is added to each output that
 // it reaches, and where it is 0 nothing is done.
 //
-// Images lie channels last. An event is the place of a 1 in its image row, column * channels + channel, so that the
-// events that an output sees in one row of the kernel are neighbours in the list, and their weights' rows are found
-// from their places: the weights lie [block of outputs][kernel row][kernel column][input channel][output in block].
+// An event is its place in an image row (events.hpp), so that the events that an output sees in one row of the kernel
+// are neighbours in the list, and their weights' rows are found from their places: the weights lie
+// [block of outputs][kernel row][kernel column][input channel][output in block].
 // A block's sums stay in registers. Each is taken in one order, so that the number of threads changes nothing.
 
 #include <algorithm>
@@ -11,11 +11,9 @@
 #include <cstdint>
 #include <immintrin.h>
 
-namespace {
+#include "events.hpp"
 
-using Vector [[gnu::vector_size(32), gnu::aligned(4), gnu::may_alias]] = float;
-using Place = uint16_t;
-constexpr int64_t LANES = 8; // floats in a Vector, and places that are written at once
+namespace {
 
 // For each byte, which of its bits are set.
 struct Bits {
@@ -51,15 +49,6 @@ inline int64_t list(const float *values, int64_t n, int64_t first, Place *places
     }
     return count;
 }
-
-// What `gather` adds up, sizes in elements.
-struct Sizes {
-    int64_t images, height, width, channels, filters, kernel_height, kernel_width, stride, padding, out_height,
-        out_width;
-
-    int64_t starts() const { return height * width + 1; }
-    int64_t room() const { return height * width * channels + LANES; }
-};
 
 // The outputs of one block of LANES * V filters.
 template <int V>

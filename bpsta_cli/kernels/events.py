@@ -1,11 +1,13 @@
-"""Convolution of spikes as a sum over events, on the CPU and forward only: the work is proportional to their number.
+"""Convolution of spikes as a sum over events, on the CPU: the work is proportional to their number.
 
-README.md beside this file says what events.cpp computes and when it is the faster one.
+README.md beside this file says what events.cpp computes and when it is the faster one; the gradients are in
+events_training.py.
 """
 
 from __future__ import annotations
 
 import ctypes
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -28,8 +30,8 @@ PLACES = 1 << 16
 """Values in an image row that a place of 16 bits can tell apart."""
 
 
-class _Sizes(ctypes.Structure):
-    """events.cpp's Sizes."""
+class Sizes(ctypes.Structure):
+    """events.hpp's Sizes."""
 
     _fields_ = tuple(
         (name, ctypes.c_int64)
@@ -50,12 +52,11 @@ class Weights:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.filters, self.kernel = len(weight), weight.shape[2:]
-        self.block = next((block for block in BLOCKS if block >= self.filters), BLOCKS[-1])
+        self.block = _block(self.filters)
         missing = -self.filters % self.block
         rows = F.pad(weight.detach().permute(0, 2, 3, 1).flatten(1), (0, 0, 0, missing))
         self.rows = rows.view(-1, self.block, rows.shape[1]).transpose(1, 2).contiguous()
         self.bias = rows.new_zeros(len(rows)) if bias is None else F.pad(bias.detach(), (0, missing))
-        self.used = self.filters / len(rows)
         self._of = [(value.detach(), value._version) for value in (weight, bias) if value is not None]
 
     def are_of(self, weight: Tensor, bias: Tensor | None) -> bool:
@@ -78,27 +79,40 @@ def serve(layer: nn.Conv2d, x: Tensor, *, limit: float | None = None) -> Tensor 
     Args:
         layer: the convolution.
         x: its input.
-        limit: as in `conv`; None for up to where it is faster: `LIMIT` or `SMALL_LIMIT`, lowered where the last block
-            of filters is not full.
+        limit: share of ones in `x` up to which it is computed; None for up to where it is faster: `LIMIT` or
+            `SMALL_LIMIT`, lowered where the last block of filters is not full.
 
     Returns:
-        As `conv`; None also where it cannot serve.
+        As `summed`, without gradients; None for a larger share of ones, for any other value in `x`, and where the
+        kernel cannot serve.
     """
     weight, bias = layer.weight, layer.bias
-    if not serves(layer, x) or (limit is None and not _worth(layer)):
+    if not serves(layer, x) or (limit is None and not worth(layer)):
         return None
     weights = _prepared.get(layer)
     if weights is None or not weights.are_of(weight, bias):
         weights = _prepared[layer] = Weights(weight, bias)
-    stride, padding = layer.stride[0], layer.padding[0]
-    assert isinstance(padding, int)
-    if limit is None:
-        small = x[0, 0].numel() <= SMALL and x.shape[1] >= DEEP
-        limit = weights.used * (SMALL_LIMIT if small else LIMIT)
-    return conv(x, weights, stride=stride, padding=padding, limit=limit)
+    listed = listing(layer, x, limit=fastest(layer, x) if limit is None else limit)
+    return None if listed is None else summed(listed, weights)
 
 
-def _worth(layer: nn.Conv2d) -> bool:
+def fastest(layer: nn.Conv2d, x: Tensor) -> float:
+    """Share of ones up to which the sum over events is faster than the dense convolution."""
+    small = x[0, 0].numel() <= SMALL and x.shape[1] >= DEEP
+    return used(layer.out_channels) * (SMALL_LIMIT if small else LIMIT)
+
+
+def used(filters: int) -> float:
+    """Share of their blocks that so many filters fill."""
+    block = _block(filters)
+    return filters / (-(-filters // block) * block)
+
+
+def _block(filters: int) -> int:
+    return next((block for block in BLOCKS if block >= filters), BLOCKS[-1])
+
+
+def worth(layer: nn.Conv2d) -> bool:
     """Whether the layer has work enough that leaving some out saves time."""
     return layer.weight[0].numel() >= FEWEST * layer.stride[0] * layer.stride[1]
 
@@ -122,21 +136,35 @@ def serves(layer: nn.Conv2d, x: Tensor) -> bool:
     )
 
 
-def conv(x: Tensor, weights: Weights, *, stride: int, padding: int, limit: float) -> Tensor | None:
-    """The convolution of images of zeros and ones, equal to torch's but for the order in which it adds.
+class Listed(NamedTuple):
+    """The events of images of zeros and ones, and the convolution that they are listed for.
+
+    Attributes:
+        sizes: of the convolution, as events.hpp has them.
+        starts: where each pixel's events begin, int32 [N, H * W + 1].
+        places: the events, uint16 [N, H * W * C + 8], of which only what `starts` tells of is written.
+        share: of ones among all values.
+    """
+
+    sizes: Sizes
+    starts: Tensor
+    places: Tensor
+    share: float
+
+
+def listing(layer: nn.Conv2d, x: Tensor, *, limit: float) -> Listed | None:
+    """The events of `x`, for a layer and images that `serves` says yes to.
 
     That an input is made of spikes is not taken from where it comes: the pass that lists the events sees every
     value.
 
     Args:
+        layer: the convolution.
         x: float32 [N, C, H, W].
-        weights: of the convolution.
-        stride: in both directions.
-        padding: on every side, with zeros.
-        limit: share of ones in `x` up to which it is computed.
+        limit: share of ones in `x` up to which they are listed.
 
     Returns:
-        [N, filters, H', W'], channels last in memory; None for a larger share of ones, or any other value in `x`.
+        None for a larger share of ones, or any other value in `x`.
     """
     x = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
     images, height, width, channels = x.shape
@@ -144,28 +172,38 @@ def conv(x: Tensor, weights: Weights, *, stride: int, padding: int, limit: float
         x = x.contiguous()
     starts = torch.empty(images, height * width + 1, dtype=torch.int32)
     places = torch.empty(images, height * width * channels + 8, dtype=torch.uint16)
-    threads = ctypes.c_int(torch.get_num_threads())
-    listed = entry("events_list", x.dtype)
-    listed.restype = ctypes.c_int64
-    sizes = (images, height * width, width, channels, int(limit * x.numel()))
-    if listed(_pointer(x), *map(ctypes.c_int64, sizes), _pointer(starts), _pointer(places), threads) < 0:
+    entered = entry("events_list", x.dtype)
+    entered.restype = ctypes.c_int64
+    told = (images, height * width, width, channels, int(limit * x.numel()))
+    count = entered(pointer(x), *map(ctypes.c_int64, told), pointer(starts), pointer(places), threads())
+    if count < 0:
         return None
-    out_height, out_width = (
-        (length + 2 * padding - side) // stride + 1
-        for length, side in zip((height, width), weights.kernel, strict=True)
-    )
-    out = x.new_empty(images, out_height, out_width, weights.filters)
-    shape = _Sizes(
-        images, height, width, channels, weights.filters, *weights.kernel, stride, padding, out_height, out_width
-    )
-    entry("events_gather", x.dtype)(
-        ctypes.byref(shape),
+    stride, padding = layer.stride[0], layer.padding[0]
+    assert isinstance(padding, int)
+    kernel = layer.weight.shape[2:]
+    out = ((side + 2 * padding - window) // stride + 1 for side, window in zip((height, width), kernel, strict=True))
+    sizes = Sizes(images, height, width, channels, layer.out_channels, *kernel, stride, padding, *out)
+    return Listed(sizes, starts, places, count / max(x.numel(), 1))
+
+
+def summed(listed: Listed, weights: Weights) -> Tensor:
+    """The convolution, equal to torch's but for the order in which it adds: [N, filters, H', W'], channels last."""
+    sizes = listed.sizes
+    out = torch.empty(sizes.images, sizes.out_height, sizes.out_width, sizes.filters)
+    entry("events_gather", out.dtype)(
+        ctypes.byref(sizes),
         ctypes.c_int64(weights.block),
-        *map(_pointer, (starts, places, weights.rows, weights.bias, out)),
-        threads,
+        *map(pointer, (listed.starts, listed.places, weights.rows, weights.bias, out)),
+        threads(),
     )
     return out.permute(0, 3, 1, 2)
 
 
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+def pointer(tensor: Tensor) -> ctypes.c_void_p:
+    """Where its memory begins, for a kernel."""
     return ctypes.c_void_p(tensor.data_ptr())
+
+
+def threads() -> ctypes.c_int:
+    """As many as torch's, for a kernel."""
+    return ctypes.c_int(torch.get_num_threads())
