@@ -8,6 +8,7 @@ from benchmarks import peers
 from benchmarks.settings import Settings
 from benchmarks.subjects import CONVOLUTIONS, OURS, TWIN, Convolutions, Project, Stepwise, Twin, Variant, with_rule
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.networks import Network
 
 PROJECT = ("bpsta", "bpsa", "stbp")
 
@@ -24,6 +25,12 @@ def catalogue() -> list[Variant]:
     assert OURS in PROJECT
     return [
         *(_project(method) for method in PROJECT),
+        Variant(
+            "bpsta-events",
+            "bpsta, its convolutions over events where few enough inputs are ones (convolution auto)",
+            _over_events,
+            {"method": OURS},
+        ),
         Variant(
             "stepwise",
             "bpsta as published: autograd through a loop over T around the whole network, norm of each step",
@@ -51,6 +58,12 @@ def _project(method: str) -> Variant:
     return Variant(
         method, f"this package, rule {method}", lambda network: Project(with_rule(network, method)), {"method": method}
     )
+
+
+def _over_events(network: Network) -> Project:
+    own = with_rule(network, OURS)
+    own.convolution = "auto"
+    return Project(own)
 
 
 def chosen(settings: Settings) -> Chosen:

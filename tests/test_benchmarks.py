@@ -67,7 +67,7 @@ def test_the_command_writes_its_table_its_text_and_its_figure(tmp_path, no_peers
     assert min(written.values()) > 500
     frame = pd.read_csv(tmp_path / "benchmark.csv")
     steps = frame[frame.measure == "step"]
-    assert len(steps) == 6
+    assert len(steps) == 7
     assert (steps[["median", "of_twin", "of_convolutions", "over_bpsta"]] > 0).all(axis=None)
     assert set(frame.measure) == {"step", "inference", "neuron", "profile"}
     text = (tmp_path / "benchmark.md").read_text()
