@@ -106,7 +106,7 @@ def inference(
     told: Told,
     run: tuple[Network, Tensor] | None,
 ) -> list[Row]:
-    """Time of a batch without gradients in evaluation mode; of the rules, which share it, only the first.
+    """Time of a batch without gradients in evaluation mode; of the rules, which share it, only the first, dense and over events.
 
     Args:
         settings: what is measured.
@@ -148,7 +148,8 @@ def _inference(
     subjects: dict[str, Subject] = {}
     for variant in variants:
         subject = variant.make(network)
-        if isinstance(subject, Project) and any(isinstance(other, Project) for other in subjects.values()):
+        ways = {other.network.convolution for other in subjects.values() if isinstance(other, Project)}
+        if isinstance(subject, Project) and subject.network.convolution in ways:
             continue
         subjects[variant.name] = subject
         if variant.name == TWIN:
