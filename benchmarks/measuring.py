@@ -106,7 +106,9 @@ def inference(
     told: Told,
     run: tuple[Network, Tensor] | None,
 ) -> list[Row]:
-    """Time of a batch without gradients in evaluation mode; of the rules, which share it, only the first, dense and over events.
+    """Time of a batch without gradients in evaluation mode; of the rules, which share it, only the first.
+
+    Dense and over events are two.
 
     Args:
         settings: what is measured.
