@@ -69,11 +69,41 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
         _pointer(sums),
         _threads(),
     )
-    total = sums.sum(0)
+    return from_moments(origin, sums.sum(0), rows, per_step=per_step)
+
+
+def from_moments(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> Statistics:
+    """Statistics from the sums [S, 2, C] of x - origin and of its square, over `rows` values of each step."""
     if not per_step:
-        total, rows = total.sum(0, keepdim=True), rows * steps
-    away = total[:, 0] / rows
-    return Statistics(origin.double() + away, (total[:, 1] / rows - away.square()).clamp_(min=0))
+        rows, sums = rows * len(sums), sums.sum(0, keepdim=True)
+    away = sums[:, 0] / rows
+    return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
+
+
+class Through(NamedTuple):
+    """Batch norm's backward pass, dL/dx = gain g + slope (x - mean) + offset with g = dL/dy: [sets, C] each."""
+
+    gain: Tensor
+    slope: Tensor
+    offset: Tensor
+
+
+def through_norm(weight: Tensor, seen: Statistics, eps: float, sums: Tensor | None = None, rows: int = 1) -> Through:
+    """The coefficients; `sums` [sets, 2, C] are those of g and of g (x - mean) over `rows` values.
+
+    Without them the statistics are constants.
+    """
+    scale = (seen.var + eps).rsqrt()
+    gain = weight.double() * scale
+    if sums is None:
+        return Through(gain, torch.zeros_like(gain), torch.zeros_like(gain))
+    return Through(gain, -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows)
+
+
+def parameter_gradients(seen: Statistics, eps: float, sums: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """dL/dweight and dL/dbias [C], in the dtype of `like`, from the sums of `through_norm`."""
+    scale = (seen.var + eps).rsqrt()
+    return (sums[:, 1] * scale).sum(0).to(like.dtype), sums[:, 0].sum(0).to(like.dtype)
 
 
 def block(
@@ -140,9 +170,6 @@ class _Function(torch.autograd.Function):
         grad = channels_last(grad)
         present, batch, channels, height, width = x.shape
         sums = torch.zeros(SHARES, len(seen.mean), 2, channels, dtype=torch.float64)
-        scale = (seen.var + settings.eps).rsqrt()
-        gain = weight.double() * scale
-        slope = offset = torch.zeros_like(gain)
         run = functools.partial(_backward, _call(x, weight, bias, seen, settings), grad, settings.rule)
         repeated = present == 1  # its gradient is the sum over the steps, one step of memory
         grad_x = (
@@ -152,20 +179,16 @@ class _Function(torch.autograd.Function):
             run(Wanted(sums=sums, total=grad_x))
         elif ctx.from_batch:
             run(Wanted(sums=sums))
-        if ctx.from_batch:
-            rows = batch * height * width * (present if len(seen.mean) == 1 else 1)
-            of_sets = sums.sum(0)
-            slope, offset = -gain * scale.square() * of_sets[:, 1] / rows, -gain * of_sets[:, 0] / rows
+        rows = batch * height * width * (present if len(seen.mean) == 1 else 1)
+        through = through_norm(weight, seen, settings.eps, sums.sum(0) if ctx.from_batch else None, rows)
         if repeated:
-            _centre(x, grad_x, seen.mean, gain, slope, offset)
+            _centre(x, grad_x, seen.mean, *through)
         else:
-            coefficients = [value.to(x.dtype) for value in (gain, slope, offset)]
+            coefficients = [value.to(x.dtype) for value in through]
             run(Wanted(None if ctx.from_batch else sums, None, grad_x, *coefficients))
         if grad_x.data_ptr() == x.data_ptr():
             torch.autograd.graph.increment_version(x)
-        of_sets = sums.sum(0)
-        grad_weight, grad_bias = (of_sets[:, 1] * scale).sum(0), of_sets[:, 0].sum(0)
-        return grad_x, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None, None
+        return grad_x, *parameter_gradients(seen, settings.eps, sums.sum(0), weight), None, None, None, None
 
 
 class Wanted(NamedTuple):

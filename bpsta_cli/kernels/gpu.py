@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.block import Block, Statistics
+from bpsta_cli.kernels.block import Block, Statistics, from_moments, parameter_gradients, through_norm
 from bpsta_cli.kernels.compiled import numbered
 from bpsta_cli.kernels.gpu_launch import Sizes, run_backward, run_forward, run_moments, values
 from bpsta_cli.kernels.layouts import channels_last, dense_steps, empty_images, empty_like
@@ -98,10 +98,7 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
     origin = x[0, 0, :, 0, 0].to(state_dtype(x.dtype))  # near the mean: what is squared does not cancel
     origin = torch.where(origin.isfinite(), origin, 0)
     sums, rows = run_moments(x, origin).sum(1, dtype=torch.float64), batch * height * width
-    if not per_step:
-        sums, rows = sums.sum(0, keepdim=True), rows * len(x)
-    away = sums[:, 0] / rows
-    return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
+    return from_moments(origin, sums, rows, per_step=per_step)
 
 
 def block(
@@ -154,23 +151,19 @@ class _BlockFunction(torch.autograd.Function):
         settings: Block = ctx.settings
         gapless = len(x) > 1 and x.stride(0) == x[0].numel()
         grad = x.detach() if ctx.in_place and gapless else empty_images(x.shape, x)
-        scale = (seen.var + settings.eps).rsqrt()
-        gain = weight.double() * scale
-        slope = offset = torch.zeros_like(gain)
         run = functools.partial(
             run_backward, x, Sizes.of_images(x), settings, _norm(x, weight, bias, seen, settings), channels_last(error)
         )
         if ctx.from_batch:  # the gradient takes sums over all of x: once for them, and again
             sums = run(sums=True).sum(0, dtype=torch.float64)
             rows = x[:, :, 0].numel() if len(seen.mean) == 1 else x[0, :, 0].numel()
-            slope, offset = -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows
-            run(grad=grad, through=values(x, gain, slope, offset))
+            run(grad=grad, through=values(x, *through_norm(weight, seen, settings.eps, sums, rows)))
         else:
-            sums = run(sums=True, grad=grad, through=values(x, gain, slope, offset)).sum(0, dtype=torch.float64)
+            through = values(x, *through_norm(weight, seen, settings.eps))
+            sums = run(sums=True, grad=grad, through=through).sum(0, dtype=torch.float64)
         if grad.data_ptr() == x.data_ptr():
             torch.autograd.graph.increment_version(x)
-        grad_weight, grad_bias = (sums[:, 1] * scale).sum(0), sums[:, 0].sum(0)
-        return grad, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None, None
+        return grad, *parameter_gradients(seen, settings.eps, sums, weight), None, None, None, None
 
 
 def _norm(x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block) -> tuple[Tensor, ...]:
