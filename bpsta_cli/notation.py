@@ -10,10 +10,10 @@ from bpsta_cli.errors import StructureError
 Kind = Literal["conv", "max-pool", "avg-pool", "fc", "dropout", "voting", "neurons", "input"]
 
 NAMED = {
-    # Shen, Zhao and Zeng 2022, "Results": MNIST; CIFAR10 and CIFAR100; DVS-Gesture and DVS-CIFAR10 (64 x 64)
-    "small": "128C3-MP2-128C3-256C3-AP2-2048FC-DP-10Voting",
-    "middle": "128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP4-512FC-10Voting",
-    "large": "128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP2-1024C3-AP4-1024FC-10Voting",
+    # Shen, Zhao and Zeng 2022, "Results": MNIST; CIFAR10, CIFAR100 and N-MNIST; DVS-Gesture and DVS-CIFAR10 (64 x 64)
+    "small": "128C3-MP2-128C3-256C3-MP2-2048FC-DP-10Voting",
+    "middle": "128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP4-512FC-10Voting",
+    "large": "128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-MP2-1024C3-AP4-DP-1024FC-10Voting",
     # Wu et al. 2018: fully connected (784-800-10, 34x34x2-800-10) and convolutional
     "mlp": "{inputs}-800-{classes}",
     "cnn-stbp": "15C5-P2-40C5-P2-300-{classes}",
