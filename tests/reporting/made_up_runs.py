@@ -9,15 +9,18 @@ from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.study import Study
 
 PRINTED = """\
-table,dataset,method,reference,doi_or_arxiv,structure,T,accuracy_percent,sd_percent,firing_rate,energy_ratio,quoted_from,checked
-1,mnist,some rule,Roe 2019,10.1/roe,3FC,5,88.50,0.02,,,page of Roe,yes
-1,mnist,BPSA+BPTA,Shen et al. 2022,10.1016/x,9C3,4,99.6,,,,paper,yes
-1,mnist,BPSA+BPTA,Shen et al. 2022,10.1016/x,9C3,8,99.0,,,,paper,yes
-4,mnist,baseline (STBP),Shen et al. 2022,10.1016/x,,8,91.0,,,,paper,yes
-4,mnist,BPSA+BPTA,Shen et al. 2022,10.1016/x,,8,93.5,,,,paper,yes
-5,mnist,baseline (STBP),Shen et al. 2022,10.1016/x,,16,91.0,,0.25,11.5,paper,yes
-5,,,Shen et al. 2022,10.1016/x,,16,,,0.125,23.0,paper,yes
-6,mnist,baseline (STBP),Shen et al. 2022,10.1016/x,,32,91.5,,,,paper,yes
+table,dataset,method,training,reference,doi_or_arxiv,structure,T,accuracy_percent,sd_percent,firing_rate,energy_ratio,quoted_from,checked
+1,mnist,a rule,BP,Doe 2018,10.1/doe,,,87.0,,,,"Shen et al. 2022, Table 1",yes
+1,mnist,BPSA+BPTA,BP,Shen et al. 2022,10.1016/x,9C3,4,99.6,,,,"Shen et al. 2022, Table 1",yes
+1,mnist,BPSA+BPTA,BP,Shen et al. 2022,10.1016/x,9C3,8,99.0,,,,"Shen et al. 2022, Table 1",yes
+1,mnist,some rule,,Roe 2019,10.1/roe,3FC,5,88.50,0.02,,,page of Roe,yes
+1,cifar10,BPSA+BPTA,BP,Shen et al. 2022,10.1016/x,middle,8,80.5,,,,"Shen et al. 2022, Table 1",yes
+1,cifar10,BPSA+BPTA,BP,Shen et al. 2022,10.1016/x,resnet34,8,90.5,,,,"Shen et al. 2022, Table 1",yes
+4,mnist,baseline (STBP),,Shen et al. 2022,10.1016/x,9C3,8,91.0,,,,"Shen et al. 2022, Table 4",yes
+4,mnist,BPSA+BPTA,,Shen et al. 2022,10.1016/x,9C3,8,93.5,,,,"Shen et al. 2022, Table 4",yes
+5,mnist,baseline (STBP),,Shen et al. 2022,10.1016/x,,16,91.0,,0.25,11.5,"Shen et al. 2022, Table 5",yes
+5,n-mnist,BPSA+BPTA,,Shen et al. 2022,10.1016/x,,16,97.0,,0.125,23.1,"Shen et al. 2022, Table 5",yes
+6,mnist,baseline (STBP),,Shen et al. 2022,10.1016/x,,32,91.5,,,,"Shen et al. 2022, Table 6",yes
 """
 
 

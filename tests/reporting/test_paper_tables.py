@@ -9,7 +9,7 @@ from made_up_runs import PRINTED, cell, study, two_rules
 
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.reporting.paper import TABLES, literature, tables
-from bpsta_cli.reporting.paper.study import check_stand_ins
+from bpsta_cli.reporting.paper.study import Study, check_stand_ins
 from bpsta_cli.reporting.parts import markdown
 
 STAND_INS = {"mnist": "digits", "dvs-gesture": "synthetic-gestures"}
@@ -36,24 +36,44 @@ def test_a_row_is_mean_sd_and_difference_over_seeds():
     assert found.loc["bpsta", ["paper_percent", "difference_points"]].tolist() == [99, pytest.approx(-4)]
 
 
-def test_a_paper_figure_at_another_t_is_compared_where_there_is_no_other():
+def test_a_paper_value_at_another_t_is_compared_where_there_is_no_other():
     found = ours(table(1, cell("bpsta", 0, 0.95, T=16)))
-    assert found.loc["bpsta", "paper_percent"] == 99.6  # the higher of the two that are printed
+    assert found.loc["bpsta", "paper_percent"] == 99.6  # the first of the two that are printed
+
+
+@pytest.mark.parametrize(("structure", "value"), [("resnet34", 90.5), ("middle", 80.5), ("4C3-10Voting", 80.5)])
+def test_a_run_is_held_against_the_papers_value_of_the_same_structure(structure, value):
+    found = ours(table(1, cell("bpsta", 0, 0.85, dataset="cifar10", network=structure)), "cifar10")
+    assert found.loc["bpsta", ["paper_percent", "difference_points"]].tolist() == [value, pytest.approx(85 - value)]
+
+
+def test_where_the_paper_contradicts_itself_is_said_beside_the_value():
+    rows = table(1).frame.query("source == 'paper' and dataset == 'mnist'")
+    assert rows["remark"].tolist() == ["", "its Table 4 prints 93.5"]  # of the same structure and T alone
+    row = table(5).frame.query("dataset == 'n-mnist'").iloc[0]
+    # 46 / (16 x 0.125) = 23.0, and 23.1 is printed
+    assert row["remark"].endswith("; the paper's own: its Eq. 1 gives 23.0 for the ratio 23.1")
+    ablation = ours(table(4, *two_rules(), text=PRINTED)).loc["bpsta", "remark"]
+    assert ablation == "mnist; the paper's own: its Table 1 prints 99.0"
 
 
 def test_the_literatures_figures_and_ours_are_never_mixed():
     found = table(1, *two_rules())
     on_mnist = found.frame[found.frame["dataset"] == "mnist"]
     printed = on_mnist[on_mnist["source"] != "ours"]
-    assert printed["accuracy_percent"].tolist() == [88.5, 99.6, 99]
-    assert printed["source"].tolist() == ["literature", "paper", "paper"]
+    assert printed["accuracy_percent"].tolist() == [87, 99.6, 99, 88.5]
+    assert printed["source"].tolist() == ["literature", "paper", "paper", "elsewhere"]
     assert printed[["seeds", "selection", "epochs", "trained_on", "difference_points"]].isna().all(axis=None)
     own = on_mnist[on_mnist["source"] == "ours"]
     assert own["accuracy_percent"].tolist() == pytest.approx([92, 95])
     assert own[["reference", "identifier", "quoted_from"]].isna().all(axis=None)
     shown = found.shown[found.shown["data set"] == "MNIST"]
-    assert shown["by"].tolist() == ["Roe 2019", *["Shen et al. 2022, the paper"] * 2, *["this study"] * 2]
-    assert shown["accuracy, %"].tolist() == ["88.50 ± 0.02", "99.6", "99.0", "92.00 ± 2.83", "95.00 ± 0.00"]
+    # what the paper prints, then ours, then works that it does not print
+    by = ["Doe 2018", *["Shen et al. 2022, the paper"] * 2, *["this study"] * 2, "Roe 2019"]
+    assert shown["by"].tolist() == by
+    accuracies = ["87.0", "99.6", "99.0", "92.00 ± 2.83", "95.00 ± 0.00", "88.50 ± 0.02"]
+    assert shown["accuracy, %"].tolist() == accuracies
+    assert shown["remarks"].tolist()[-1] == "not in the paper's table"
 
 
 @pytest.mark.parametrize("number", range(1, 7))
@@ -64,7 +84,7 @@ def test_a_stand_in_is_named_in_every_row_and_has_no_difference_to_the_paper(num
     assert set(found.frame.loc[trained, "trained_on"]) <= {"digits", "synthetic-gestures"}
     assert trained.any() == (number != 3)
     assert found.frame.loc[trained, "stand_in"].all()
-    for words in found.shown.loc[trained.to_numpy(), "trained and tested on"]:
+    for words in found.shown.loc[trained.to_numpy(), "remarks"]:
         assert ", a stand-in" in words
         assert ("simulated" in words) == ("synthetic" in words)
     if "difference_points" in found.frame:
@@ -84,19 +104,12 @@ def test_a_data_set_without_a_run_is_a_row_that_says_why():
     asked = {"digits-stbp-T8-s0": "digits", "digits-stbp-T8-s1": "digits", "cifar10-ann-T8-s0": "cifar10"}
     found = table(1, missing=missing, asked=asked, stand_ins=STAND_INS)
     rows = found.shown[found.shown["by"] == "this study"].set_index("data set")
-    assert rows["trained and tested on"].to_dict() == {
+    assert rows["remarks"].to_dict() == {
         "MNIST": "no run: digits-stbp-T8-s0 and 1 more missing",
         "CIFAR10": "no run: cifar10-ann-T8-s0 missing",
         "CIFAR100": "no run: not asked for in params.yaml",
     }
     assert set(rows["accuracy, %"]) == {"-"}
-
-
-def test_the_papers_figure_that_is_not_known_is_a_row_that_says_so():
-    shown = table(2).shown
-    papers = shown[shown["by"] == "Shen et al. 2022, the paper"]
-    assert papers["data set"].tolist() == ["N-MNIST", "DVS-Gesture", "DVS-CIFAR10"]
-    assert set(papers["trained and tested on"]) == {"the paper's figure could not be read"}
 
 
 @pytest.mark.parametrize("number", range(1, 7))
@@ -147,7 +160,7 @@ def test_a_part_of_a_data_set_and_the_choice_of_the_epoch_are_said():
     part = cell("stbp", 0, 0.9, split=split, train_samples=500, selection="test")
     whole = cell("bpsta", 0, 0.9, train_samples=2000, selection="validation")
     shown = table(1, part, whole).shown.query("by == 'this study' and `data set` == 'MNIST'")
-    assert shown["trained and tested on"].tolist() == [
+    assert shown["remarks"].tolist() == [
         "mnist, 500 training samples, 900 of 60,000 training and 100 of 10,000 test samples",
         "mnist, 2,000 training samples",
     ]
@@ -179,11 +192,12 @@ def test_energy_stands_beside_the_twins_accuracy_and_the_papers_figures():
     assert baseline[["paper_percent", "paper_firing_rate", "paper_printed_ratio"]].tolist() == [91, 0.25, 11.5]
     assert pd.isna(method["paper_printed_ratio"])
     assert "ann" not in ours(found).index
-    # a pair whose row is not known is the paper's and nobody's data set
-    stray = found.frame[found.frame["source"] == "paper"]
-    assert stray[["paper_firing_rate", "paper_printed_ratio", "T"]].to_numpy().tolist() == [[0.125, 23, 16]]
-    assert stray[["accuracy_percent", "firing_rate_mean", "trained_on"]].isna().all(axis=None)
-    assert found.shown.iloc[-1]["data set"] == "not known"
+    # the paper's data set that nothing was run on stands there with the paper's values alone
+    alone = found.frame[found.frame["dataset"] == "n-mnist"]
+    assert alone[["method", "paper_firing_rate", "paper_printed_ratio", "T"]].to_numpy().tolist() == [
+        ["bpsta", 0.125, 23.1, 16]
+    ]
+    assert alone[["accuracy_percent", "firing_rate_mean", "trained_on"]].isna().all(axis=None)
 
 
 def test_a_run_whose_energy_was_not_counted_says_so():
@@ -196,26 +210,27 @@ def test_latency_has_a_row_for_each_t_and_holds_rules_of_equal_t_together():
     runs = [*two_rules(T=4), *two_rules(T=8), cell("bpsta", 0, 0.80, T=2)]
     found = table(6, *runs, stand_ins=STAND_INS)
     rows = found.frame[found.frame["dataset"] == "mnist"]
-    assert rows["T"].tolist() == [2, 4, 4, 8, 8, 16, 32]
+    assert rows["T"].tolist() == [32, 16, 8, 8, 4, 4, 2]  # in the paper's order
     at_4 = rows[(rows["T"] == 4) & (rows["method"] == "bpsta")].iloc[0]
     assert (at_4["gain_points"], at_4["gain_p"]) == (pytest.approx(3), pytest.approx(WELCH))
-    assert pd.isna(rows.iloc[0]["gain_points"])  # no baseline was trained at T = 2
+    assert pd.isna(rows.iloc[-1]["gain_points"])  # no baseline was trained at T = 2
     # the paper's own figure stands where ours is not there, and is not taken for ours
-    last = rows.iloc[-1]
-    assert (last["method"], last["paper_percent"], last["remark"]) == ("stbp", 91.5, "no run at this T")
-    assert pd.isna(last["accuracy_percent"])
-    assert rows.iloc[-2]["remark"] == "no run at this T"
-    assert pd.isna(rows.iloc[-2]["paper_percent"])
+    first = rows.iloc[0]
+    assert (first["method"], first["paper_percent"], first["remark"]) == ("stbp", 91.5, "no run at this T")
+    assert pd.isna(first["accuracy_percent"])
+    assert rows.iloc[1]["remark"] == "no run at this T"
+    assert pd.isna(rows.iloc[1]["paper_percent"])
     # the paper's table has MNIST alone here, and nothing else was run
     assert set(found.frame["dataset"]) == {"mnist"}
 
 
-def test_a_table_none_of_whose_figures_could_be_read_has_no_column_for_them():
-    empty = PRINTED.splitlines()[0] + "\n"
-    for found in tables(study(two_rules(counted=2.0), text=empty)):
-        assert not [title for title in found.shown if "the paper" in title]
-        assert "None of the paper's own figures of this table could be read" in found.note
-    assert set(found.frame["dataset"]) == set(literature.TITLES)  # which data sets it has is not known either
+def test_a_table_has_the_papers_data_sets_in_its_order_and_then_others_that_were_run():
+    runs = two_rules(counted=2.0) + two_rules(dataset="n-mnist", counted=2.0)
+    assert list(dict.fromkeys(table(5, *runs).frame["dataset"])) == ["mnist", "n-mnist"]
+    assert list(dict.fromkeys(table(6, *runs).frame["dataset"])) == ["mnist", "n-mnist"]
+    real = TABLES[4].table(Study(two_rules(dataset="cifar100"), {}, [], {}, literature.load()))
+    own = ["mnist", "n-mnist", "cifar10", "dvs-gesture", "dvs-cifar10"]
+    assert list(dict.fromkeys(real.frame["dataset"])) == [*own, "cifar100"]
 
 
 def test_the_tables_are_numbered_and_have_one_tidy_header_each():

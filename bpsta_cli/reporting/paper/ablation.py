@@ -1,10 +1,13 @@
 """Table 4: what BPSA, and BPSA with BPTA, add to the baseline."""
 
+import pandas as pd
+
 from bpsta_cli.reporting.comparison import BASELINE, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.accuracy import against_paper
 from bpsta_cli.reporting.paper.definition import (
     CHOICE,
+    NOT_PRINTED,
     ORIGIN,
     Columns,
     Layout,
@@ -17,7 +20,7 @@ from bpsta_cli.reporting.paper.definition import (
     origin,
     spread,
     text,
-    unknown,
+    with_disagreements,
 )
 from bpsta_cli.reporting.paper.study import RULES, Group, Study, of_baseline
 
@@ -36,9 +39,9 @@ COLUMNS: Columns = {
     "the paper's gain, points": lambda row: number(row, "paper_gain_points", 2, sign=True),
     "to the paper, points": lambda row: number(row, "difference_points", 2, sign=True),
     "epoch": epochs_of,
-    "trained and tested on": lambda row: text(row, "remark"),
+    "remarks": lambda row: text(row, "remark"),
 }
-WORDS = ("data set", "method", "epoch", "trained and tested on")
+WORDS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
@@ -46,18 +49,22 @@ def rows(study: Study, table: int, dataset: str) -> list[Row]:
     groups = [group for group in study.main(dataset) if group.like["method"] in RULES]
     if groups:
         return [compared(study, table, dataset, group, groups) for group in groups]
-    known = [row for method in RULES if (row := papers(study, table, dataset, method, 0))]
-    return [absent(study, dataset) | row for row in known] or [absent(study, dataset)]
+    known = [method for method in RULES if literature.printed(study.literature, table, dataset, method, 0) is not None]
+    why = study.absence(dataset)
+    return [alone(study, table, dataset, method, 0, why) for method in known] or [absent(study, dataset)]
 
 
 def compared(study: Study, table: int, dataset: str, group: Group, groups: list[Group]) -> Row:
     """A group beside its baseline, and beside the paper's figures."""
     accuracy = group.figures["accuracy"]
+    like = group.like
+    own = literature.printed(study.literature, table, dataset, like["method"], like["T"], like["network"])
     row = (
         origin(group)
         | {"dataset": dataset, "accuracy_percent": group.mean("accuracy"), "sd_percent": group.sd("accuracy")}
-        | papers(study, table, dataset, group.like["method"], group.like["T"])
+        | papers(study, table, dataset, like["method"], like["T"])
         | {"difference_points": group.mean("accuracy") - against_paper(study, table, dataset, group)}
+        | {"remark": with_disagreements(group.trained_on, study, own)}
     )
     if baseline := of_baseline(group, groups):
         row["gain_points"] = group.mean("accuracy") - baseline.mean("accuracy")
@@ -65,8 +72,16 @@ def compared(study: Study, table: int, dataset: str, group: Group, groups: list[
     return row
 
 
+def alone(study: Study, table: int, dataset: str, method: str, T: int, why: str) -> Row:
+    """The paper's values for a method that has no run of ours, and why it has none."""
+    own = literature.printed(study.literature, table, dataset, method, T)
+    steps = None if own is None or pd.isna(own["T"]) else int(own["T"])
+    remark = with_disagreements(why, study, own)
+    return absent(study, dataset) | papers(study, table, dataset, method, T) | {"T": steps, "remark": remark}
+
+
 def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
-    """The paper's accuracy of a method and its gain over the paper's baseline; nothing where it is not known."""
+    """The paper's accuracy of a method and its gain over the paper's baseline; nothing where it prints none."""
     own = literature.printed(study.literature, table, dataset, method, T)
     if own is None:
         return {}
@@ -77,13 +92,9 @@ def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
     return row
 
 
-def note(study: Study, table: int) -> str:
-    """What is compared with what."""
-    return (
-        f"Each rule beside the baseline {BASELINE} of the same settings and T. {CHOICE} p: two-sided, Welch's t-test "
-        "over seeds (Welch 1947, doi:10.1093/biomet/34.1-2.28), not corrected for the number of rows. The paper's "
-        f"columns are of its own data set, also where ours is a stand-in. {unknown(study, table)}"
-    )
-
-
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, note)
+NOTE = (
+    f"Each rule beside the baseline {BASELINE} of the same settings and T. {CHOICE} p: two-sided, Welch's t-test "
+    "over seeds (Welch 1947, doi:10.1093/biomet/34.1-2.28), not corrected for the number of rows. The paper's "
+    f"columns are of its own data set, also where ours is a stand-in. {NOT_PRINTED}"
+)
+LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)

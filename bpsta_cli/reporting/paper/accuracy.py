@@ -7,6 +7,7 @@ import pandas as pd
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.definition import (
     CHOICE,
+    ELSEWHERE,
     LITERATURE,
     NONE,
     ORIGIN,
@@ -23,15 +24,16 @@ from bpsta_cli.reporting.paper.definition import (
     origin,
     spread,
     text,
-    unknown,
 )
 from bpsta_cli.reporting.paper.study import Group, Study
 
 FIELDS = (
-    *("dataset", "source", "reference", "identifier", "quoted_from", "method"),
+    *("dataset", "source", "reference", "identifier", "quoted_from", "method", "training"),
     *("accuracy_percent", "sd_percent", "paper_percent", "difference_points", *ORIGIN),
 )
 BY = {OURS: "this study", PAPERS: f"{literature.PAPER}, the paper"}
+BEYOND = "not in the paper's table"
+"""What a row says whose work the paper's table does not have."""
 
 
 def _accuracy(row: Row) -> str:
@@ -42,30 +44,35 @@ COLUMNS: Columns = {
     "data set": dataset_of,
     "by": lambda row: BY.get(row["source"], text(row, "reference")),
     "method": method_of,
+    "training": lambda row: text(row, "training"),
     "structure": lambda row: text(row, "structure"),
     "T": lambda row: number(row, "T", 0),
     "accuracy, %": _accuracy,
     "seeds": lambda row: number(row, "seeds", 0),
     "to the paper, points": lambda row: number(row, "difference_points", 2, sign=True),
     "epoch": epochs_of,
-    "trained and tested on": lambda row: text(row, "remark"),
+    "remarks": lambda row: text(row, "remark"),
 }
-WORDS = ("data set", "by", "method", "structure", "epoch", "trained and tested on")
+WORDS = ("data set", "by", "method", "training", "structure", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
-    """The literature's rows, the paper's, then ours."""
-    others = literature.of_others(study.literature, table, dataset)
-    paper = literature.of_paper(study.literature, table, dataset)
-    found = [_printed(row, LITERATURE) for _, row in others.iterrows()]
-    found += [_printed(row, PAPERS) for _, row in paper.iterrows()] or [
-        {"dataset": dataset, "source": PAPERS, "printed": "", "remark": "the paper's figure could not be read"}
+    """What the paper prints, in its order; then ours; then works that it does not print."""
+    paper = study.literature
+    found = [
+        _printed(row, LITERATURE) for _, row in literature.of_others(paper, table, dataset, printed=True).iterrows()
+    ]
+    found += [
+        _printed(row, PAPERS, literature.disagreements(paper, row))
+        for _, row in literature.of_paper(paper, table, dataset).iterrows()
     ]
     groups = study.main(dataset)
-    return found + ([_ours(study, table, dataset, group) for group in groups] or [absent(study, dataset)])
+    found += [_ours(study, table, dataset, group) for group in groups] or [absent(study, dataset)]
+    beyond = literature.of_others(paper, table, dataset, printed=False)
+    return found + [_printed(row, ELSEWHERE, BEYOND) for _, row in beyond.iterrows()]
 
 
-def _printed(row: "pd.Series[Any]", source: str) -> Row:
+def _printed(row: "pd.Series[Any]", source: str, remark: str = "") -> Row:
     T = row["T"]
     return {
         "dataset": row["dataset"],
@@ -74,11 +81,13 @@ def _printed(row: "pd.Series[Any]", source: str) -> Row:
         "identifier": row["doi_or_arxiv"],
         "quoted_from": row["quoted_from"],
         "method": row["method"],
+        "training": row["training"],
         "structure": row["structure"],
         "T": None if pd.isna(T) else int(T),
         "accuracy_percent": row["accuracy_percent"],
         "sd_percent": row["sd_percent"],
         "printed": row["printed"],
+        "remark": remark,
     }
 
 
@@ -97,19 +106,18 @@ def _ours(study: Study, table: int, dataset: str, group: Group) -> Row:
 def against_paper(study: Study, table: int, dataset: str, group: Group) -> float:
     """The paper's accuracy, in percent, that a group's may be held against.
 
-    NaN where the paper's is not known, and where the group is of a stand-in: a difference would mean nothing.
+    NaN where the paper prints none, and where the group is of a stand-in: a difference would mean nothing.
     """
-    row = literature.printed(study.literature, table, dataset, group.like["method"], group.like["T"])
+    like = group.like
+    row = literature.printed(study.literature, table, dataset, like["method"], like["T"], like["network"])
     return float("nan") if row is None or group.stand_in else float(row["accuracy_percent"])
 
 
-def note(study: Study, table: int) -> str:
-    """Whose figures these are and how they were chosen."""
-    return (
-        f"{CHOICE} To the paper: our mean less its figure for the same method, at the same T where it prints that; a "
-        f"dash where ours is of a stand-in. {unknown(study, table)} The literature's rows are as their authors report "
-        "or others quote them, each with its source in the CSV file; most are the best epoch on the test set."
-    )
-
-
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, note)
+NOTE = (
+    f"{CHOICE} To the paper: our mean less its value for the same method, of the same structure and T where it "
+    "prints those; a dash where ours is of a stand-in, or where the paper prints none for the method. The paper's "
+    "rows stand in its order; its published code keeps the epoch that is best on the test set. "
+    f"Works "
+    f"marked '{BEYOND}' stand below, each as its authors report or others quote it (CSV: quoted_from)."
+)
+LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)

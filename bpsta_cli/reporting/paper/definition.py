@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bpsta_cli.reporting.paper.literature import PAPER, TITLES
+from bpsta_cli.reporting.paper.literature import TITLES, disagreements
 from bpsta_cli.reporting.paper.study import SELECTIONS, Group, Study
 from bpsta_cli.reporting.parts import Table
 from bpsta_cli.reporting.tables import mean_sd
@@ -16,8 +16,8 @@ Columns = dict[str, Callable[[Row], str]]
 """A column's heading -> its entry in a row: what people read comes from what CSV carries."""
 
 NONE = "-"
-OURS, PAPERS, LITERATURE = "ours", "paper", "literature"
-"""Whose figure a row holds (`source`)."""
+OURS, PAPERS, LITERATURE, ELSEWHERE = "ours", "paper", "literature", "elsewhere"
+"""Whose value a row holds (`source`): ours, the paper's own, another work's that the paper prints or does not print."""
 WHOLE = ["T", "seeds", "epochs", "train_samples"]
 ORIGIN = [
     "settings",
@@ -33,8 +33,6 @@ ORIGIN = [
     "remark",
 ]
 """What every table says of our runs, as CSV's columns."""
-PAPERS_COLUMN = "the paper"
-"""In the heading of every column that holds the paper's own figures, or ours less those."""
 CALLED = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
 CHOICE = (
     "Our figures: mean ± standard deviation (n - 1) over seeds, with the weights of the epoch that the "
@@ -52,16 +50,14 @@ class Layout:
         columns: what people read.
         words: of these, the ones that hold words.
         rows: the rows of one data set in a table of this number.
-        note: what is compared and how the figures were chosen.
-        rest: rows of no data set, below the others.
+        note: what is compared and how the values were chosen.
     """
 
     fields: tuple[str, ...]
     columns: Columns
     words: tuple[str, ...]
     rows: Callable[[Study, int, str], list[Row]]
-    note: Callable[[Study, int], str]
-    rest: Callable[[Study, int], list[Row]] = lambda _study, _number: []
+    note: str
 
 
 @dataclass(frozen=True)
@@ -84,14 +80,11 @@ class Definition:
         """The table of these runs."""
         layout, datasets = self.layout, self.datasets or study.datasets(self.number)
         rows = [row for dataset in datasets for row in layout.rows(study, self.number, dataset)]
-        rows += layout.rest(study, self.number)
         frame = pd.DataFrame(rows, columns=list(layout.fields))
         whole = [name for name in WHOLE if name in layout.fields]
         frame[whole] = frame[whole].astype("Int64")
         shown = pd.DataFrame([{title: entry(row) for title, entry in layout.columns.items()} for row in rows])
-        if not known(study, self.number):
-            shown = shown.drop(columns=[title for title in layout.columns if PAPERS_COLUMN in title])
-        note = layout.note(study, self.number) + splits(group for name in datasets for group in study.groups(name))
+        note = layout.note + splits(group for name in datasets for group in study.groups(name))
         title = f"Table {self.number}. {self.title}"
         return Table(f"table-{self.number}", title, note, frame, shown, layout.words, supplementary=False)
 
@@ -115,17 +108,14 @@ def origin(group: Group) -> Row:
     } | {name: group.like[name] for name in shared}
 
 
-def known(study: Study, table: int) -> bool:
-    """Whether any figure of the paper's own table could be read."""
-    rows = study.literature
-    return bool(((rows["table"] == table) & (rows["reference"] == PAPER)).any())
+NOT_PRINTED = "A dash stands where the paper prints none."
+"""What a dash in a column of the paper's values means."""
 
 
-def unknown(study: Study, table: int) -> str:
-    """What a dash where the paper's own figure would stand means."""
-    if not known(study, table):
-        return "None of the paper's own figures of this table could be read (docs/paper.md)."
-    return "A dash stands where the paper's own figure could not be read (docs/paper.md)."
+def with_disagreements(remark: str, study: Study, own: "pd.Series[Any] | None") -> str:
+    """A remark, and what in the paper contradicts its row `own`."""
+    known = "" if own is None else disagreements(study.literature, own)
+    return "; ".join(part for part in (remark, known and f"the paper's own: {known}") if part)
 
 
 def absent(study: Study, dataset: str) -> Row:

@@ -1,13 +1,15 @@
 """Table 5: firing rate and energy against the ReLU twin, of the baseline and of the paper's method."""
 
+from typing import Any
+
 import pandas as pd
 
 from bpsta_cli.reporting.comparison import BASELINE, TWIN, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.definition import (
     CHOICE,
+    NOT_PRINTED,
     ORIGIN,
-    PAPERS,
     Columns,
     Layout,
     Row,
@@ -19,7 +21,7 @@ from bpsta_cli.reporting.paper.definition import (
     origin,
     spread,
     text,
-    unknown,
+    with_disagreements,
 )
 from bpsta_cli.reporting.paper.study import Group, Study, of_baseline
 
@@ -52,9 +54,9 @@ COLUMNS: Columns = {
     "the paper's firing rate": lambda row: number(row, "paper_firing_rate", 3),
     "the paper's ratio": lambda row: number(row, "paper_printed_ratio", 1),
     "epoch": epochs_of,
-    "trained and tested on": lambda row: text(row, "remark"),
+    "remarks": lambda row: text(row, "remark"),
 }
-WORDS = ("data set", "method", "epoch", "trained and tested on")
+WORDS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
@@ -63,8 +65,13 @@ def rows(study: Study, table: int, dataset: str) -> list[Row]:
     ours = [group for group in groups if group.like["method"] in COMPARED]
     if ours:
         return [_row(study, table, dataset, group, groups) for group in ours]
-    known = [papers(study, table, dataset, method, 0) for method in COMPARED]
-    return [absent(study, dataset) | row for row in known if row] or [absent(study, dataset)]
+    found = []
+    for method in COMPARED:
+        own = literature.printed(study.literature, table, dataset, method, 0)
+        if own is not None:
+            remark = with_disagreements(study.absence(dataset), study, own)
+            found.append(absent(study, dataset) | papers(own, method) | {"T": int(own["T"]), "remark": remark})
+    return found or [absent(study, dataset)]
 
 
 def _row(study: Study, table: int, dataset: str, group: Group, groups: list[Group]) -> Row:
@@ -84,37 +91,25 @@ def _row(study: Study, table: int, dataset: str, group: Group, groups: list[Grou
     for twin in groups:
         if twin.like["method"] == TWIN and twin.like["settings"] == group.like["settings"]:
             row |= {"twin_percent": twin.mean("accuracy"), "twin_seeds": twin.seeds}
-    return row | papers(study, table, dataset, group.like["method"], group.like["T"])
+    like = group.like
+    own = literature.printed(study.literature, table, dataset, like["method"], like["T"], like["network"])
+    if own is None:
+        return row
+    return row | papers(own, like["method"]) | {"remark": with_disagreements(row["remark"], study, own)}
 
 
-def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
-    """What the paper prints of a method; nothing where it is not known."""
-    own = literature.printed(study.literature, table, dataset, method, T)
-    return {} if own is None else {"method": method} | {to: own[name] for name, to in PAPERS_OWN.items()}
+def papers(own: "pd.Series[Any]", method: str) -> Row:
+    """What the paper prints of a method."""
+    return {"method": method} | {to: own[name] for name, to in PAPERS_OWN.items()}
 
 
-def rest(study: Study, table: int) -> list[Row]:
-    """The paper's pairs of rate and ratio that are known without the row they stand in."""
-    own = literature.of_paper(study.literature, table, "")
-    remark = "the paper's, of a row that is not known"
-    return [
-        {"dataset": "", "source": PAPERS, "T": row["T"], "remark": remark}
-        | {to: row[name] for name, to in PAPERS_OWN.items()}
-        for _, row in own.iterrows()
-    ]
-
-
-def note(study: Study, table: int) -> str:
-    """What is compared with what."""
-    return (
-        f"{BASELINE} beside bpsta. {CHOICE} Ratio: energy of the ReLU twin over that of the spiking network, above 1 "
-        "where spikes save. Eq. 1, the paper's account: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
-        "Counted: the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 pJ an addition (45 nm, Horowitz "
-        "2014), the neurons' updates included. Twin: test accuracy of the network trained with ReLU for neurons, "
-        "where one was trained. p: two-sided, Welch's t-test over seeds of the firing rate. The paper's columns are of "
-        f"its own data set, also where ours is a stand-in. {unknown(study, table)} docs/energy.md has what each "
-        "account leaves out."
-    )
-
-
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, note, rest)
+NOTE = (
+    f"{BASELINE} beside bpsta. {CHOICE} Ratio: energy of the ReLU twin over that of the spiking network, above 1 "
+    "where spikes save. Eq. 1, the paper's account: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
+    "Counted: the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 pJ an addition (45 nm, Horowitz "
+    "2014), the neurons' updates included. Twin: test accuracy of the network trained with ReLU for neurons, "
+    "where one was trained. p: two-sided, Welch's t-test over seeds of the firing rate. The paper's columns are of "
+    f"its own data set, also where ours is a stand-in; its caption names its two values in the reverse of their "
+    f"order, and here every row names its method. {NOT_PRINTED} docs/energy.md has what each account leaves out."
+)
+LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)

@@ -1,6 +1,7 @@
-"""The figures that others printed, the paper's own among them: `reporting/literature.csv`."""
+"""The values that the paper prints, its own and others', and those of works beyond it: `reporting/literature.csv`."""
 
 from importlib.resources import files
+from typing import Any
 
 import pandas as pd
 
@@ -18,11 +19,15 @@ TITLES = {
     "speech-commands": "Speech Commands",
 }
 """The paper's data sets in its order, and what they are called there."""
+PAPER_RATIO = 4.6 / 0.1
+"""Energy of a MAC over that of an AC in Eq. 1, from which each ratio of Table 5 follows: 46 / (T x firing rate)."""
+HALF_A_DIGIT = 0.05 + 1e-9
+"""As far as a ratio printed with one decimal may lie from the value it was rounded from."""
 NUMBERS = ["T", "accuracy_percent", "sd_percent", "firing_rate", "energy_ratio"]
 
 
 def load() -> pd.DataFrame:
-    """A row a printed figure, as docs/paper.md explains the columns; `printed` is the accuracy to its own digits."""
+    """A row a printed value, as docs/paper.md explains the columns; `printed` is the accuracy to its own digits."""
     with (files("bpsta_cli.reporting") / "literature.csv").open(encoding="utf-8") as file:
         return prepared(pd.read_csv(file, dtype=str))
 
@@ -41,9 +46,15 @@ def _printed(rows: pd.DataFrame) -> pd.Series:
     return rows["accuracy_percent"] + spread
 
 
-def of_others(rows: pd.DataFrame, table: int, dataset: str) -> pd.DataFrame:
-    """Other works' rows of a table and data set."""
-    return rows[(rows["table"] == table) & (rows["dataset"] == dataset) & (rows["reference"] != PAPER)]
+def in_paper(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether the paper prints a row, its own or another work's: `quoted_from` names the paper and the table."""
+    return rows["quoted_from"] == PAPER + ", Table " + rows["table"].astype(str)
+
+
+def of_others(rows: pd.DataFrame, table: int, dataset: str, *, printed: bool) -> pd.DataFrame:
+    """Other works' rows of a table and data set: those that the paper prints, in its order, or the others."""
+    there = (rows["table"] == table) & (rows["dataset"] == dataset) & (rows["reference"] != PAPER)
+    return rows[there & (in_paper(rows) == printed)]
 
 
 def of_paper(rows: pd.DataFrame, table: int, dataset: str, method: str | None = None) -> pd.DataFrame:
@@ -52,12 +63,33 @@ def of_paper(rows: pd.DataFrame, table: int, dataset: str, method: str | None = 
     return own if method is None else own[own["method"] == NAMES.get(method)]
 
 
-def printed(rows: pd.DataFrame, table: int, dataset: str, method: str, T: int) -> pd.Series | None:
-    """The paper's own row that a figure of ours is held against; None where there is none.
+def printed(rows: pd.DataFrame, table: int, dataset: str, method: str, T: int, structure: str = "") -> pd.Series | None:
+    """The paper's own row that a value of ours is held against; None where there is none.
 
-    Rows of the same T go before others; of several structures the most accurate counts.
+    A row of the same structure goes before others, then one of the same T, then the one that is printed first.
     """
     own = of_paper(rows, table, dataset, method)
-    same = own[own["T"] == T]
-    candidates = (own if same.empty else same).sort_values("accuracy_percent", ascending=False, kind="stable")
-    return None if candidates.empty else candidates.iloc[0]
+    for column, value in (("structure", structure), ("T", T)):
+        same = own[own[column] == value]
+        own = own if same.empty else same
+    return None if own.empty else own.iloc[0]
+
+
+def disagreements(rows: pd.DataFrame, own: "pd.Series[Any]") -> str:
+    """Where the paper contradicts a row of its own: another table's accuracy, or a ratio that Eq. 1 does not give.
+
+    In words; "" where it agrees with itself.
+    """
+    if own["reference"] != PAPER:
+        return ""
+    same = (rows["reference"] == PAPER) & (rows["accuracy_percent"] != own["accuracy_percent"])
+    for column in ("dataset", "method", "T", "structure"):
+        same &= rows[column] == own[column]
+    found = []
+    for value, others in rows[same].groupby("printed", sort=False):
+        tables = " and ".join(map(str, others["table"]))
+        found.append(f"its Table {tables} prints {value}" if len(others) == 1 else f"its Tables {tables} print {value}")
+    ratio = PAPER_RATIO / (own["T"] * own["firing_rate"])  # NaN outside of Table 5, and unequal to nothing
+    if abs(ratio - own["energy_ratio"]) > HALF_A_DIGIT:
+        found.append(f"its Eq. 1 gives {ratio:.1f} for the ratio {own['energy_ratio']}")
+    return "; ".join(found)

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bpsta_cli.reporting.comparison import BASELINE
 from bpsta_cli.reporting.drawing import MARKERS, Panel, band, sheet, styles
 from bpsta_cli.reporting.paper.literature import TITLES
-from bpsta_cli.reporting.paper.study import Group, Study
+from bpsta_cli.reporting.paper.study import RULES, Group, Study
 from bpsta_cli.reporting.parts import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COMPARED = (BASELINE, "bpsta")
-"""Figure 3 draws ours beside the baseline."""
 MOST_NAMES = 6
 """Layers named below a panel; of more, only some."""
 SEEDS = "The line is the mean over seeds, the band reaches from the worst to the best seed."
@@ -82,7 +79,7 @@ def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
     """Figure 3: of the data sets that have runs at several T."""
     columns, panels = 2, list[Panel | None]()
     for dataset in study.names():
-        for groups in _by_settings([group for group in study.groups(dataset) if group.like["method"] in COMPARED]):
+        for groups in _by_settings([group for group in study.groups(dataset) if group.like["method"] in RULES]):
             lengths = sorted({group.like["T"] for group in groups})
             if len(lengths) < 2:
                 continue
@@ -96,7 +93,7 @@ def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
     return Figure(
         "figure-3",
         "Figure 3. Test accuracy over epochs, at each T",
-        f"Networks trained with T steps, {COMPARED[1]} beside {COMPARED[0]}; the panels of one data set share their "
+        "Networks trained with T steps, a line for each rule; the panels of one data set share their "
         f"scale. {SEEDS} {TURN}{_absent(study)}",
         "Test accuracy over epochs at each simulation length, a line for each rule. "
         f"{_panels([panel for panel in panels if panel])}; Table 6 holds the last values.",

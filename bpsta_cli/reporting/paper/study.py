@@ -133,13 +133,10 @@ class Study:
         return f"no run: {gone[0]}{more} missing"
 
     def datasets(self, table: int) -> list[str]:
-        """The data sets of a table whose rows the paper's own figures give: those, and those that have runs.
-
-        All of the paper's where none of its figures is known.
-        """
+        """The data sets of a table: those that the paper has in it, in its order, then others that have runs."""
         own = self.literature[(self.literature["table"] == table) & (self.literature["reference"] == PAPER)]
-        named = set(own["dataset"]) & set(TITLES)
-        return [dataset for dataset in TITLES if not named or dataset in named or self.groups(dataset)]
+        printed = list(dict.fromkeys(own["dataset"]))
+        return printed + [dataset for dataset in TITLES if dataset not in printed and self.groups(dataset)]
 
 
 def check_stand_ins(stand_ins: dict[str, str]) -> None:
