@@ -164,7 +164,7 @@ _ROWS = (
         embedded=False,
         scale=1 / 255,
         loader="bpsta_cli.data.static:mnist",
-        recipe=Recipe("16C3-MP2-32C3-AP2-10Voting", epochs=10, warmup_epochs=2, batch_size=128),
+        recipe=Recipe("small", epochs=10, warmup_epochs=2, batch_size=128),
         checksums={
             "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
             "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -266,7 +266,7 @@ _ROWS = (
         embedded=False,
         scale=1.0,
         loader="bpsta_cli.data.events:n_mnist",
-        recipe=Recipe("16C3-MP2-32C3-MP2-64C3-AP2-10Voting", epochs=10, warmup_epochs=2, batch_size=64),
+        recipe=Recipe("middle", epochs=10, warmup_epochs=2, batch_size=64),
         checksums={
             "train.zip": "20959b8e626244a1b502305a9e6e2031",
             "test.zip": "69ca8762b2fe404d9b9bad1103e97832",
