@@ -8,15 +8,13 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli.kernels import block, dispatch, gpu
+from bpsta_cli.kernels import BLOCKS, dispatch
+from bpsta_cli.kernels.block_spec import POOLS, Block, Statistics
 from bpsta_cli.layers import Conv, MaxPool, ReLU, is_constant
 from bpsta_cli.neurons import LIF, Firing
 from bpsta_cli.norms import FoldedNorm
 
 Layer = TypeVar("Layer", bound=nn.Module)
-
-KERNELS = {"cpu": block, "gpu": gpu}
-"""The backends that run a block as one operation."""
 
 
 class Layers(nn.Sequential):
@@ -52,7 +50,7 @@ class Fusible(NamedTuple):
             self.neuron.active
             and several
             and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
-            and self._backend(x, self._dtype(x)) in KERNELS
+            and self._backend(x, self._dtype(x)) in BLOCKS
         )
 
     def _backend(self, x: Tensor, dtype: torch.dtype) -> str:
@@ -71,13 +69,13 @@ class Fusible(NamedTuple):
             x = x[:1]
         if self.conv is not None:
             x = self.conv(x)
-        kernel = KERNELS[self._backend(x, x.dtype)]
+        kernel = BLOCKS[self._backend(x, x.dtype)]
         if norm.training:
             seen = kernel.statistics(x, per_step=norm.per_step and len(x) > 1)
             norm.track(*seen, rows=x[0, :, 0].numel(), steps=steps)
         else:
-            seen = block.Statistics(*(value.double()[None] for value in norm.running()))
-        settings = block.Block(
+            seen = Statistics(*(value.double()[None] for value in norm.running()))
+        settings = Block(
             steps=steps,
             relu=self.relu is not None,
             pool=1 if self.pool is None else side(self.pool),
@@ -124,7 +122,7 @@ def fusible(layers: Sequence[nn.Module]) -> Fusible | None:
     if norm is None or neuron is None:
         return None
     pool = _take(rest, MaxPool)
-    return Fusible(conv, norm, relu, neuron, pool if pool is not None and side(pool) in block.POOLS else None)
+    return Fusible(conv, norm, relu, neuron, pool if pool is not None and side(pool) in POOLS else None)
 
 
 def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import events, events_training
+from bpsta_cli.kernels import sparse_conv, sparse_conv_training
 
 CONVOLUTIONS = ("dense", "auto", "event")
 """How a convolution may be computed; `Conv.convolution` says what each is."""
@@ -79,11 +79,11 @@ class Conv(nn.Conv2d):
     def _summed(self, x: Tensor) -> Tensor | None:
         limit = 1.0 if self.convolution == "event" else None
         if not torch.is_grad_enabled():
-            return events.serve(self, x, limit=limit)
+            return sparse_conv.serve(self, x, limit=limit)
         silent = bool(self.senders) and all(
             sender.active and rules.errs_at_spikes_alone(sender.rule) for sender in self.senders
         )
-        return events_training.serve(self, x, limit=limit, silent=silent)
+        return sparse_conv_training.serve(self, x, limit=limit, silent=silent)
 
 
 def check_convolution(name: str) -> None:

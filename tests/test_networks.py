@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import events, events_training
+from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
 from bpsta_cli.networks import build
 
 RULES = ("stbp", "bpsa", "bpsta")
@@ -245,8 +245,8 @@ def test_convolutions_over_events_are_asked_for_by_name_in_evaluation_and_in_tra
     with pytest.raises(SettingsError, match="one of dense, auto, event"):
         network.convolution = "sparse"
     asked = []
-    monkeypatch.setattr(events, "serve", lambda layer, x, limit: asked.append(limit))
-    monkeypatch.setattr(events_training, "serve", lambda layer, x, limit, silent: asked.append((limit, silent)))
+    monkeypatch.setattr(sparse_conv, "serve", lambda layer, x, limit: asked.append(limit))
+    monkeypatch.setattr(sparse_conv_training, "serve", lambda layer, x, limit, silent: asked.append((limit, silent)))
     x = torch.rand(2, 3, 1, 8, 8)
     network.train().votes(x)
     with torch.no_grad():

@@ -10,7 +10,8 @@ import torch
 from bpsta_cli import recompute, rules, training
 from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.evaluation import event_driven
-from bpsta_cli.kernels import dispatch, events, events_training
+from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
 from bpsta_cli.networks import build
 
 CHOICE = dispatch.choose()
@@ -105,7 +106,7 @@ def test_an_input_of_zeros_and_ones_is_an_input_and_gets_its_gradient_everywhere
 
 def test_the_inputs_gradient_is_left_out_at_zeros_for_rules_that_do_not_ask_for_it_there(monkeypatch):
     asked = []
-    monkeypatch.setattr(events_training, "serve", lambda layer, x, limit, silent: asked.append(silent))
+    monkeypatch.setattr(sparse_conv_training, "serve", lambda layer, x, limit, silent: asked.append(silent))
     for rule, expected in (("bpsa", True), ("bpsta", True), ("stbp", False), ("own", False)):
         network = made(PLAIN, rule)
         network.convolution = "auto"
@@ -148,7 +149,7 @@ def test_a_run_with_auto_learns_as_the_dense_one_and_is_evaluated_densely(
     settings, digits, tmp_path, monkeypatch, choices
 ):
     data = {"network": "32C3-MP2-32C3-AP4-2Voting", "epochs": 3, "warmup_epochs": 1}
-    real, served, epochs = events_training.serve, [], []
+    real, served, epochs = sparse_conv_training.serve, [], []
 
     def serve(layer, x, **options):
         y = real(layer, x, limit=1.0, silent=options["silent"])  # as if few were ones
@@ -159,8 +160,8 @@ def test_a_run_with_auto_learns_as_the_dense_one_and_is_evaluated_densely(
     def never(*_, **__):
         raise AssertionError("an evaluation over events")
 
-    monkeypatch.setattr(events_training, "serve", serve)
-    monkeypatch.setattr(events, "serve", never)
+    monkeypatch.setattr(sparse_conv_training, "serve", serve)
+    monkeypatch.setattr(sparse_conv, "serve", never)
     losses = []
     for choice in ("auto", "dense"):
         chosen = settings(data=data, training={"convolution": choice, **choices})

@@ -5,7 +5,8 @@ from conftest import write_store
 
 from bpsta_cli import timing
 from bpsta_cli.errors import DataError, RunError, SettingsError
-from bpsta_cli.kernels import dispatch, events
+from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.cpu import sparse_conv
 from bpsta_cli.networks import build
 
 CPU = torch.device("cpu")
@@ -104,9 +105,9 @@ def test_the_clock_says_which_convolutions_skipped_zeros_and_the_twins_do_not(di
     assert (found["convolution"], found["event_driven"]) == ("dense", {"conv1": 0, "conv2": 0})
     network.convolution = "event"
     served = []
-    real = events.serve
+    real = sparse_conv.serve
     monkeypatch.setattr(
-        events, "serve", lambda layer, *rest, **options: served.append(layer) or real(layer, *rest, **options)
+        sparse_conv, "serve", lambda layer, *rest, **options: served.append(layer) or real(layer, *rest, **options)
     )
     found = timing.clock(network, digits, T=3, device=CPU, batch=5, repeats=1)
     fused = dispatch.choose().name == "cpu"

@@ -1,7 +1,7 @@
 """Convolution of spikes as a sum over events, on the CPU: the work is proportional to their number.
 
-README.md beside this file says what events.cpp computes and when it is the faster one; the gradients are in
-events_training.py.
+README.md in the folder above says what sparse_conv.cpp computes and when it is the faster one; the gradients are in
+sparse_conv_training.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bpsta_cli.kernels.compiled import entry, refusal
+from bpsta_cli.kernels.cpu.library import entry, refusal
 
 LIMIT = 0.25
 """Share of ones in its input up to which "auto" takes the sum over events: the two break even at 0.27 to 0.35 for 32 to
@@ -31,7 +31,7 @@ PLACES = 1 << 16
 
 
 class Sizes(ctypes.Structure):
-    """events.hpp's Sizes."""
+    """sparse_conv.hpp's Sizes."""
 
     _fields_ = tuple(
         (name, ctypes.c_int64)
@@ -140,7 +140,7 @@ class Listed(NamedTuple):
     """The events of images of zeros and ones, and the convolution that they are listed for.
 
     Attributes:
-        sizes: of the convolution, as events.hpp has them.
+        sizes: of the convolution, as sparse_conv.hpp has them.
         starts: where each pixel's events begin, int32 [N, H * W + 1].
         places: the events, uint16 [N, H * W * C + 8], of which only what `starts` tells of is written.
         share: of ones among all values.

@@ -2,7 +2,7 @@
 // and all T steps of a small part of an image go through the block while they are in the cache.
 //
 // Images lie channels last: a row of an image is width * channels values without a gap, and one value a channel is
-// repeated along it ("tiled") for as many columns as are worked on at once. README.md beside this file has the
+// repeated along it ("tiled") for as many columns as are worked on at once. README.md in the folder above has the
 // equations. Sums over an image are taken in a fixed number of shares, so that the number of threads changes nothing.
 
 #include "rules.hpp"

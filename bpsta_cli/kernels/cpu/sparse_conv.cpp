@@ -1,7 +1,7 @@
 // Convolution of spikes as a sum over events: where an input is 1, a row of the weights is added to each output that
 // it reaches, and where it is 0 nothing is done.
 //
-// An event is its place in an image row (events.hpp), so that the events that an output sees in one row of the kernel
+// An event is its place in an image row (sparse_conv.hpp), so that the events that an output sees in one row of the kernel
 // are neighbours in the list, and their weights' rows are found from their places: the weights lie
 // [block of outputs][kernel row][kernel column][input channel][output in block].
 // A block's sums stay in registers. Each is taken in one order, so that the number of threads changes nothing.
@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <immintrin.h>
 
-#include "events.hpp"
+#include "sparse_conv.hpp"
 
 namespace {
 

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpsta_cli.kernels import dispatch, events
+from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.cpu import sparse_conv
 from bpsta_cli.layers import Conv
 
 CHOICE = dispatch.choose()
@@ -25,7 +26,7 @@ def layer(channels, filters, kernel, **options):
 
 @torch.no_grad()
 def assert_equal_to_torch(conv, x):
-    found = events.serve(conv, x, limit=1.0)
+    found = sparse_conv.serve(conv, x, limit=1.0)
     expected = F.conv2d(x.double(), conv.weight.double(), _double(conv.bias), conv.stride, conv.padding)
     assert found.shape == expected.shape
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
@@ -63,7 +64,7 @@ def test_places_reach_to_the_end_of_the_widest_row_and_no_further():
     widest[..., -1] = 1
     assert_equal_to_torch(conv, widest)
     with torch.no_grad():
-        assert events.serve(conv, spikes(1, 64, 2, 1025, density=0.01), limit=1.0) is None
+        assert sparse_conv.serve(conv, spikes(1, 64, 2, 1025, density=0.01), limit=1.0) is None
 
 
 @pytest.mark.parametrize("channels", [3, 16])
@@ -72,57 +73,57 @@ def test_an_input_with_any_other_value_is_refused(channels, value):
     x = spikes(3, channels, 5, 5, density=0.1)
     x[1, channels - 1, 4, 4] = value
     with torch.no_grad():
-        assert events.serve(layer(channels, 4, 3), x, limit=1.0) is None
+        assert sparse_conv.serve(layer(channels, 4, 3), x, limit=1.0) is None
 
 
 def test_minus_zero_is_no_event():
     x = -torch.zeros(1, 20, 3, 3)
     with torch.no_grad():
-        assert torch.equal(events.serve(conv := layer(20, 2, 3), x), conv.bias.view(1, 2, 1, 1))
+        assert torch.equal(sparse_conv.serve(conv := layer(20, 2, 3), x), conv.bias.view(1, 2, 1, 1))
 
 
 def test_the_limit_is_a_share_of_ones_that_is_still_served():
     conv, x = layer(10, 4, 3), torch.zeros(2, 10, 5, 5)
     x.flatten()[::5] = 1
     with torch.no_grad():
-        assert events.serve(conv, x, limit=0.2) is not None
-        assert events.serve(conv, x, limit=0.199) is None
+        assert sparse_conv.serve(conv, x, limit=0.2) is not None
+        assert sparse_conv.serve(conv, x, limit=0.199) is None
         x.flatten()[1] = 1
-        assert events.serve(conv, x, limit=0.2) is None
+        assert sparse_conv.serve(conv, x, limit=0.2) is None
 
 
 @pytest.mark.parametrize(
     ("channels", "side", "filters", "limit"),
     [
-        (64, 5, 64, events.LIMIT),
-        (64, 4, 64, events.LIMIT),
-        (256, 5, 64, events.LIMIT),
-        (256, 4, 64, events.SMALL_LIMIT),
-        (64, 5, 33, events.LIMIT * 33 / 64),
+        (64, 5, 64, sparse_conv.LIMIT),
+        (64, 4, 64, sparse_conv.LIMIT),
+        (256, 5, 64, sparse_conv.LIMIT),
+        (256, 4, 64, sparse_conv.SMALL_LIMIT),
+        (64, 5, 33, sparse_conv.LIMIT * 33 / 64),
     ],
 )
 @torch.no_grad()
 def test_auto_goes_by_the_share_of_ones_and_is_more_cautious_where_a_block_is_not_full(channels, side, filters, limit):
     conv, x = layer(channels, filters, 3, padding=1), torch.zeros(1, channels, side, side)
     x.flatten()[: int(limit * x.numel())] = 1
-    assert events.serve(conv, x) is not None
+    assert sparse_conv.serve(conv, x) is not None
     x.flatten()[: int(limit * x.numel()) + 1] = 1
-    assert events.serve(conv, x) is None
+    assert sparse_conv.serve(conv, x) is None
 
 
 @torch.no_grad()
 def test_autocast_and_weights_whose_changes_leave_no_trace_are_left_to_torch():
     conv, x = layer(4, 4, 3), spikes(1, 4, 6, 6, density=0.1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert events.serve(conv, x, limit=1.0) is None
+        assert sparse_conv.serve(conv, x, limit=1.0) is None
     with torch.inference_mode():
-        assert events.serve(layer(4, 4, 3), x, limit=1.0) is None
-        assert events.serve(conv, x, limit=1.0) is not None
+        assert sparse_conv.serve(layer(4, 4, 3), x, limit=1.0) is None
+        assert sparse_conv.serve(conv, x, limit=1.0) is not None
 
 
 @torch.no_grad()
 def test_auto_leaves_layers_with_little_work_to_torch():
-    assert events.FEWEST == 128
+    assert sparse_conv.FEWEST == 128
     for channels, kernel, stride, expected in (
         (14, 3, 1, False),
         (15, 3, 1, True),
@@ -130,8 +131,8 @@ def test_auto_leaves_layers_with_little_work_to_torch():
         (57, 3, 2, True),
     ):
         conv, x = layer(channels, 64, kernel, stride=stride), torch.zeros(1, channels, 5, 5)
-        assert (events.serve(conv, x) is not None) == expected
-        assert events.serve(conv, x, limit=1.0) is not None
+        assert (sparse_conv.serve(conv, x) is not None) == expected
+        assert sparse_conv.serve(conv, x, limit=1.0) is not None
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_auto_leaves_layers_with_little_work_to_torch():
 def test_other_convolutions_are_left_to_torch(options):
     conv = layer(4, 4, 3, **options)
     with torch.no_grad():
-        assert events.serve(conv, spikes(1, 4, 6, 6, density=0.1).to(conv.weight.dtype), limit=1.0) is None
+        assert sparse_conv.serve(conv, spikes(1, 4, 6, 6, density=0.1).to(conv.weight.dtype), limit=1.0) is None
 
 
 def test_the_number_of_threads_changes_no_bit():
@@ -160,7 +161,7 @@ def test_the_number_of_threads_changes_no_bit():
         for number in (1, 2, 3):
             torch.set_num_threads(number)
             with torch.no_grad():
-                found.append(events.serve(conv, x, limit=1.0))
+                found.append(sparse_conv.serve(conv, x, limit=1.0))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(found[0], found[1])

@@ -1,6 +1,6 @@
 """Norm, ReLU, neuron and max pooling on the CPU as one operation, forward and backward.
 
-README.md beside this file says what block.cpp computes. Beside the weights, the convolution's output alone is
+README.md in the folder above says what block.cpp computes. Beside the weights, the convolution's output alone is
 saved for the backward pass.
 """
 
@@ -15,43 +15,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.compiled import entry, numbered
+from bpsta_cli.kernels.block_spec import Block, Statistics, from_moments, parameter_gradients, through_norm
+from bpsta_cli.kernels.cpu.library import entry
 from bpsta_cli.kernels.layouts import channels_last, empty_images
+from bpsta_cli.kernels.rule_codes import numbered
 from bpsta_cli.rules import Rule
 
 SHARES = 64
 """In how many shares block.cpp takes its sums."""
-POOLS = (1, 2)
-"""Pooling that it knows: none, and two by two."""
-
-
-class Statistics(NamedTuple):
-    """Of batch norm, biased: [1, C], or [T, C] for a set a step; float64."""
-
-    mean: Tensor
-    var: Tensor
-
-
-class Block(NamedTuple):
-    """What a block computes beside its norm.
-
-    Attributes:
-        steps: T.
-        relu: whether a ReLU stands before the neuron.
-        pool: side of the max pooling's windows, one of `POOLS`.
-        threshold: of the neuron.
-        decay: of the neuron.
-        rule: learning rule of the neuron, one that `compiled.numbered` knows.
-        eps: what batch norm adds to the variance.
-    """
-
-    steps: int
-    relu: bool
-    pool: int
-    threshold: float
-    decay: float
-    rule: Rule
-    eps: float
 
 
 def statistics(x: Tensor, *, per_step: bool) -> Statistics:
@@ -70,40 +41,6 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
         _threads(),
     )
     return from_moments(origin, sums.sum(0), rows, per_step=per_step)
-
-
-def from_moments(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> Statistics:
-    """Statistics from the sums [S, 2, C] of x - origin and of its square, over `rows` values of each step."""
-    if not per_step:
-        rows, sums = rows * len(sums), sums.sum(0, keepdim=True)
-    away = sums[:, 0] / rows
-    return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
-
-
-class Through(NamedTuple):
-    """Batch norm's backward pass, dL/dx = gain g + slope (x - mean) + offset with g = dL/dy: [sets, C] each."""
-
-    gain: Tensor
-    slope: Tensor
-    offset: Tensor
-
-
-def through_norm(weight: Tensor, seen: Statistics, eps: float, sums: Tensor | None = None, rows: int = 1) -> Through:
-    """The coefficients; `sums` [sets, 2, C] are those of g and of g (x - mean) over `rows` values.
-
-    Without them the statistics are constants.
-    """
-    scale = (seen.var + eps).rsqrt()
-    gain = weight.double() * scale
-    if sums is None:
-        return Through(gain, torch.zeros_like(gain), torch.zeros_like(gain))
-    return Through(gain, -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows)
-
-
-def parameter_gradients(seen: Statistics, eps: float, sums: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """dL/dweight and dL/dbias [C], in the dtype of `like`, from the sums of `through_norm`."""
-    scale = (seen.var + eps).rsqrt()
-    return (sums[:, 1] * scale).sum(0).to(like.dtype), sums[:, 0].sum(0).to(like.dtype)
 
 
 def block(

@@ -1,6 +1,6 @@
 // What the kernels share: how they round, e^x, the learning rules and the surrogates' curves.
 //
-// README.md beside this file has the equations and says how each line rounds: `fused` stands where torch rounds a
+// README.md in the folder above has the equations and says how each line rounds: `fused` stands where torch rounds a
 // product and a sum once, and the compiler fuses nothing by itself (-ffp-contract=off).
 
 #pragma once
@@ -101,7 +101,7 @@ template <typename Real> struct Gaussian {
     INLINE Real operator()(Real x) const { return exponential(x * x / scale) / area; }
 };
 
-// Calls `visit` with the rule that cpu.py numbers so; false if there is none.
+// Calls `visit` with the rule that rule_codes.py numbers so; false if there is none.
 template <typename Real, typename Visit>
 bool with_rule(int rule, double parameter, bool detach_reset, double threshold, const Visit &visit) {
     const Real th = Real(threshold);

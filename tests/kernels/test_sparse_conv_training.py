@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bpsta_cli.kernels import dispatch, events, events_training
+from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
 from bpsta_cli.layers import Conv
 
 CHOICE = dispatch.choose()
@@ -49,10 +50,14 @@ def parts_over_events(monkeypatch, conv, x, **options):
     """Which parts of a step were computed over events."""
     made = []
     with monkeypatch.context() as patched:
-        for module, name in ((events, "summed"), (events_training, "_of_weights"), (events_training, "_of_input")):
+        for module, name in (
+            (sparse_conv, "summed"),
+            (sparse_conv_training, "_of_weights"),
+            (sparse_conv_training, "_of_input"),
+        ):
             function = getattr(module, name)
             patched.setattr(module, name, lambda *a, f=function, n=name: (made.append(n), f(*a))[1])
-        y = events_training.serve(conv, x, **options)
+        y = sparse_conv_training.serve(conv, x, **options)
         if y is not None:
             y.sum().backward()
     return made
@@ -78,7 +83,7 @@ def test_output_and_every_gradient_equal_torchs_up_to_rounding(
     conv = layer(sizes[1], filters, kernel, stride=stride, padding=padding, bias=bias)
     x = spikes(*sizes[:2], height, width, density=density).requires_grad_()
     y, expected = expected_of(conv, x)
-    found = events_training.serve(conv, x, limit=1.0, silent=silent)
+    found = sparse_conv_training.serve(conv, x, limit=1.0, silent=silent)
     torch.testing.assert_close(found.double(), y, rtol=1e-5, atol=1e-5)
     if silent:
         expected["x"] = expected["x"] * x.detach()
@@ -90,7 +95,7 @@ def test_output_and_every_gradient_equal_torchs_up_to_rounding(
 def test_the_gradient_of_a_large_batch_keeps_its_digits():
     # in one float after another the 16,000 terms of each sum would leave an error five times as large
     conv, x = layer(2, 16, 3, padding=1), spikes(16, 2, 45, 45, density=0.5)
-    y = events_training.serve(conv, x, limit=1.0)
+    y = sparse_conv_training.serve(conv, x, limit=1.0)
     grad = torch.rand(y.shape, generator=torch.Generator().manual_seed(2))
     exact = torch.nn.grad.conv2d_weight(x.double(), conv.weight.shape, grad.double(), padding=1)
     found = torch.autograd.grad(y, conv.weight, grad)[0]
@@ -135,15 +140,15 @@ def test_the_inputs_gradient_is_whole_unless_nobody_asks_for_it_at_zeros(monkeyp
 @pytest.mark.parametrize("wanted", [("x",), ("weight",), ("bias",), ("weight", "bias"), ("x", "bias")])
 @pytest.mark.parametrize("limits", [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
 def test_only_gradients_that_are_wanted_are_made_whichever_way(monkeypatch, wanted, limits):
-    monkeypatch.setattr(events_training, "WEIGHTS_LIMIT", limits[0])
-    monkeypatch.setattr(events_training, "INPUT_LIMIT", limits[1])
+    monkeypatch.setattr(sparse_conv_training, "WEIGHTS_LIMIT", limits[0])
+    monkeypatch.setattr(sparse_conv_training, "INPUT_LIMIT", limits[1])
     conv, x = layer(64, 64, 3), spikes(2, 64, 5, 5, density=0.1)
     _, expected = expected_of(conv, x)
     expected["x"] *= x if limits[1] else 1
     leaves = {"x": x, **dict(conv.named_parameters())}
     for name, leaf in leaves.items():
         leaf.requires_grad_(name in wanted)
-    y = events_training.serve(conv, x, silent=True)
+    y = sparse_conv_training.serve(conv, x, silent=True)
     y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(3)))
     assert [name for name, leaf in leaves.items() if leaf.grad is not None] == list(wanted)
     for name in wanted:
@@ -155,7 +160,7 @@ def test_the_lists_are_kept_in_the_inputs_place_where_they_do_for_the_gradients(
     for share, kept in ((0.1, False), (0.22, True)):  # of which the weights' gradient is dense
         x, saved = with_ones(share, 2, 64, 5, 5), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
-            events_training.serve(conv, x, silent=True)
+            sparse_conv_training.serve(conv, x, silent=True)
         assert any(tensor.shape == x.shape for tensor in saved) == kept
 
 
@@ -165,7 +170,7 @@ def test_the_number_of_threads_changes_no_bit():
     try:
         for number in (1, 2, 3, 64):
             torch.set_num_threads(number)
-            found.append(gradients(events_training.serve(conv, x, limit=1.0, silent=True), x, conv))
+            found.append(gradients(sparse_conv_training.serve(conv, x, limit=1.0, silent=True), x, conv))
     finally:
         torch.set_num_threads(threads)
     for name, value in found[0].items():
@@ -174,7 +179,7 @@ def test_the_number_of_threads_changes_no_bit():
 
 def test_weights_that_were_changed_before_the_backward_pass_are_refused():
     conv, x = layer(4, 4, 3), spikes(1, 4, 6, 6, density=0.1).requires_grad_()
-    y = events_training.serve(conv, x, limit=1.0)
+    y = sparse_conv_training.serve(conv, x, limit=1.0)
     with torch.no_grad():
         conv.weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -183,8 +188,8 @@ def test_weights_that_were_changed_before_the_backward_pass_are_refused():
 
 def test_what_is_not_spikes_and_what_autocast_is_for_are_left_to_torch():
     conv, x = layer(64, 64, 3), spikes(1, 64, 6, 6, density=0.1)
-    assert events_training.serve(conv, x, silent=True) is not None
-    assert events_training.serve(conv, 2 * x, limit=1.0) is None
-    assert events_training.serve(conv.double(), x.double(), limit=1.0) is None
+    assert sparse_conv_training.serve(conv, x, silent=True) is not None
+    assert sparse_conv_training.serve(conv, 2 * x, limit=1.0) is None
+    assert sparse_conv_training.serve(conv.double(), x.double(), limit=1.0) is None
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert events_training.serve(conv.float(), x, limit=1.0) is None
+        assert sparse_conv_training.serve(conv.float(), x, limit=1.0) is None

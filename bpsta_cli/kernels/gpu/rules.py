@@ -1,7 +1,7 @@
-"""The learning rules and the surrogates' curves for gpu_kernels.py, and how it rounds: rules.hpp in Triton.
+"""The learning rules and the surrogates' curves for kernels.py, and how it rounds: rules.hpp in Triton.
 
-README.md has the equations, and says how each line rounds. `fused` stands where torch rounds a product and a sum
-once; gpu.py tells the compiler to fuse nothing by itself.
+README.md in the folder above has the equations, and says how each line rounds. `fused` stands where torch rounds a
+product and a sum once; launch.py tells the compiler to fuse nothing by itself.
 """
 
 import triton
@@ -24,7 +24,7 @@ def quotient(a, b, STATE: tl.constexpr):
     return result
 
 
-# The curves of surrogates.py and the rules of rules.py, by the numbers of compiled.py
+# The curves of surrogates.py and the rules of rules.py, by the numbers of rule_codes.py
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-// The gradients of a convolution of spikes, as sums over events (events.hpp).
+// The gradients of a convolution of spikes, as sums over events (sparse_conv.hpp).
 //
 // An event at row y meets the kernel's row k in the output's row (y + padding - k) / stride, where that division leaves
 // nothing over: where y + padding and k leave the same. All sums are taken in one order, so that the number of threads
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "events.hpp"
+#include "sparse_conv.hpp"
 
 namespace {
 
@@ -121,7 +121,7 @@ inline void multiply(const float *grad, const float *weights, int64_t filters, c
 
 } // namespace
 
-// The gradient of the weights, added to `out` in the order of events.cpp's weights, for blocks of `block` filters: 16,
+// The gradient of the weights, added to `out` in the order of sparse_conv.cpp's weights, for blocks of `block` filters: 16,
 // 32 or 64. `grad` is that of the output [images, out_height, out_width, filters].
 extern "C" void events_weights_float32(const Sizes *sizes, int64_t block, const int32_t *starts, const Place *places,
                                        const float *grad, float *out, int threads) {

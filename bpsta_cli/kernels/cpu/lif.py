@@ -1,6 +1,6 @@
 """The neuron on the CPU, fused: all steps of a block of elements in one pass over memory, forward and backward.
 
-README.md beside this file says what cpu.cpp computes, and how it rounds.
+README.md in the folder above says what lif.cpp computes, and how it rounds.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.compiled import entry, numbered
+from bpsta_cli.kernels.cpu.library import entry
 from bpsta_cli.kernels.layouts import dense_steps, empty_like, step_size
+from bpsta_cli.kernels.rule_codes import numbered
 from bpsta_cli.rules import Rule
 
 

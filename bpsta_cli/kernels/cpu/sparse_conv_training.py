@@ -1,6 +1,6 @@
 """The convolution of spikes in training: forward and gradients as sums over events, each where that is the faster.
 
-README.md beside this file says what events_backward.cpp computes.
+README.md in the folder above says what sparse_conv_backward.cpp computes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels import events
-from bpsta_cli.kernels.compiled import entry
-from bpsta_cli.kernels.events import Listed, Sizes, Weights, pointer, threads
+from bpsta_cli.kernels.cpu import sparse_conv
+from bpsta_cli.kernels.cpu.library import entry
+from bpsta_cli.kernels.cpu.sparse_conv import Listed, Sizes, Weights, pointer, threads
 
 WEIGHTS_LIMIT = 0.2
 """Share of ones up to which "auto" takes the weights' gradient over events, lowered where the last block of filters is
@@ -36,7 +36,7 @@ class Limits(NamedTuple):
 
 
 def serve(layer: nn.Conv2d, x: Tensor, *, limit: float | None = None, silent: bool = False) -> Tensor | None:
-    """As `events.serve`, with gradients of the weights, the bias and the input.
+    """As `sparse_conv.serve`, with gradients of the weights, the bias and the input.
 
     Args:
         layer: the convolution.
@@ -47,10 +47,10 @@ def serve(layer: nn.Conv2d, x: Tensor, *, limit: float | None = None, silent: bo
     Returns:
         [N, filters, H', W'], channels last in memory; None where a dense convolution has to serve.
     """
-    if not events.serves(layer, x) or (limit is None and not _worth(layer)):
+    if not sparse_conv.serves(layer, x) or (limit is None and not _worth(layer)):
         return None
     limits = _fastest(layer, x) if limit is None else Limits(limit, limit, limit)
-    listed = events.listing(layer, x, limit=limits.output)
+    listed = sparse_conv.listing(layer, x, limit=limits.output)
     if listed is None:
         return None
     weights = Weights(layer.weight, layer.bias)  # a step changes them: there is nothing to keep
@@ -60,13 +60,13 @@ def serve(layer: nn.Conv2d, x: Tensor, *, limit: float | None = None, silent: bo
 
 
 def _worth(layer: nn.Conv2d) -> bool:
-    return events.worth(layer) and layer.in_channels * layer.out_channels >= FEWEST
+    return sparse_conv.worth(layer) and layer.in_channels * layer.out_channels >= FEWEST
 
 
 def _fastest(layer: nn.Conv2d, x: Tensor) -> Limits:
     thin = min(layer.in_channels, layer.out_channels) < THIN
     of_weights, of_input = (THIN_LIMIT, THIN_LIMIT) if thin else (WEIGHTS_LIMIT, INPUT_LIMIT)
-    return Limits(events.fastest(layer, x), events.used(layer.out_channels) * of_weights, of_input)
+    return Limits(sparse_conv.fastest(layer, x), sparse_conv.used(layer.out_channels) * of_weights, of_input)
 
 
 class _Function(torch.autograd.Function):
@@ -88,7 +88,7 @@ class _Function(torch.autograd.Function):
         ctx.save_for_backward(weight, *lists, *dense)  # the lists take half the input's memory, most of it untouched
         ctx.sizes, ctx.share, ctx.block, ctx.shape = listed.sizes, listed.share, weights.block, x.shape
         ctx.over_weights, ctx.over_input = over_weights, over_input
-        return events.summed(listed, weights)
+        return sparse_conv.summed(listed, weights)
 
     @staticmethod
     @once_differentiable

@@ -1,6 +1,6 @@
 """The GPU's own code, in Triton: the neuron and its block for a tile of windows and channels, all T steps.
 
-gpu.py, which alone imports this module, gives the arguments; README.md has the equations. A window is what is pooled
+launch.py, which alone imports this module, gives the arguments; README.md has the equations. A window is what is pooled
 together, POOL x POOL pixels; the last of an odd row or column hangs over the edge. Values of its pixels ("cells") are
 tuples of tiles [P, CB], so that they stay in registers. Time is cut into segments of SEGMENT steps, which are
 unrolled; the neuron alone is a block of one pixel without a norm, its elements the channels.
@@ -9,7 +9,7 @@ unrolled; the neuron alone is a block of one pixel without a norm, its elements 
 import triton
 import triton.language as tl
 
-from bpsta_cli.kernels.gpu_rules import fused, reset_gradient, spike_gradient
+from bpsta_cli.kernels.gpu.rules import fused, reset_gradient, spike_gradient
 
 # Where a program works
 

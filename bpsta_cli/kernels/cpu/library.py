@@ -21,11 +21,12 @@ from typing import Any
 import torch
 
 from bpsta_cli.files import replacing
-from bpsta_cli.rules import BPSA, BPSTA, STBP, Rule
+from bpsta_cli.kernels.rule_codes import numbered
+from bpsta_cli.rules import Rule
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "cpu.cpp", HERE / "block.cpp", HERE / "events.cpp", HERE / "events_backward.cpp")
-HEADERS = (HERE / "rules.hpp", HERE / "events.hpp")
+SOURCES = (HERE / "lif.cpp", HERE / "block.cpp", HERE / "sparse_conv.cpp", HERE / "sparse_conv_backward.cpp")
+HEADERS = (HERE / "rules.hpp", HERE / "sparse_conv.hpp")
 COMPILER = "g++"
 """GCC, whose OpenMP runtime is torch's: another compiler would bring a second pool of threads."""
 FLAGS = (
@@ -45,8 +46,6 @@ WIDE_FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-v
 """Where torch itself uses AVX-512: another library beside that for AVX2, with the same results."""
 LINK_FLAGS = ("-shared", "-Wl,--as-needed")
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-CURVES = {"rectangular": 1, "polynomial": 2, "sigmoid": 3, "gaussian": 4}
-"""The numbers that rules.hpp knows the curves of `stbp` by; `bpsa` and `bpsta` are 0."""
 
 
 def refusal(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
@@ -62,17 +61,6 @@ def refusal(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
         return f"it knows the rules stbp, bpsa and bpsta, and not {type(rule).__name__}"
     loaded = _library()
     return loaded if isinstance(loaded, str) else ""
-
-
-def numbered(rule: Rule) -> tuple[int, float, bool] | None:
-    """The number, the parameter and `detach_reset` that rules.hpp knows a rule by; None if it does not."""
-    if type(rule) is BPSA:  # a subclass may do anything
-        return 0, 0.0, False
-    if type(rule) is BPSTA:
-        return 0, rule.alpha, False
-    if type(rule) is STBP and rule.surrogate in CURVES:
-        return CURVES[rule.surrogate], rule.surrogate_width, rule.detach_reset
-    return None
 
 
 def entry(name: str, dtype: torch.dtype) -> Any:

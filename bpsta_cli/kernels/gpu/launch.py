@@ -1,4 +1,4 @@
-"""Cuts the GPU kernels' work into programs, and starts them: what stands between gpu.py and gpu_kernels.py."""
+"""Cuts the GPU kernels' work into programs, and starts them: what stands between ops.py and kernels.py."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bpsta_cli.kernels.block import Block
-from bpsta_cli.kernels.compiled import numbered
+from bpsta_cli.kernels.block_spec import Block
 from bpsta_cli.kernels.layouts import step_size
 from bpsta_cli.kernels.reference import state_dtype
+from bpsta_cli.kernels.rule_codes import numbered
 
 THREADS = 128
 POTENTIALS = 32
@@ -193,5 +193,5 @@ def _power_of_2(number: int) -> int:
 
 @functools.cache
 def _device_code() -> Any:
-    """gpu_kernels.py, which loads Triton."""
-    return importlib.import_module("bpsta_cli.kernels.gpu_kernels")
+    """kernels.py, which loads Triton."""
+    return importlib.import_module("bpsta_cli.kernels.gpu.kernels")

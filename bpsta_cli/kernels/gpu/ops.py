@@ -1,6 +1,6 @@
-"""The neuron and its block on a GPU, or in Triton's interpreter: `lif` as in cpu.py, the rest as in block.py.
+"""The neuron and its block on a GPU, or in Triton's interpreter: `lif` as in cpu/lif.py, the rest as in cpu/block.py.
 
-gpu_kernels.py has what the device runs; README.md says what is computed and saved, and how it rounds.
+kernels.py has what the device runs; README.md in the folder above says what is computed and saved, and how it rounds.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.block import Block, Statistics, from_moments, parameter_gradients, through_norm
-from bpsta_cli.kernels.compiled import numbered
-from bpsta_cli.kernels.gpu_launch import Sizes, run_backward, run_forward, run_moments, values
+from bpsta_cli.kernels.block_spec import Block, Statistics, from_moments, parameter_gradients, through_norm
+from bpsta_cli.kernels.gpu.launch import Sizes, run_backward, run_forward, run_moments, values
 from bpsta_cli.kernels.layouts import channels_last, dense_steps, empty_images, empty_like
 from bpsta_cli.kernels.reference import state_dtype
+from bpsta_cli.kernels.rule_codes import numbered
 from bpsta_cli.rules import BPSA, Rule
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -111,7 +111,7 @@ def block(
     from_batch: bool,
     in_place: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """max_pool(LIF(ReLU(norm(x)))), all T steps at once; arguments and results as in block.py's.
+    """max_pool(LIF(ReLU(norm(x)))), all T steps at once; arguments and results as in cpu/block.py's.
 
     With `in_place` the backward pass may put the gradient of `x` where `x` was. It can then be run once, and torch
     tells who needs `x` afterwards.
