@@ -11,8 +11,8 @@ from torch import Tensor
 from bpsta_cli import losses, optimisers, recompute
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import augmentation, catalogue
+from bpsta_cli.data.batches import Batch, load
 from bpsta_cli.data.encoding import to_input
-from bpsta_cli.data.loading import Batch, load
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation import so_far
 from bpsta_cli.health import Monitor

@@ -14,6 +14,7 @@ from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
 from bpsta_cli.claiming import claim
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
+from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.epochs import Learner, StepDone, learner, one_epoch
 from bpsta_cli.errors import SettingsError
@@ -21,7 +22,6 @@ from bpsta_cli.evaluation import evaluate
 from bpsta_cli.health import watching
 from bpsta_cli.kernels.dispatch import Choice
 from bpsta_cli.networks import TWIN, Network
-from bpsta_cli.prepared import training_parts
 from bpsta_cli.provenance import device_name, provenance
 
 

@@ -7,8 +7,8 @@ import torch
 
 from bpsta_cli import epochs, training
 from bpsta_cli.checkpoints import RunDir, network_of
-from bpsta_cli.data import loading
-from bpsta_cli.data.loading import Batch
+from bpsta_cli.data import batches
+from bpsta_cli.data.batches import Batch
 from bpsta_cli.epochs import StepDone, _backward, learner
 from bpsta_cli.errors import DataError, TrainingError
 from bpsta_cli.health import watching
@@ -151,7 +151,7 @@ def test_what_is_not_finite_between_two_looks_ends_the_run_all_the_same(settings
 def way(request, monkeypatch):
     """Batches made as for a CPU, and as for a GPU."""
     if request.param == "thread":
-        monkeypatch.setattr(loading, "INLINE", set())
+        monkeypatch.setattr(batches, "INLINE", set())
     return request.param
 
 
@@ -180,7 +180,7 @@ def test_a_run_that_is_left_leaves_no_thread_behind(settings, digits, tmp_path):
 def test_batches_made_in_a_thread_give_the_same_run_byte_for_byte_resumed_too(settings, digits, tmp_path, monkeypatch):
     chosen = settings(data={"network": "4C3-AP4-8FC-DP-2Voting", "augmentation": "standard"})
     inline = run(chosen, digits, tmp_path / "inline")
-    monkeypatch.setattr(loading, "INLINE", set())
+    monkeypatch.setattr(batches, "INLINE", set())
     events = training.train(chosen, digits, tmp_path / "thread", device=CPU)
     for event in events:
         if isinstance(event, StepDone) and (event.epoch, event.step) == (1, 2):

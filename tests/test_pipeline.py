@@ -20,9 +20,9 @@ PRESETS = {path.stem: path for path in sorted((ROOT / "pipelines").glob("*.yaml"
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 MEASURING = ["evaluation", "energy", "latency", "early_exit"]  # --no-clock: neither timing nor stepwise
 ENTRIES = {  # what each stage's command calls in the core
-    "code-train": ["training", "prepared"],
-    "code-measure": [*MEASURING, "checkpoints", "prepared"],
-    "prepare": ["prepared"],
+    "code-train": ["training", "data.run_data"],
+    "code-measure": [*MEASURING, "checkpoints", "data.run_data"],
+    "prepare": ["data.run_data"],
     "report": ["reporting"],
     "metrics": ["reporting"],
 }

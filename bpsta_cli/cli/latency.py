@@ -158,8 +158,8 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Path) -> dict[str, Any]:
     """Accuracy after each step, at other lengths, and what early exit would cost and save."""
     from bpsta_cli import early_exit
+    from bpsta_cli.data.run_data import recut, training_parts
     from bpsta_cli.latency import at_lengths, follow
-    from bpsta_cli.prepared import recut, training_parts
 
     settings, recordings = run.info.settings, run.store.T is not None
 

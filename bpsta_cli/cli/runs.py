@@ -74,8 +74,8 @@ def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: st
     import torch
 
     from bpsta_cli.checkpoints import RunDir
+    from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
-    from bpsta_cli.prepared import prepared_store
     from bpsta_cli.provenance import device_name, provenance
 
     place = resolve_device(device)

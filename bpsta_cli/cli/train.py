@@ -246,9 +246,9 @@ def _run(
     from bpsta_cli import training
     from bpsta_cli.checkpoints import RunDir
     from bpsta_cli.data import catalogue
+    from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
     from bpsta_cli.epochs import StepDone
-    from bpsta_cli.prepared import prepared_store
 
     if threads is not None:
         at_least_one("threads", threads)

@@ -6,7 +6,7 @@ import soundfile
 import torch
 from data_files import write_wav
 
-from bpsta_cli.data.speech import LEVELS, RANGE_DB, decibels, log_mel, read_wav
+from bpsta_cli.data.formats.audio import LEVELS, RANGE_DB, decibels, log_mel, read_wav
 from bpsta_cli.errors import DataError
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bpsta_cli.data.aedat import read_aedat, read_clip
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download, sweep
 from bpsta_cli.data.encoding import Events
-from bpsta_cli.data.event_files import read_n_mnist, read_npz, read_tonic_npy
+from bpsta_cli.data.formats.aedat import read_aedat, read_clip
+from bpsta_cli.data.formats.event_files import read_n_mnist, read_npz, read_tonic_npy
 from bpsta_cli.data.sources import SPLITS, Clip, Item, Recordings, Source, SplitName, damaged, missing
 from bpsta_cli.errors import DataError
 

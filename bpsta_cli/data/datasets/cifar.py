@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download, sweep
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import Samples, Source, SplitName, missing, refuse_web_page
 from bpsta_cli.errors import DataError
 

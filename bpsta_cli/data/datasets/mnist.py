@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download, sweep
-from bpsta_cli.data.idx import read_idx
+from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.sources import Images, Source, SplitName, missing
 from bpsta_cli.errors import DataError
 

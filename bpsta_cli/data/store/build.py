@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-from bpsta_cli.data import encoding, manifest
+from bpsta_cli.data import encoding
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.manifest import ArrayRecord, Manifest, chunks
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.parallel import enough_processes, in_order
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import SPLITS, Clip, Images, Item, Progress, Recordings, Samples, Source, Split
-from bpsta_cli.data.writing import ArrayWriter, enough_processes, in_order
+from bpsta_cli.data.store import manifest
+from bpsta_cli.data.store.manifest import ArrayRecord, Manifest, chunks
+from bpsta_cli.data.store.write import ArrayWriter
 from bpsta_cli.errors import DataError
 
 _CUTTERS = {"number": encoding.split_by_number, "time": encoding.split_by_time}

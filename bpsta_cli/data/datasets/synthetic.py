@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data import gestures, words
 from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.datasets import synthetic_gestures as gestures
+from bpsta_cli.data.datasets import synthetic_words as words
 from bpsta_cli.data.encoding import Events
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.formats.audio import log_mel
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import SPLITS, Recordings, Samples, Source, SplitName
-from bpsta_cli.data.speech import log_mel
 from bpsta_cli.errors import DataError
 
 SEED = 1
@@ -24,7 +25,7 @@ _FULL_SCALE = 1 << 15
 
 
 def synthetic_gestures(dataset: Dataset, source: Path | None, raw: Path) -> Source:
-    """Simulated event recordings, see `gestures`.
+    """Simulated event recordings, see `synthetic_gestures`.
 
     Raises:
         DataError: a source was given; the data set needs none.
@@ -38,7 +39,7 @@ def synthetic_gestures(dataset: Dataset, source: Path | None, raw: Path) -> Sour
 
 
 def synthetic_speech(dataset: Dataset, source: Path | None, raw: Path) -> Source:
-    """Simulated words, see `words`.
+    """Simulated words, see `synthetic_words`.
 
     Raises:
         DataError: a source was given; the data set needs none.

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data.aedat import read_aedat
 from bpsta_cli.data.catalogue import Dataset, Kind, Recipe
 from bpsta_cli.data.encoding import Events, check_events
-from bpsta_cli.data.event_files import read_n_mnist, read_npy, read_npz
-from bpsta_cli.data.images import check_like, formats, read_image
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.formats.aedat import read_aedat
+from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
+from bpsta_cli.data.formats.images import check_like, formats, read_image
+from bpsta_cli.data.parallel import enough_processes, in_order
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName
-from bpsta_cli.data.writing import enough_processes, in_order
 from bpsta_cli.errors import DataError
 
 _READERS: dict[str, Callable[[Path], Events]] = {
@@ -220,7 +220,7 @@ def _shape(first: Path, size: int | None, resize: str | None) -> tuple[int, ...]
 
 def _read_sound(path: Path, settings: Settings) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is."""
-    from bpsta_cli.data.speech import log_mel, read_wav
+    from bpsta_cli.data.formats.audio import log_mel, read_wav
 
     assert settings.T is not None
     samples, rate = read_wav(path)

@@ -1,8 +1,8 @@
 import pytest
 
 from bpsta_cli.config import DatasetSettings
+from bpsta_cli.data.run_data import prepared_store
 from bpsta_cli.errors import DataError
-from bpsta_cli.prepared import prepared_store
 
 SETTINGS = DatasetSettings(network="small", epochs=1, warmup_epochs=0, batch_size=1)
 

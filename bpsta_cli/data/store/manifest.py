@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.errors import DataError
 
 FILE = "manifest.json"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from bpsta_cli.data import loading
-from bpsta_cli.data.loading import AHEAD, Batch, ahead, load
+from bpsta_cli.data import batches
+from bpsta_cli.data.batches import AHEAD, Batch, ahead, load
 from bpsta_cli.data.store import Split
 from bpsta_cli.errors import DataError
 
@@ -94,7 +94,7 @@ def test_the_thread_ends_with_a_stream_that_is_forgotten():
 
 @pytest.mark.parametrize("inline", [{"cpu"}, set()], ids=["inline", "thread"])
 def test_batches_are_the_samples_that_were_named_as_stored_and_changed(monkeypatch, inline):
-    monkeypatch.setattr(loading, "INLINE", inline)
+    monkeypatch.setattr(batches, "INLINE", inline)
     part = Split(np.arange(24, dtype=np.uint8).reshape(12, 1, 1, 2), np.arange(12))
     rows = [np.array([1, 4, 7]), np.array([0, 11])]
     seen = list(load(part, rows, lambda x, chosen: x + chosen[:, None, None, None].astype(np.uint8), device=CPU))

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.formats.audio import log_mel, read_wav
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import SPLITS, Samples, Source, SplitName, missing
-from bpsta_cli.data.speech import log_mel, read_wav
 from bpsta_cli.errors import DataError
 
 RATE = 16_000

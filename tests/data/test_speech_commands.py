@@ -4,11 +4,11 @@ from data_files import write_wav
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
-from bpsta_cli.data.commands import balanced
-from bpsta_cli.data.speech import log_mel
+from bpsta_cli.data.datasets.speech_commands import balanced
+from bpsta_cli.data.formats.audio import log_mel
+from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import open_store, prepare
 from bpsta_cli.errors import DataError
-from bpsta_cli.prepared import training_parts
 
 WORDS = catalogue.get("speech-commands").classes
 OLDER = catalogue.get("speech-commands").older_classes

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data import building, catalogue, folder, manifest
+from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset, Kind
+from bpsta_cli.data.datasets import folder
 from bpsta_cli.data.encoding import Resize, SplitBy
-from bpsta_cli.data.manifest import Manifest
-from bpsta_cli.data.settings import Settings, settings_for
+from bpsta_cli.data.preparation import Settings, settings_for
 from bpsta_cli.data.sources import SPLITS, Progress, Source, SplitName, find, hold_out
+from bpsta_cli.data.store import build, manifest
+from bpsta_cli.data.store.manifest import Manifest
 from bpsta_cli.errors import DataError
 
 
@@ -303,10 +305,10 @@ def _build(
     target: Path, dataset: Dataset, settings: Settings, found: Source, progress: Progress, processes: int | None
 ) -> Store:
     try:
-        with building.locked(target):
+        with build.locked(target):
             store = _usable(target, dataset, settings)  # another process may have made it meanwhile
             if store is None or store.manifest.source != found.fingerprint():
-                building.build(target, dataset, settings, found, progress, processes)
+                build.build(target, dataset, settings, found, progress, processes)
             return open_store(target)
     except OSError as error:
         raise DataError(

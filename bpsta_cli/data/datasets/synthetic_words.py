@@ -4,7 +4,7 @@ A word is a row of vowels; its sound is the harmonics of a pitch, each as loud a
 the vowel make it. Eight of the ten words are four words and the same backwards. Onset, loudness and pitch are
 drawn alike for both, so their spectra summed over time do not tell them apart; their order does.
 
-Everything is an integer, as in `gestures`: the sound is the same on any machine, 16-bit sample for sample.
+Everything is an integer, as in `synthetic_gestures`: the sound is the same on any machine, 16-bit sample for sample.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data.gestures import COSINE, ONE, TURN
+from bpsta_cli.data.datasets.synthetic_gestures import COSINE, ONE, TURN
 
 RATE = 16_000
 WORDS = ("ia", "ai", "ue", "eu", "iua", "aui", "oer", "reo", "aoa", "iri")
