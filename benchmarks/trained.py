@@ -11,7 +11,7 @@ from benchmarks.settings import Settings
 from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.data.run_data import prepared_store
 from bpsta_cli.evaluation import batches
-from bpsta_cli.networks import Network
+from bpsta_cli.network import Network
 
 
 def trained(settings: Settings, device: torch.device) -> tuple[Network, Tensor] | None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from bpsta_cli import files
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
-from bpsta_cli.networks import Network, build
+from bpsta_cli.network import Network, build
 
 STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scaler"}
 """What state.pt holds."""

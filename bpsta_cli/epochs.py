@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpsta_cli import losses, optimisers, recompute
+from bpsta_cli import optimisers, recompute
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import augmentation, catalogue
 from bpsta_cli.data.batches import Batch, load
@@ -16,7 +16,7 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation import so_far
 from bpsta_cli.health import Monitor
-from bpsta_cli.networks import Network
+from bpsta_cli.network import Network, losses
 from bpsta_cli.schedules import learning_rate
 
 READ_EVERY = {"cpu": 1}

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpsta_cli import losses
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import DataError
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF, Firing
+from bpsta_cli.network import Network, losses
+from bpsta_cli.network.neurons import LIF, Firing
 
 EVAL_BATCH = 256
 """Samples a batch where no gradient is kept; the result does not depend on it."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli.errors import TrainingError
-from bpsta_cli.layers import is_constant
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF, Firing
+from bpsta_cli.network import Network
+from bpsta_cli.network.layers import is_constant
+from bpsta_cli.network.neurons import LIF, Firing
 
 SATURATED = 0.9
 """Firing rate above which a layer hardly tells its inputs apart."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import RunError
 from bpsta_cli.evaluation import OnBatch, batches, sample_count, so_far
-from bpsta_cli.networks import Network
+from bpsta_cli.network import Network
 
 
 @dataclass(frozen=True)

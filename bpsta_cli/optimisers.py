@@ -4,8 +4,8 @@ import torch
 
 from bpsta_cli.config import TrainingSettings
 from bpsta_cli.errors import TrainingError
-from bpsta_cli.layers import Linear
-from bpsta_cli.networks import Network
+from bpsta_cli.network import Network
+from bpsta_cli.network.layers import Linear
 
 BASE_WIDTH = 64
 """Inputs of a linear layer up to which it learns at the full rate."""

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bpsta_cli.blocks import run
-from bpsta_cli.layers import Conv, Linear
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network import Network
+from bpsta_cli.network.fusion import run
+from bpsta_cli.network.layers import Conv, Linear
+from bpsta_cli.network.neurons import LIF
 
 
 def votes(network: Network, x: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from bpsta_cli.data.store import Store
 from bpsta_cli.early_exit import check_confidence, decided
 from bpsta_cli.evaluation import OnBatch, batches, sample_count
 from bpsta_cli.latency import margin, needs_steps
-from bpsta_cli.layers import is_constant
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network import Network
+from bpsta_cli.network.layers import is_constant
+from bpsta_cli.network.neurons import LIF
 
 
 class _Neuron(nn.Module):

@@ -14,7 +14,7 @@ from bpsta_cli.early_exit import check_confidence
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation import EVAL_BATCH, OnBatch, event_driven, sample_count
 from bpsta_cli.latency import needs_steps
-from bpsta_cli.networks import Network
+from bpsta_cli.network import Network
 from bpsta_cli.provenance import device_name
 from bpsta_cli.stepwise import Stepper, decide
 

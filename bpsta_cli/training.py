@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bpsta_cli import notation, rules
+from bpsta_cli import rules
 from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
 from bpsta_cli.claiming import claim
 from bpsta_cli.config import RunSettings
@@ -21,7 +21,7 @@ from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation import evaluate
 from bpsta_cli.health import watching
 from bpsta_cli.kernels.dispatch import Choice
-from bpsta_cli.networks import TWIN, Network
+from bpsta_cli.network import TWIN, Network, notation
 from bpsta_cli.provenance import device_name, provenance
 
 

@@ -12,7 +12,7 @@ from bpsta_cli.data.batches import Batch
 from bpsta_cli.epochs import StepDone, _backward, learner
 from bpsta_cli.errors import DataError, TrainingError
 from bpsta_cli.health import watching
-from bpsta_cli.layers import Voting
+from bpsta_cli.network.layers import Voting
 
 CPU = torch.device("cpu")
 SAME = ("model.safetensors", "history.csv", "metrics.json")

@@ -6,11 +6,11 @@ import torch
 from conftest import write_store
 from torch import nn
 
-from bpsta_cli import evaluation, losses
+from bpsta_cli import evaluation
 from bpsta_cli.errors import DataError
 from bpsta_cli.evaluation import batches, counting_spikes, evaluate, so_far
 from bpsta_cli.kernels import dispatch
-from bpsta_cli.networks import build
+from bpsta_cli.network import build, losses
 
 CPU = torch.device("cpu")
 SERVED = dispatch.choose().name == "cpu"

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from bpsta_cli import losses
 from bpsta_cli.errors import TrainingError
 from bpsta_cli.health import watching
-from bpsta_cli.networks import build
+from bpsta_cli.network import build, losses
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import torch
 
 from bpsta_cli import optimisers
 from bpsta_cli.config import TrainingSettings
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 
 from bpsta_cli import recompute
 from bpsta_cli.health import watching
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
 
 STRUCTURE = "4C3-MP2-6C3-AP2-DP-12FC-DP-2Voting"
 X = torch.rand(3, 8, 2, 8, 8)

@@ -11,8 +11,8 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.errors import DataError, RunError, SettingsError
 from bpsta_cli.evaluation import batches, so_far
 from bpsta_cli.latency import follow, margin
-from bpsta_cli.layers import Conv
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
+from bpsta_cli.network.layers import Conv
 from bpsta_cli.stepwise import Stepper, decide, evaluate_with_exit
 
 CPU = torch.device("cpu")

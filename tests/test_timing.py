@@ -7,7 +7,7 @@ from bpsta_cli import timing
 from bpsta_cli.errors import DataError, RunError, SettingsError
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
 
 CPU = torch.device("cpu")
 WATCHED = build("2", (1, 1, 1), 2)  # in place of which the subjects of `watched` run

@@ -4,14 +4,14 @@ import pytest
 import torch
 from conftest import write_store
 
-from bpsta_cli import epochs, losses, training
+from bpsta_cli import epochs, training
 from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.devices import resolve_device
 from bpsta_cli.epochs import StepDone
 from bpsta_cli.errors import DataError, RunError, SettingsError, TrainingError
 from bpsta_cli.evaluation import evaluate
-from bpsta_cli.networks import Network
+from bpsta_cli.network import Network, losses
 from bpsta_cli.training import EpochDone, check, train
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure accuracy, loss, confusion and firing rates of trained runs on the test set."""
-    from bpsta_cli.layers import check_convolution
+    from bpsta_cli.network.layers import check_convolution
 
     output = Output(as_json=as_json)
     check_convolution(convolution)

@@ -63,7 +63,7 @@ def latency(
     Accuracy of the votes so far after each time step of one forward pass, and what ending a sample's pass early
     costs and saves. Several runs are gathered by method and T, over seeds.
     """
-    from bpsta_cli.layers import check_convolution
+    from bpsta_cli.network.layers import check_convolution
     from bpsta_cli.reporting import lengths as reporting
 
     output = Output(as_json=as_json)
@@ -140,7 +140,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     from bpsta_cli.checkpoints import RunDir
     from bpsta_cli.early_exit import check_confidence
     from bpsta_cli.latency import refuse_twin
-    from bpsta_cli.networks import TWIN
+    from bpsta_cli.network import TWIN
     from bpsta_cli.reporting import lengths
 
     if exit_confidence is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bpsta_cli.checkpoints import RunInfo
     from bpsta_cli.data.store import Store
     from bpsta_cli.evaluation import OnBatch
-    from bpsta_cli.networks import Network
+    from bpsta_cli.network import Network
 
 
 @dataclass

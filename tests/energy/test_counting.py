@@ -9,8 +9,8 @@ from energy_runs import by_hand, memory_store
 from bpsta_cli import evaluation
 from bpsta_cli.energy import account, fan_out, paper_estimate
 from bpsta_cli.evaluation import counting_spikes
-from bpsta_cli.layers import Conv, Linear
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
+from bpsta_cli.network.layers import Conv, Linear
 
 CPU = torch.device("cpu")
 

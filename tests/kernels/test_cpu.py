@@ -14,7 +14,7 @@ from bpsta_cli import kernels, rules, surrogates
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.kernels import dispatch, layouts
 from bpsta_cli.kernels.cpu import library
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network.neurons import LIF
 
 CHOICE = dispatch.choose()
 needs_kernel = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)

@@ -7,13 +7,13 @@ import torch
 from test_block import RULES, plain, tensors
 from test_block import make as block_of
 
-from bpsta_cli import kernels, losses, rules
+from bpsta_cli import kernels, rules
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.block_spec import Statistics
 from bpsta_cli.kernels.gpu import launch, ops
-from bpsta_cli.networks import build
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network import build, losses
+from bpsta_cli.network.neurons import LIF
 
 DEVICE = ops.home()
 WHY_NOT = ops.refusal(DEVICE, torch.float32, None)

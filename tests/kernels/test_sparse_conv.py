@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv
-from bpsta_cli.layers import Conv
+from bpsta_cli.network.layers import Conv
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
-from bpsta_cli.layers import Conv
+from bpsta_cli.network.layers import Conv
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bpsta_cli.layers import AvgPool, Conv, Flatten, Linear, MaxPool, NeuronDropout, ReLU, Voting, is_constant
-from bpsta_cli.norms import make_norm
+from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, NeuronDropout, ReLU, Voting, is_constant
+from bpsta_cli.network.norms import make_norm
 
 T, B = 4, 3
 

@@ -1,7 +1,7 @@
 import pytest
 
 from bpsta_cli.errors import StructureError
-from bpsta_cli.notation import NAMED, names, parse
+from bpsta_cli.network.notation import NAMED, names, parse
 
 
 def tokens(structure, inputs=784, classes=10):

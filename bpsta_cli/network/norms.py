@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.layers import is_constant, over_time
+from bpsta_cli.network.layers import is_constant, over_time
 
 
 class FoldedNorm(nn.BatchNorm2d):

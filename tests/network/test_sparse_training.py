@@ -12,7 +12,7 @@ from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.evaluation import event_driven
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)

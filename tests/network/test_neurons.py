@@ -7,7 +7,7 @@ import torch
 
 from bpsta_cli import kernels, rules
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network.neurons import LIF
 
 
 def test_the_module_is_the_kernel_with_its_constants():

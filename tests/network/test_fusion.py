@@ -5,10 +5,9 @@ import itertools
 import pytest
 import torch
 
-from bpsta_cli import blocks, losses
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import block
-from bpsta_cli.networks import build
+from bpsta_cli.network import build, fusion, losses
 
 CASES = [
     *itertools.product(
@@ -29,8 +28,8 @@ def float64():
 def fused_blocks(monkeypatch):
     """Counts how often a block runs as one operation."""
     ran = []
-    real = blocks.Fusible.run
-    monkeypatch.setattr(blocks.Fusible, "run", lambda self, x: ran.append(self) or real(self, x))
+    real = fusion.Fusible.run
+    monkeypatch.setattr(fusion.Fusible, "run", lambda self, x: ran.append(self) or real(self, x))
     return ran
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torchvision.models import resnet34
 
-from bpsta_cli import losses, networks
 from bpsta_cli.data.store import Split
 from bpsta_cli.energy import account
 from bpsta_cli.errors import StructureError
 from bpsta_cli.evaluation import counting_spikes
 from bpsta_cli.health import watching
+from bpsta_cli.network import builder, losses
 
 CLASSES = 10
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def build(method="bpsta", input_shape=(3, 8, 8), structure="resnet34", **settings):
     torch.manual_seed(0)
-    return networks.build(structure, input_shape, CLASSES, method, **settings)
+    return builder.build(structure, input_shape, CLASSES, method, **settings)
 
 
 def randomise_norms(network):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.norms import FoldedNorm, PerStepNorm, ThresholdNorm, make_norm
+from bpsta_cli.network.norms import FoldedNorm, PerStepNorm, ThresholdNorm, make_norm
 
 T, B, C, H, W = 5, 2, 3, 2, 2
 

@@ -5,7 +5,7 @@ import torch
 
 from bpsta_cli.errors import SettingsError, StructureError
 from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
 
 RULES = ("stbp", "bpsa", "bpsta")
 TINY = "4C3-MP2-6C3-AP4-2Voting"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from bpsta_cli.blocks import Layers, run
-from bpsta_cli.layers import AvgPool, Conv, Flatten, ReLU
+from bpsta_cli.network.fusion import Layers, run
+from bpsta_cli.network.layers import AvgPool, Conv, Flatten, ReLU
 
 FILTERS = (64, 128, 256, 512)
 """Filters of the four stages; every stage but the first halves height and width."""

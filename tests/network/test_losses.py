@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.losses import loss
+from bpsta_cli.network.losses import loss
 
 # two steps, two samples, two classes; mean votes [[0.75, 0.25], [0.5, 0.5]]
 VOTES = torch.tensor([[[1.0, 0.5], [0.0, 1.0]], [[0.5, 0.0], [1.0, 0.0]]], dtype=torch.float64)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bpsta_cli.kernels import BLOCKS, dispatch
 from bpsta_cli.kernels.block_spec import POOLS, Block, Statistics
-from bpsta_cli.layers import Conv, MaxPool, ReLU, is_constant
-from bpsta_cli.neurons import LIF, Firing
-from bpsta_cli.norms import FoldedNorm
+from bpsta_cli.network.layers import Conv, MaxPool, ReLU, is_constant
+from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.norms import FoldedNorm
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
