@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.settings import Settings
 from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.data.run_data import prepared_store
-from bpsta_cli.evaluation import batches
+from bpsta_cli.evaluation.accuracy import batches
 from bpsta_cli.network import Network
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli.evaluation import counting_spikes
+from bpsta_cli.evaluation.accuracy import counting_spikes
 from bpsta_cli.network import Network
 
 RATE = 0.1

@@ -14,7 +14,7 @@ from bpsta_cli.data import augmentation, catalogue
 from bpsta_cli.data.batches import Batch, load
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.evaluation import so_far
+from bpsta_cli.evaluation.accuracy import so_far
 from bpsta_cli.health import Monitor
 from bpsta_cli.network import Network, losses
 from bpsta_cli.schedules import learning_rate

@@ -18,7 +18,7 @@ from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.epochs import Learner, StepDone, learner, one_epoch
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.evaluation import evaluate
+from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.health import watching
 from bpsta_cli.kernels.dispatch import Choice
 from bpsta_cli.network import TWIN, Network, notation

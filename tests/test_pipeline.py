@@ -18,7 +18,12 @@ from bpsta_cli.data import catalogue
 ROOT = Path(__file__).parent.parent
 PRESETS = {path.stem: path for path in sorted((ROOT / "pipelines").glob("*.yaml"))}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-MEASURING = ["evaluation", "energy", "latency", "early_exit"]  # --no-clock: neither timing nor stepwise
+MEASURING = [
+    "evaluation.accuracy",
+    "energy",
+    "evaluation.accuracy_over_time",
+    "evaluation.early_exit",
+]  # --no-clock: neither timing nor stepwise
 ENTRIES = {  # what each stage's command calls in the core
     "code-train": ["training", "data.run_data"],
     "code-measure": [*MEASURING, "checkpoints", "data.run_data"],

@@ -10,7 +10,7 @@ from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.devices import resolve_device
 from bpsta_cli.epochs import StepDone
 from bpsta_cli.errors import DataError, RunError, SettingsError, TrainingError
-from bpsta_cli.evaluation import evaluate
+from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.network import Network, losses
 from bpsta_cli.training import EpochDone, check, train
 

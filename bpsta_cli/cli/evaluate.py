@@ -25,11 +25,11 @@ def evaluate(
     check_convolution(convolution)
 
     def work(run: Opened) -> dict[str, Any]:
-        from bpsta_cli import evaluation
+        from bpsta_cli.evaluation import accuracy
 
         run.network.convolution = convolution
-        with evaluation.event_driven(run.network) as shares:
-            found = evaluation.evaluate(
+        with accuracy.event_driven(run.network) as shares:
+            found = accuracy.evaluate(
                 run.network,
                 run.store,
                 run.store.split("test"),

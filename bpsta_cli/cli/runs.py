@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bpsta_cli.checkpoints import RunInfo
     from bpsta_cli.data.store import Store
-    from bpsta_cli.evaluation import OnBatch
+    from bpsta_cli.evaluation.accuracy import OnBatch
     from bpsta_cli.network import Network
 
 

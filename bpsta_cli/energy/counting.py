@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpsta_cli.data.store import Store
-from bpsta_cli.evaluation import Evaluation, OnBatch, evaluate
+from bpsta_cli.evaluation.accuracy import Evaluation, OnBatch, evaluate
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import Conv, Linear, is_constant
 from bpsta_cli.network.neurons import LIF

@@ -12,7 +12,7 @@ from torchvision.models import resnet34
 from bpsta_cli.data.store import Split
 from bpsta_cli.energy import account
 from bpsta_cli.errors import StructureError
-from bpsta_cli.evaluation import counting_spikes
+from bpsta_cli.evaluation.accuracy import counting_spikes
 from bpsta_cli.health import watching
 from bpsta_cli.network import builder, losses
 

@@ -9,7 +9,7 @@ import torch
 
 from bpsta_cli import recompute, rules, training
 from bpsta_cli.checkpoints import RunDir
-from bpsta_cli.evaluation import event_driven
+from bpsta_cli.evaluation.accuracy import event_driven
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
 from bpsta_cli.network import build

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from bpsta_cli import early_exit
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.evaluation import so_far
-from bpsta_cli.latency import Anytime, margin
+from bpsta_cli.evaluation import early_exit
+from bpsta_cli.evaluation.accuracy import so_far
+from bpsta_cli.evaluation.accuracy_over_time import Anytime, margin
 
 
 def passes(rows, labels=None):

@@ -4,8 +4,8 @@ import torch
 from conftest import write_store
 
 from bpsta_cli.errors import DataError, RunError
-from bpsta_cli.evaluation import batches, evaluate, so_far
-from bpsta_cli.latency import Anytime, at_lengths, follow, margin
+from bpsta_cli.evaluation.accuracy import batches, evaluate, so_far
+from bpsta_cli.evaluation.accuracy_over_time import Anytime, at_lengths, follow, margin
 from bpsta_cli.network import build
 
 CPU = torch.device("cpu")

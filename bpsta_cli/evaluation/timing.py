@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Store
-from bpsta_cli.early_exit import check_confidence
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.evaluation import EVAL_BATCH, OnBatch, event_driven, sample_count
-from bpsta_cli.latency import needs_steps
+from bpsta_cli.evaluation.accuracy import EVAL_BATCH, OnBatch, event_driven, sample_count
+from bpsta_cli.evaluation.accuracy_over_time import needs_steps
+from bpsta_cli.evaluation.early_exit import check_confidence
+from bpsta_cli.evaluation.stepwise import Stepper, decide
 from bpsta_cli.network import Network
 from bpsta_cli.provenance import device_name
-from bpsta_cli.stepwise import Stepper, decide
 
 WARM_UP = 10
 """Turns that are not timed: caches fill, libraries choose their algorithms, processors raise their clock."""

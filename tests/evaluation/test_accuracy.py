@@ -6,9 +6,9 @@ import torch
 from conftest import write_store
 from torch import nn
 
-from bpsta_cli import evaluation
 from bpsta_cli.errors import DataError
-from bpsta_cli.evaluation import batches, counting_spikes, evaluate, so_far
+from bpsta_cli.evaluation import accuracy
+from bpsta_cli.evaluation.accuracy import batches, counting_spikes, evaluate, so_far
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.network import build, losses
 
@@ -64,7 +64,7 @@ def test_the_result_does_not_depend_on_the_batch_size(digits, monkeypatch, size)
     network.train()(next(batches(digits, digits.split("train"), 3, device=CPU))[0])
     whole = evaluate(network, digits, digits.split("test"), T=3, device=CPU)
     assert 0 < whole.firing_rate < 1
-    monkeypatch.setattr(evaluation.batches, "__kwdefaults__", {**batches.__kwdefaults__, "size": size})
+    monkeypatch.setattr(accuracy.batches, "__kwdefaults__", {**batches.__kwdefaults__, "size": size})
     parts = evaluate(network, digits, digits.split("test"), T=3, device=CPU)
     assert dataclasses.replace(parts, loss=whole.loss) == whole
     assert parts.loss == pytest.approx(whole.loss)
@@ -86,7 +86,7 @@ def test_an_empty_split_is_refused(places, dots):
 
 
 def test_progress_is_told_after_every_batch(places, dots, monkeypatch):
-    monkeypatch.setattr(evaluation.batches, "__kwdefaults__", {**batches.__kwdefaults__, "size": 2})
+    monkeypatch.setattr(accuracy.batches, "__kwdefaults__", {**batches.__kwdefaults__, "size": 2})
     told = []
     evaluate(places, dots, dots.split("test"), T=1, device=CPU, on_batch=lambda done, total: told.append((done, total)))
     assert told == [(2, 5), (4, 5), (5, 5)]
@@ -142,7 +142,7 @@ def test_how_convolutions_are_computed_changes_no_count_and_is_told_by_layer(dig
     found = {}
     for convolution in ("dense", "event"):
         network.convolution = convolution
-        with evaluation.event_driven(network) as shares:
+        with accuracy.event_driven(network) as shares:
             found[convolution] = evaluate(network, digits, split, T=3, device=CPU, samples=40)
     assert shares == {"conv1": 0, "conv2": float(SERVED), "conv3": float(SERVED)}
     dense, event = found["dense"], found["event"]

@@ -3,8 +3,8 @@ import pytest
 import torch
 from conftest import write_store
 
-from bpsta_cli import timing
 from bpsta_cli.errors import DataError, RunError, SettingsError
+from bpsta_cli.evaluation import timing
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv
 from bpsta_cli.network import build

@@ -6,14 +6,14 @@ import torch
 from conftest import write_store
 from torch import nn
 
-from bpsta_cli import early_exit
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.errors import DataError, RunError, SettingsError
-from bpsta_cli.evaluation import batches, so_far
-from bpsta_cli.latency import follow, margin
+from bpsta_cli.evaluation import early_exit
+from bpsta_cli.evaluation.accuracy import batches, so_far
+from bpsta_cli.evaluation.accuracy_over_time import follow, margin
+from bpsta_cli.evaluation.stepwise import Stepper, decide, evaluate_with_exit
 from bpsta_cli.network import build
 from bpsta_cli.network.layers import Conv
-from bpsta_cli.stepwise import Stepper, decide, evaluate_with_exit
 
 CPU = torch.device("cpu")
 STRUCTURES = {

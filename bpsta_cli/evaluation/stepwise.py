@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bpsta_cli import kernels
 from bpsta_cli.data.store import Store
-from bpsta_cli.early_exit import check_confidence, decided
-from bpsta_cli.evaluation import OnBatch, batches, sample_count
-from bpsta_cli.latency import margin, needs_steps
+from bpsta_cli.evaluation.accuracy import OnBatch, batches, sample_count
+from bpsta_cli.evaluation.accuracy_over_time import margin, needs_steps
+from bpsta_cli.evaluation.early_exit import check_confidence, decided
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import is_constant
 from bpsta_cli.network.neurons import LIF

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.latency import Anytime
+from bpsta_cli.evaluation.accuracy_over_time import Anytime
 
 ROUNDING = 1e-6
 """Margins this close below a threshold reach it: 7 of 10 voters are 0.7 and, in float32, 0.69999999."""

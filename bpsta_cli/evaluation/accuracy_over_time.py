@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import RunError
-from bpsta_cli.evaluation import OnBatch, batches, sample_count, so_far
+from bpsta_cli.evaluation.accuracy import OnBatch, batches, sample_count, so_far
 from bpsta_cli.network import Network
 
 
