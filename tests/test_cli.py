@@ -251,10 +251,10 @@ def test_a_taken_directory_is_refused_and_overwrite_replaces_it(capsys, data, tr
 
 
 def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp_path, monkeypatch):
-    from bpsta_cli import training
+    from bpsta_cli.training import loop
 
     arguments = ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run")]
-    measure, calls = training._measure, []
+    measure, calls = loop._measure, []
 
     def interrupted(*values):
         calls.append(values)
@@ -262,7 +262,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp
             raise KeyboardInterrupt
         return measure(*values)
 
-    monkeypatch.setattr(training, "_measure", interrupted)
+    monkeypatch.setattr(loop, "_measure", interrupted)
     capsys.readouterr()
     assert run(arguments) == 130
     assert "--resume" in capsys.readouterr().err

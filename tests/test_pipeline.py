@@ -10,10 +10,10 @@ import torch
 import yaml
 
 from bpsta_cli import training
-from bpsta_cli.checkpoints import network_of
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import DatasetSettings, RunSettings, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
+from bpsta_cli.training.run_directory import network_of
 
 ROOT = Path(__file__).parent.parent
 PRESETS = {path.stem: path for path in sorted((ROOT / "pipelines").glob("*.yaml"))}
@@ -26,7 +26,7 @@ MEASURING = [
 ]  # --no-clock: neither timing nor stepwise
 ENTRIES = {  # what each stage's command calls in the core
     "code-train": ["training", "data.run_data"],
-    "code-measure": [*MEASURING, "checkpoints", "data.run_data"],
+    "code-measure": [*MEASURING, "training.run_directory", "data.run_data"],
     "prepare": ["data.run_data"],
     "report": ["reporting"],
     "metrics": ["reporting"],

@@ -137,11 +137,11 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     """Name and settings of each run; whatever cannot be measured together is refused before anything is."""
     import torch
 
-    from bpsta_cli.checkpoints import RunDir
     from bpsta_cli.evaluation.accuracy_over_time import refuse_twin
     from bpsta_cli.evaluation.early_exit import check_confidence
     from bpsta_cli.network import TWIN
     from bpsta_cli.reporting import lengths
+    from bpsta_cli.training.run_directory import RunDir
 
     if exit_confidence is not None:
         check_confidence(exit_confidence)

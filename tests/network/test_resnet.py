@@ -13,8 +13,8 @@ from bpsta_cli.data.store import Split
 from bpsta_cli.energy import account
 from bpsta_cli.errors import StructureError
 from bpsta_cli.evaluation.accuracy import counting_spikes
-from bpsta_cli.health import watching
 from bpsta_cli.network import builder, losses
+from bpsta_cli.training.monitor import watching
 
 CLASSES = 10
 CPU = torch.device("cpu")

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from bpsta_cli import recompute, rules, training
-from bpsta_cli.checkpoints import RunDir
+from bpsta_cli import rules, training
 from bpsta_cli.evaluation.accuracy import event_driven
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
 from bpsta_cli.network import build
+from bpsta_cli.training import activation_checkpointing
+from bpsta_cli.training.run_directory import RunDir
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)
@@ -125,7 +126,7 @@ def test_recomputed_activations_change_no_bit_and_are_told_once(structure):
     told = []
     for one in (network, other):
         next(reversed(one.convolutions().values())).watchers.append(lambda images, _: told.append(images))
-    expected, got = step(network, frames(2, 2)), step(other, frames(2, 2), recompute.votes)
+    expected, got = step(network, frames(2, 2)), step(other, frames(2, 2), activation_checkpointing.votes)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
     assert told == [4, 4]
 

@@ -10,19 +10,18 @@ from typing import Any
 import torch
 
 from bpsta_cli import rules
-from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
-from bpsta_cli.claiming import claim
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.epochs import Learner, StepDone, learner, one_epoch
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation.accuracy import evaluate
-from bpsta_cli.health import watching
 from bpsta_cli.kernels.dispatch import Choice
 from bpsta_cli.network import TWIN, Network, notation
 from bpsta_cli.provenance import device_name, provenance
+from bpsta_cli.training.epoch import Learner, StepDone, learner, one_epoch
+from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.run_directory import RunDir, RunInfo, claim, fit_weights, network_of
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 import torch
 
-from bpsta_cli import epochs, training
-from bpsta_cli.checkpoints import RunDir, network_of
+from bpsta_cli import training
 from bpsta_cli.data import batches
 from bpsta_cli.data.batches import Batch
-from bpsta_cli.epochs import StepDone, _backward, learner
 from bpsta_cli.errors import DataError, TrainingError
-from bpsta_cli.health import watching
 from bpsta_cli.network.layers import Voting
+from bpsta_cli.training import epoch
+from bpsta_cli.training.epoch import StepDone, _backward, learner
+from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.run_directory import RunDir, network_of
 
 CPU = torch.device("cpu")
 SAME = ("model.safetensors", "history.csv", "metrics.json")
@@ -71,7 +72,7 @@ def test_batch_norm_follows_each_part(settings, digits):
     rows = np.arange(40)
     batch = Batch(torch.from_numpy(split.x[rows]), torch.from_numpy(split.y[rows]))
     with watching(learning.network) as monitor:
-        epochs._step(learning, monitor, batch, digits.scale)
+        epoch._step(learning, monitor, batch, digits.scale)
         assert [samples for _, samples in monitor.read()] == [40]
     expected = 0.9 * 0.1 * halves[0] + 0.1 * halves[1]
     torch.testing.assert_close(learning.network.layers.norm1.running_mean, expected)
@@ -135,13 +136,13 @@ def test_gradients_that_overflow_at_every_scale_end_the_run(settings, digits, tm
 
 def test_a_loss_that_is_read_now_and_then_is_the_same_in_the_record(settings, digits, tmp_path, monkeypatch):
     often = run(settings(), digits, tmp_path / "often")
-    monkeypatch.setitem(epochs.READ_EVERY, "cpu", 2)
+    monkeypatch.setitem(epoch.READ_EVERY, "cpu", 2)
     seldom = run(settings(), digits, tmp_path / "seldom")
     assert contents(often) == contents(seldom)
 
 
 def test_what_is_not_finite_between_two_looks_ends_the_run_all_the_same(settings, digits, tmp_path, monkeypatch):
-    monkeypatch.setitem(epochs.READ_EVERY, "cpu", 100)
+    monkeypatch.setitem(epoch.READ_EVERY, "cpu", 100)
     with pytest.raises(TrainingError, match="training diverged"):
         run(settings(training={"lr": 1e30, "lr_warmup_epochs": 0}), digits, tmp_path / "run")
     assert RunDir(tmp_path / "run").state() is None
@@ -163,7 +164,7 @@ def test_a_read_that_fails_ends_the_run_with_its_own_error(settings, digits, tmp
 
         return changed
 
-    monkeypatch.setattr(epochs.augmentation, "for_epoch", torn)
+    monkeypatch.setattr(epoch.augmentation, "for_epoch", torn)
     with pytest.raises(DataError, match="a torn page"):
         run(settings(), digits, tmp_path / "run")
 

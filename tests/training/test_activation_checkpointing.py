@@ -3,9 +3,9 @@ import copy
 import pytest
 import torch
 
-from bpsta_cli import recompute
-from bpsta_cli.health import watching
 from bpsta_cli.network import build
+from bpsta_cli.training import activation_checkpointing as checkpointing
+from bpsta_cli.training.monitor import watching
 
 STRUCTURE = "4C3-MP2-6C3-AP2-DP-12FC-DP-2Voting"
 X = torch.rand(3, 8, 2, 8, 8)
@@ -38,7 +38,7 @@ def plainly(network, x):
 def test_gradients_running_statistics_and_rates_are_those_without_it_bit_for_bit(x, backend, norm):
     one = made(norm=norm, backend=backend)
     other = copy.deepcopy(one)
-    expected, got = backward(plainly, one, x), backward(recompute.votes, other, x)
+    expected, got = backward(plainly, one, x), backward(checkpointing.votes, other, x)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
     assert got["layers.conv1.weight"].abs().max() > 0
     assert got["passes"] == {"lif1": 1, "lif2": 1, "lif3": 1, "lif4": 1}
@@ -49,7 +49,7 @@ def test_the_twin_and_residual_networks_are_the_same_too(structure):
     one = made(structure, method="ann" if structure == STRUCTURE else "bpsta")
     other = copy.deepcopy(one)
     x = SAME[:2, :2]
-    torch.testing.assert_close(backward(recompute.votes, other, x), backward(plainly, one, x), rtol=0, atol=0)
+    torch.testing.assert_close(backward(checkpointing.votes, other, x), backward(plainly, one, x), rtol=0, atol=0)
 
 
 def saved(votes, network, x):
@@ -71,18 +71,18 @@ def saved(votes, network, x):
 def test_a_pass_keeps_less_than_half_of_the_memory():
     network = made("16C3-16C3-MP2-16C3-16C3-AP2-2Voting")
     x = torch.rand(8, 4, 2, 8, 8)
-    assert saved(recompute.votes, network, x) < 0.5 * saved(plainly, network, x)
+    assert saved(checkpointing.votes, network, x) < 0.5 * saved(plainly, network, x)
 
 
 def test_a_unit_begins_with_weights_or_a_residual_block():
-    names = [[type(layer).__name__ for layer in unit] for unit in recompute.units(made().layers)]
+    names = [[type(layer).__name__ for layer in unit] for unit in checkpointing.units(made().layers)]
     assert names == [
         ["Conv", "FoldedNorm", "ReLU", "LIF", "MaxPool"],
         ["Conv", "FoldedNorm", "ReLU", "LIF", "AvgPool", "NeuronDropout", "Flatten"],
         ["Linear", "ReLU", "LIF", "NeuronDropout"],
         ["Linear", "LIF", "Voting"],
     ]
-    residual = [[type(layer).__name__ for layer in unit] for unit in recompute.units(made("resnet18").layers)]
+    residual = [[type(layer).__name__ for layer in unit] for unit in checkpointing.units(made("resnet18").layers)]
     assert residual[0] == ["Conv", "FoldedNorm", "ReLU", "LIF"]
     assert residual[1:8] == [["Block"]] * 7
     assert residual[8:] == [["Block", "AvgPool", "Flatten"], ["Linear", "LIF", "Voting"]]
@@ -93,7 +93,7 @@ def test_watchers_come_back_after_a_backward_pass_that_fails():
     watcher = [lambda firing: None]
     for neuron in network.neurons().values():
         neuron.watchers = watcher
-    loss = recompute.votes(network, X).sum()
+    loss = checkpointing.votes(network, X).sum()
     network.layers.conv2.weight.data = torch.zeros(6, 9, 3, 3)
     with pytest.raises(RuntimeError):
         loss.backward()

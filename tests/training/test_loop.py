@@ -4,15 +4,14 @@ import pytest
 import torch
 from conftest import write_store
 
-from bpsta_cli import epochs, training
-from bpsta_cli.checkpoints import RunDir
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.devices import resolve_device
-from bpsta_cli.epochs import StepDone
 from bpsta_cli.errors import DataError, RunError, SettingsError, TrainingError
 from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.network import Network, losses
-from bpsta_cli.training import EpochDone, check, train
+from bpsta_cli.training import EpochDone, check, epoch, loop, train
+from bpsta_cli.training.epoch import StepDone
+from bpsta_cli.training.run_directory import RunDir
 
 CPU = torch.device("cpu")
 SAME = ("settings.json", "model.safetensors", "history.csv", "metrics.json")
@@ -220,8 +219,8 @@ def test_a_run_of_other_data_or_code_is_not_continued(settings, digits, tmp_path
     other = write_store(tmp_path / "other", x, y, train=60, classes=10)
     with pytest.raises(RunError, match="with another data set"):
         run(settings(), other, out, resume=True)
-    real = training.provenance
-    monkeypatch.setattr(training, "provenance", lambda *a, **k: {**real(*a, **k), "code": "other"})
+    real = loop.provenance
+    monkeypatch.setattr(loop, "provenance", lambda *a, **k: {**real(*a, **k), "code": "other"})
     with pytest.raises(RunError, match="with another version of the code"):
         run(settings(), digits, out, resume=True)
     (out / "settings.json").write_text("{}")
@@ -259,7 +258,7 @@ def scripted(monkeypatch):
             return training_result(seen, values[told.epoch[values is test]], told, values is test)
 
         told.epoch = [0, 0]
-        monkeypatch.setattr(training, "evaluate", told)
+        monkeypatch.setattr(loop, "evaluate", told)
 
     def training_result(seen, accuracy, told, which):
         import dataclasses
@@ -396,14 +395,14 @@ def test_an_empty_training_part_is_refused(settings, digits, tmp_path):
 
 def test_every_sample_is_seen_once_an_epoch_in_an_order_of_its_own(settings, digits, tmp_path, monkeypatch):
     batches = []
-    real = epochs.to_input
+    real = epoch.to_input
     monkeypatch.setattr(
-        epochs, "to_input", lambda x, **o: batches.append([a.numpy().tobytes() for a in x]) or real(x, **o)
+        epoch, "to_input", lambda x, **o: batches.append([a.numpy().tobytes() for a in x]) or real(x, **o)
     )
     run(settings(data={"epochs": 2}), digits, tmp_path / "run")
     assert [len(batch) for batch in batches] == [40, 40, 16] * 2
-    for epoch in (batches[:3], batches[3:]):
-        assert sorted(image for batch in epoch for image in batch) == sorted(
+    for drawn in (batches[:3], batches[3:]):
+        assert sorted(image for batch in drawn for image in batch) == sorted(
             row.tobytes() for row in digits.split("train").x
         )
     assert set(batches[0]) != set(batches[3])

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from bpsta_cli.schedules import learning_rate
+from bpsta_cli.training.schedules import learning_rate
 
 
 def test_the_rate_rises_linearly_and_reaches_its_peak_right_after_the_rise():

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from bpsta_cli.checkpoints import RunDir, RunInfo, fit_weights, network_of
 from bpsta_cli.errors import RunError
+from bpsta_cli.training.run_directory import RunDir, RunInfo, fit_weights, network_of
 
 
 @pytest.fixture

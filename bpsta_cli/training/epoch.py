@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpsta_cli import optimisers, recompute
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import augmentation, catalogue
 from bpsta_cli.data.batches import Batch, load
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation.accuracy import so_far
-from bpsta_cli.health import Monitor
 from bpsta_cli.network import Network, losses
-from bpsta_cli.schedules import learning_rate
+from bpsta_cli.training import activation_checkpointing, optimisers
+from bpsta_cli.training.monitor import Monitor
+from bpsta_cli.training.schedules import learning_rate
 
 READ_EVERY = {"cpu": 1}
 """Steps from one look at the loss and at what must be finite to the next, by type of device."""
@@ -140,7 +140,7 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
     x = to_input(part.x, T=learner.settings.T, scale=scale, device=device)
     labels = part.y.to(device, non_blocking=True)
     with optimisers.autocast(training, device):
-        votes = recompute.votes(network, x) if training.recompute else network.votes(x)
+        votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
     loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing) * share
     learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), (so_far(votes.detach())[-1].argmax(1) == labels).sum()

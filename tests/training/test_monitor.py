@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from bpsta_cli.errors import TrainingError
-from bpsta_cli.health import watching
 from bpsta_cli.network import build, losses
+from bpsta_cli.training.monitor import watching
 
 
 @pytest.fixture

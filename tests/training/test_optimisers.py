@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from bpsta_cli import optimisers
 from bpsta_cli.config import TrainingSettings
 from bpsta_cli.network import build
+from bpsta_cli.training import optimisers
 
 
 @pytest.fixture
