@@ -140,7 +140,7 @@ def test_without_out_a_second_run_gets_a_directory_of_its_own(data, tmp_path, mo
 
 
 def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tmp_path):
-    params = Path(__file__).parent.parent / "params.yaml"
+    params = Path(__file__).parents[2] / "params.yaml"
     places = ["--params", str(params), "--data-dir", str(data), "--out", str(tmp_path / "run")]
     found = json_of(capsys, ["train", *TINY, "--warmup-epochs", "0", "--alpha", "0.3", *places])
     settings = json.loads((Path(found["run"]) / "settings.json").read_text())["settings"]
@@ -189,7 +189,7 @@ def test_a_mistake_is_told_in_two_lines_and_leaves_nothing_behind(arguments, tol
 
 
 def test_a_misspelt_key_of_params_yaml_is_named_with_the_likely_one(capsys, data, tmp_path):
-    text = (Path(__file__).parent.parent / "params.yaml").read_text()
+    text = (Path(__file__).parents[2] / "params.yaml").read_text()
     params = tmp_path / "params.yaml"
     params.write_text(text.replace("weight_decay:", "weigth_decay:"))
     error = refusal(capsys, ["train", "--dataset", "digits", "--params", params, "--data-dir", data])
@@ -294,7 +294,7 @@ def test_the_catalogue_lists_what_is_prepared(capsys, data):
 
 
 def test_a_rule_of_the_users_own_trains_from_its_file(data, tmp_path):
-    rule = Path(__file__).parent / "examples" / "leaky_gradient.py"
+    rule = Path(__file__).parents[1] / "examples" / "leaky_gradient.py"
     out = tmp_path / "own"
     assert run(["train", *TINY, "--method", str(rule), "--data-dir", str(data), "--out", str(out)]) == 0
     assert run(["eval", str(out), "--data-dir", str(data)]) == 0

@@ -17,7 +17,7 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import write_report
 from bpsta_cli.reporting.collect import collect
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ACCURACY = {("stbp", 0): 0.90, ("stbp", 1): 0.94, ("bpsta", 0): 0.95, ("bpsta", 1): 0.95}
 
 
