@@ -28,11 +28,10 @@ from torch import Tensor
 from benchmarks.settings import Settings
 from benchmarks.subjects import Project, Subject, Variant, no_plain_twin
 from benchmarks.weights import calibrate
-from bpsta_cli import losses, networks, notation
 from bpsta_cli.errors import BpstaError
 from bpsta_cli.kernels import lif
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF, Firing
+from bpsta_cli.network import Network, builder, losses, notation
+from bpsta_cli.network.neurons import LIF, Firing
 from bpsta_cli.rules import make
 
 CHANNELS = 16
@@ -177,7 +176,7 @@ class Checker:
 
 def build(settings: Settings, **told: Any) -> Network:
     """The network that is measured, without dropout: its masks would differ from variant to variant."""
-    return networks.build(settings.network, settings.shape, settings.classes, dropout=0.0, **told)
+    return builder.build(settings.network, settings.shape, settings.classes, dropout=0.0, **told)
 
 
 def draw(settings: Settings, steps: int, batch: int, *, varying: bool, device: torch.device) -> Tensor:

@@ -16,10 +16,9 @@ from benchmarks.clock import Told, in_turns, ratio, spread
 from benchmarks.settings import Settings
 from benchmarks.subjects import CONVOLUTIONS, OURS, TWIN, Project, Subject, Twin, Variant
 from benchmarks.weights import calibrate, rates
-from bpsta_cli import losses
 from bpsta_cli.kernels import lif
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network import Network, losses
+from bpsta_cli.network.neurons import LIF
 
 Row = dict[str, Any]
 """A row of the table: what was measured, of which variant, and figures."""

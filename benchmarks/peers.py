@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.subjects import Subject, Variant, channels_last, translated
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network import Network
+from bpsta_cli.network.neurons import LIF
 
 IMPORTS = {
     "spikingjelly": "spikingjelly.activation_based.neuron",

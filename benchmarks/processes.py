@@ -142,9 +142,9 @@ def _measured_first_use(settings: Settings) -> dict[str, float]:
     torch.nn.Conv2d(1, 1, 1)(torch.rand(1, 1, 1, 1)).sum().backward()
     device = torch.device(settings.device)
     began = time.perf_counter()
-    from bpsta_cli import losses, networks
+    from bpsta_cli.network import builder, losses
 
-    network = networks.build("8C3-MP2-2Voting", (1, 8, 8), 2).to(device)
+    network = builder.build("8C3-MP2-2Voting", (1, 8, 8), 2).to(device)
     x = torch.rand(2, 2, 1, 8, 8, device=device)
     losses.loss("mse", network.votes(x), torch.zeros(2, dtype=torch.int64, device=device)).backward()  # type: ignore[no-untyped-call]
     if device.type == "cuda":

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli import layers, rules
+from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF
-from bpsta_cli.norms import FoldedNorm
+from bpsta_cli.network import Network, layers
+from bpsta_cli.network.neurons import LIF
+from bpsta_cli.network.norms import FoldedNorm
 
 TWIN, CONVOLUTIONS, OURS = "ann", "convolutions", "bpsta"
 DENSITY = 0.1
@@ -53,7 +53,7 @@ class Variant:
         name: of the row.
         about: what it is, for the list beneath the tables.
         make: the subject, from the network whose weights it takes.
-        reference: what `networks.build` is told for the network that it is held against.
+        reference: what `build` is told for the network that it is held against.
         package: that it needs, as PyPI calls it; "" for none.
         checked: whether there are votes to compare.
     """

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.settings import Settings
-from bpsta_cli.checkpoints import RunDir
-from bpsta_cli.evaluation import batches
-from bpsta_cli.networks import Network
-from bpsta_cli.prepared import prepared_store
+from bpsta_cli.data.run_data import prepared_store
+from bpsta_cli.evaluation.accuracy import batches
+from bpsta_cli.network import Network
+from bpsta_cli.training.run_directory import RunDir
 
 
 def trained(settings: Settings, device: torch.device) -> tuple[Network, Tensor] | None:

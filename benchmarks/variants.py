@@ -8,7 +8,7 @@ from benchmarks import peers
 from benchmarks.settings import Settings
 from benchmarks.subjects import CONVOLUTIONS, OURS, TWIN, Convolutions, Project, Stepwise, Twin, Variant, with_rule
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.networks import Network
+from bpsta_cli.network import Network
 
 PROJECT = ("bpsta", "bpsa", "stbp")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli.evaluation import counting_spikes
-from bpsta_cli.networks import Network
+from bpsta_cli.evaluation.accuracy import counting_spikes
+from bpsta_cli.network import Network
 
 RATE = 0.1
 """Spikes a neuron and step that are aimed at; results/tables/accuracy.md has 0.15 to 0.22 after training."""

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "torchvision", "torchaudio", "tonic", "numpy", "scikit-learn", "pandas")
 CODE = ("bpsta_cli", "pipelines", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
 """What makes a tree dirty: code and settings, not the results that the pipeline rewrites."""
-NOT_NUMERIC = ("cli", "reporting")
-"""Parts of the package that decide no number of a run."""
+_EVERY_RUN = ("config.py", "data", "evaluation/accuracy.py", "kernels", "network", "rules.py", "surrogates.py")
+TRAINING = (*_EVERY_RUN, "training")
+"""The parts of the package, folders and modules, that decide the numbers of a training."""
+MEASUREMENT = (
+    *_EVERY_RUN,
+    "energy",
+    "evaluation/accuracy_over_time.py",
+    "evaluation/early_exit.py",
+    "training/run_directory.py",
+)
+"""The same of a measurement: evaluation, energy and accuracy over time, but no time by the clock."""
 
 
 def provenance(device: str, threads: int, *, method: str = "") -> dict[str, Any]:
@@ -47,10 +57,15 @@ def commit() -> str:
 def code_hash() -> str:
     """SHA-256 over the modules that decide numbers: an unfinished run is continued only by the same."""
     digest = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*")):
-        if file.suffix in (".py", ".cpp", ".hpp") and file.relative_to(PACKAGE).parts[0] not in NOT_NUMERIC:
-            digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+    for file in deciding(TRAINING + MEASUREMENT):
+        digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
+
+
+def deciding(parts: Iterable[str]) -> list[Path]:
+    """The files of these parts of the package, sorted; neither a page of text nor what Python compiled is one."""
+    found = {file for part in parts for file in (PACKAGE / part, *(PACKAGE / part).rglob("*")) if file.is_file()}
+    return sorted(file for file in found if file.suffix != ".md" and "__pycache__" not in file.parts)
 
 
 def _with_rule_file(code: str, method: str) -> str:

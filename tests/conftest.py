@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from bpsta_cli.config import RunSettings
-from bpsta_cli.data import building, catalogue
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data import catalogue
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import Images, Source
-from bpsta_cli.data.store import open_store
+from bpsta_cli.data.store import build, open_store
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: the GPU's kernels then run here
@@ -29,7 +29,7 @@ def write_store(folder, x, y, *, train, classes):
         catalogue.get("digits"), shape=x.shape[1:], classes=tuple(map(str, range(classes))), scale=1 / 16
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building.build(folder, row, Settings(), Source(folder, (), parts.__getitem__), lambda *_: None)
+    build.build(folder, row, Settings(), Source(folder, (), parts.__getitem__), lambda *_: None)
     return open_store(folder)
 
 

@@ -25,8 +25,8 @@ from benchmarks import (
 )
 from benchmarks.settings import Settings, from_dict, parse
 from benchmarks.subjects import Project, Variant, with_rule
-from bpsta_cli.checkpoints import RunDir, RunInfo, network_of
 from bpsta_cli.errors import BpstaError
+from bpsta_cli.training.run_directory import RunDir, RunInfo, network_of
 
 CPU = torch.device("cpu")
 TINY = Settings(

@@ -7,7 +7,7 @@ import torch
 
 from bpsta_cli import rules
 from bpsta_cli.kernels import lif
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network.neurons import LIF
 
 EXAMPLE = Path(__file__).parent / "examples" / "leaky_gradient.py"
 DOC = Path(__file__).parents[1] / "docs" / "own-rule.md"

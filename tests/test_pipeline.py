@@ -9,23 +9,30 @@ import pytest
 import torch
 import yaml
 
-from bpsta_cli import training
-from bpsta_cli.checkpoints import network_of
+from bpsta_cli import provenance, training
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import DatasetSettings, RunSettings, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
+from bpsta_cli.training.run_directory import network_of
 
 ROOT = Path(__file__).parent.parent
 PRESETS = {path.stem: path for path in sorted((ROOT / "pipelines").glob("*.yaml"))}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-MEASURING = ["evaluation", "energy", "latency", "early_exit"]  # --no-clock: neither timing nor stepwise
-ENTRIES = {  # what each stage's command calls in the core
-    "code-train": ["training", "prepared"],
-    "code-measure": [*MEASURING, "checkpoints", "prepared"],
-    "prepare": ["prepared"],
-    "report": ["reporting"],
-    "metrics": ["reporting"],
+ENTRIES = {"prepare": ["data.run_data"], "report": ["reporting"], "metrics": ["reporting"]}
+"""What each stage's command calls in the core."""
+DECIDING = {
+    "training": (provenance.TRAINING, ["training", "data.run_data"]),
+    "measurement": (  # --no-clock: neither timing nor stepwise
+        provenance.MEASUREMENT,
+        [
+            *("energy", "training.run_directory", "data.run_data"),
+            *(f"evaluation.{name}" for name in ("accuracy", "accuracy_over_time", "early_exit")),
+        ],
+    ),
 }
+"""What is said to decide the numbers, and what the commands call in the core."""
+BY_NAME = ("bpsta_cli.data.", "bpsta_cli.kernels.gpu.")
+"""Where modules are found by their names, which the graph of imports does not show."""
 DECIDES_NO_NUMBER = {"bpsta_cli", "bpsta_cli.errors", "bpsta_cli.files", "bpsta_cli.provenance"}
 
 
@@ -46,17 +53,42 @@ def imports():
     return grimp.build_graph("bpsta_cli")
 
 
+def needed(entries, imports):
+    """The modules that these run, themselves among them."""
+    found = set()
+    for entry in entries:
+        for root in below(f"bpsta_cli.{entry}", imports):
+            found |= {root} | imports.find_upstream_modules(root)
+    return found - DECIDES_NO_NUMBER
+
+
+def below(name, imports):
+    return {module for module in imports.modules if module == name or module.startswith(f"{name}.")}
+
+
 @pytest.mark.parametrize("stage", ENTRIES)
 def test_a_stage_depends_on_exactly_the_modules_that_its_command_runs(stage, imports):
-    needed = set()
-    for entry in ENTRIES[stage]:
-        name = f"bpsta_cli.{entry}"
-        roots = {name} | {module for module in imports.modules if module.startswith(f"{name}.")}
-        for root in roots:
-            needed |= {root} | imports.find_upstream_modules(root)
-    top_level = {".".join(module.split(".")[:2]) for module in needed} - DECIDES_NO_NUMBER
+    top_level = {".".join(module.split(".")[:2]) for module in needed(ENTRIES[stage], imports)}
     declared = {dep.removesuffix(".py").replace("/", ".") for dep in body(stage)["deps"] if dep.startswith("bpsta_cli")}
     assert declared == top_level
+
+
+@pytest.mark.parametrize(("parts", "entries"), DECIDING.values(), ids=DECIDING)
+def test_what_decides_numbers_is_exactly_the_modules_that_the_commands_run(parts, entries, imports):
+    named = set()
+    for part in parts:
+        modules = below("bpsta_cli." + part.removesuffix(".py").replace("/", "."), imports)
+        assert modules & needed(entries, imports), part
+        named |= modules
+    packages = {module for module in named if (ROOT / module.replace(".", "/")).is_dir()}  # they lead to their modules
+    missing, idle = needed(entries, imports) - named, named - needed(entries, imports) - packages
+    assert missing == set()
+    assert {module for module in idle if not module.startswith(BY_NAME)} == set()
+
+
+@pytest.mark.parametrize("stage", ["code-train", "code-measure"])
+def test_any_change_of_the_package_has_its_hashes_made_anew(stage):
+    assert STAGES[stage]["deps"] == ["bpsta_cli", "pipelines/digest.py"]
 
 
 @pytest.mark.parametrize(("stage", "code"), [("train", "train"), ("train-only", "train"), ("measure", "measure")])
@@ -65,19 +97,25 @@ def test_a_run_depends_on_the_hashes_of_its_modules(stage, code):
     assert list(*STAGES[f"code-{code}"]["outs"]) == [f"data/code/{code}.sha256"]
 
 
-def test_the_hashes_change_with_a_module_and_with_nothing_else(tmp_path):
-    (tmp_path / "package" / "inner").mkdir(parents=True)
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"code": {"deps": ["package", "single.py"]}}}))
-    for file in ("package/a.py", "package/inner/b.cpp", "single.py", "other.py", "package/a.pyc"):
-        (tmp_path / file).write_text("1")
-    digests = script("digest").digests
-    first = digests(tmp_path, "code")
-    assert [line.split("  ")[1] for line in first.splitlines()] == ["package/a.py", "package/inner/b.cpp", "single.py"]
-    for file in ("other.py", "package/a.pyc"):
-        (tmp_path / file).write_text("2")
-    assert digests(tmp_path, "code") == first
-    (tmp_path / "package/inner/b.cpp").write_text("2")
-    assert digests(tmp_path, "code") != first
+def test_the_hashes_change_with_a_module_and_with_nothing_else(tmp_path, monkeypatch):
+    package, digests = tmp_path / "package", script("digest").digests
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    decide = ("energy/a.py", "kernels/inner/b.cpp", "rules.py")
+    others = ("cli/main.py", "energy/__pycache__/a.pyc", "errors.py", "kernels/README.md")
+    for file in (*decide, *others):
+        (package / file).parent.mkdir(parents=True, exist_ok=True)
+        (package / file).write_text("1")
+    first = digests("measurement")
+    assert [line.split("  ")[1] for line in first.splitlines()] == [f"package/{file}" for file in decide]
+    for file in others:
+        (package / file).write_text("2")
+    assert digests("measurement") == first
+    before = digests("training")
+    (package / "energy/a.py").write_text("2")
+    assert digests("measurement") != first
+    assert digests("training") == before
+    (package / "kernels/inner/b.cpp").write_text("2")
+    assert digests("training") != before
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -114,11 +152,23 @@ def test_a_stand_in_stands_for_a_data_set_that_the_preset_lacks(name):
         assert here in used
 
 
-@pytest.mark.parametrize("name", ["demo", "mnist"])
-def test_a_preset_trains_a_data_set_as_the_command_line_does_by_default(name):
-    datasets = load_params(PRESETS[name]).datasets
+def test_the_demo_trains_a_data_set_as_the_command_line_does_by_default():
+    datasets = load_params(PRESETS["demo"]).datasets
     for dataset in datasets.keys() - {"synthetic-gestures", "synthetic-speech"}:  # smaller there, and said to be
         assert datasets[dataset] == preset(dataset)
+
+
+def test_the_paper_preset_and_the_command_line_take_the_structure_that_the_paper_gives_a_data_set():
+    text = {"mnist": "small", "cifar10": "middle", "cifar100": "middle", "n-mnist": "middle"}
+    text |= {"dvs-gesture": "large", "dvs-cifar10": "large"}
+    params = load_params(PRESETS["paper"])
+    for dataset, structure in text.items():
+        assert preset(dataset).network == structure
+        runs = [run for run in params.runs.values() if run.dataset == dataset]
+        assert runs
+        networks = {params.settings_of(run.settings).network for run in runs}
+        assert networks - {"resnet34"} == {structure}
+        assert ("resnet34" in networks) == dataset.startswith("cifar")
 
 
 def test_the_demo_needs_no_file_and_is_what_a_clone_begins_with():
@@ -146,7 +196,7 @@ def project(tmp_path):
     """dvc.yaml and the demo in a DVC project of their own, as DVC reads them."""
     from dvc.repo import Repo
 
-    for file in ("dvc.yaml", "params.yaml"):
+    for file in ("dvc.yaml", "params.yaml", ".dvcignore"):
         (tmp_path / file).write_text((ROOT / file).read_text())
     return Repo.init(str(tmp_path), no_scm=True)
 
@@ -157,3 +207,11 @@ def test_dvc_reads_the_stages_that_make_repro_deals_out(project):
     expected = {stage for name in params.runs for stage in repro.stages_of(params, name)}
     expected |= {f"prepare@{entry}" for entry in params.datasets}
     assert found == expected | {*repro.FIRST, *repro.LAST} - {"prepare"}
+
+
+def test_what_python_compiles_is_no_change_of_the_package(project, tmp_path):
+    (tmp_path / "bpsta_cli/data/__pycache__").mkdir(parents=True)
+    for file in ("a.py", "__pycache__/a.pyc"):
+        (tmp_path / "bpsta_cli/data" / file).write_text("1")
+    found = {Path(file).name for file in project.dvcignore.find(project.fs, str(tmp_path / "bpsta_cli"))}
+    assert found == {"a.py"}

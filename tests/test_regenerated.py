@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from bpsta_cli.config import Params, RunSettings, validate
+from bpsta_cli.data.run_data import prepared_store
 from bpsta_cli.devices import resolve_device
-from bpsta_cli.prepared import prepared_store
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.training import train
 

@@ -19,17 +19,17 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure accuracy, loss, confusion and firing rates of trained runs on the test set."""
-    from bpsta_cli.layers import check_convolution
+    from bpsta_cli.network.layers import check_convolution
 
     output = Output(as_json=as_json)
     check_convolution(convolution)
 
     def work(run: Opened) -> dict[str, Any]:
-        from bpsta_cli import evaluation
+        from bpsta_cli.evaluation import accuracy
 
         run.network.convolution = convolution
-        with evaluation.event_driven(run.network) as shares:
-            found = evaluation.evaluate(
+        with accuracy.event_driven(run.network) as shares:
+            found = accuracy.evaluate(
                 run.network,
                 run.store,
                 run.store.split("test"),

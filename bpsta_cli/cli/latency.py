@@ -13,7 +13,7 @@ from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from bpsta_cli.config import RunSettings
-    from bpsta_cli.latency import Anytime
+    from bpsta_cli.evaluation.accuracy_over_time import Anytime
     from bpsta_cli.reporting.collect import Cell
 
 
@@ -63,7 +63,7 @@ def latency(
     Accuracy of the votes so far after each time step of one forward pass, and what ending a sample's pass early
     costs and saves. Several runs are gathered by method and T, over seeds.
     """
-    from bpsta_cli.layers import check_convolution
+    from bpsta_cli.network.layers import check_convolution
     from bpsta_cli.reporting import lengths as reporting
 
     output = Output(as_json=as_json)
@@ -77,7 +77,7 @@ def latency(
     def work(run: Opened) -> dict[str, Any]:
         found = _over_time(run, samples, others, data_dir)
         if exit_confidence is not None:
-            from bpsta_cli.stepwise import evaluate_with_exit
+            from bpsta_cli.evaluation.stepwise import evaluate_with_exit
 
             found["exit"] = evaluate_with_exit(
                 run.network,
@@ -89,7 +89,7 @@ def latency(
                 on_batch=run.on_batch,
             )
         if clock:
-            from bpsta_cli import timing
+            from bpsta_cli.evaluation import timing
 
             found["energy"] = _energy(run, samples)
             run.network.convolution = convolution  # of the clock alone: what is not a time stays as it was
@@ -137,11 +137,11 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     """Name and settings of each run; whatever cannot be measured together is refused before anything is."""
     import torch
 
-    from bpsta_cli.checkpoints import RunDir
-    from bpsta_cli.early_exit import check_confidence
-    from bpsta_cli.latency import refuse_twin
-    from bpsta_cli.networks import TWIN
+    from bpsta_cli.evaluation.accuracy_over_time import refuse_twin
+    from bpsta_cli.evaluation.early_exit import check_confidence
+    from bpsta_cli.network import TWIN
     from bpsta_cli.reporting import lengths
+    from bpsta_cli.training.run_directory import RunDir
 
     if exit_confidence is not None:
         check_confidence(exit_confidence)
@@ -157,9 +157,9 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 
 def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Path) -> dict[str, Any]:
     """Accuracy after each step, at other lengths, and what early exit would cost and save."""
-    from bpsta_cli import early_exit
-    from bpsta_cli.latency import at_lengths, follow
-    from bpsta_cli.prepared import recut, training_parts
+    from bpsta_cli.data.run_data import recut, training_parts
+    from bpsta_cli.evaluation import early_exit
+    from bpsta_cli.evaluation.accuracy_over_time import at_lengths, follow
 
     settings, recordings = run.info.settings, run.store.T is not None
 

@@ -127,7 +127,7 @@ def _store(
 ) -> dict[str, Any]:
     """One store, prepared where it is not there, and what is to be said of it."""
     from bpsta_cli.data import catalogue
-    from bpsta_cli.prepared import prepared_store
+    from bpsta_cli.data.run_data import prepared_store
 
     with Bar("samples") as bar:
         store = prepared_store(dataset, settings, T=T, data_dir=data_dir, progress=bar.update, processes=processes)
@@ -162,7 +162,7 @@ def _store(
 
 def _show_catalogue(output: Output, data_dir: Path) -> None:
     from bpsta_cli.data import catalogue
-    from bpsta_cli.data.status import catalogue_status
+    from bpsta_cli.data.store.status import catalogue_status
 
     rows = [(catalogue.get(status.name), status) for status in catalogue_status(data_dir)]
     output.table(

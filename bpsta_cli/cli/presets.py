@@ -16,7 +16,7 @@ def preset(dataset: str, *, epochs: int | None = None, source: str | None = None
     """
     row = catalogue.get(dataset)
     if row.own:
-        from bpsta_cli.data.folder import describe
+        from bpsta_cli.data.datasets.folder import describe
 
         row = describe(row, None if source is None else Path(source))
     recipe = row.recipe

@@ -12,10 +12,10 @@ from bpsta_cli.errors import SettingsError
 if TYPE_CHECKING:
     import torch
 
-    from bpsta_cli.checkpoints import RunInfo
     from bpsta_cli.data.store import Store
-    from bpsta_cli.evaluation import OnBatch
-    from bpsta_cli.networks import Network
+    from bpsta_cli.evaluation.accuracy import OnBatch
+    from bpsta_cli.network import Network
+    from bpsta_cli.training.run_directory import RunInfo
 
 
 @dataclass
@@ -73,10 +73,10 @@ def at_least_one(name: str, value: int | None) -> None:
 def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path) -> dict[str, Any]:
     import torch
 
-    from bpsta_cli.checkpoints import RunDir
+    from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
-    from bpsta_cli.prepared import prepared_store
     from bpsta_cli.provenance import device_name, provenance
+    from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
     info, network = RunDir(run).network(place)

@@ -244,11 +244,11 @@ def _run(
     import torch
 
     from bpsta_cli import training
-    from bpsta_cli.checkpoints import RunDir
     from bpsta_cli.data import catalogue
+    from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
-    from bpsta_cli.epochs import StepDone
-    from bpsta_cli.prepared import prepared_store
+    from bpsta_cli.training.epoch import StepDone
+    from bpsta_cli.training.run_directory import RunDir
 
     if threads is not None:
         at_least_one("threads", threads)

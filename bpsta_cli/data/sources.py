@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
-from bpsta_cli.data.settings import Settings
+from bpsta_cli.data.preparation import Settings
 from bpsta_cli.errors import DataError
 
 SplitName = Literal["train", "test", "validation"]

@@ -9,8 +9,8 @@ from bpsta_cli.data.store import Store
 from bpsta_cli.energy import costs, memory, operations
 from bpsta_cli.energy.costs import DEFAULT_TECH, PAPER_AC, PAPER_MAC, TECHS, Prices, Tech
 from bpsta_cli.energy.counting import Counts, LayerCount, count
-from bpsta_cli.evaluation import OnBatch, sample_count
-from bpsta_cli.networks import Network
+from bpsta_cli.evaluation.accuracy import OnBatch, sample_count
+from bpsta_cli.network import Network
 
 Layer = dict[str, Any]
 

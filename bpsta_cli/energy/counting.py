@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpsta_cli.data.store import Store
-from bpsta_cli.evaluation import Evaluation, OnBatch, evaluate
-from bpsta_cli.layers import Conv, Linear, is_constant
-from bpsta_cli.networks import Network
-from bpsta_cli.neurons import LIF
+from bpsta_cli.evaluation.accuracy import Evaluation, OnBatch, evaluate
+from bpsta_cli.network import Network
+from bpsta_cli.network.layers import Conv, Linear, is_constant
+from bpsta_cli.network.neurons import LIF
 
 PART = 32
 """Samples counted at a time: float64 of a layer's whole input would be large."""

@@ -9,9 +9,15 @@ from torch import Tensor
 
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import cpu, dispatch, gpu, reference
+from bpsta_cli.kernels import dispatch, reference
+from bpsta_cli.kernels.cpu import block, sparse_conv, sparse_conv_training
+from bpsta_cli.kernels.cpu.lif import lif as cpu_lif
+from bpsta_cli.kernels.gpu import ops
 
-__all__ = ["check_constants", "lif", "lif_step"]
+__all__ = ["BLOCKS", "check_constants", "lif", "lif_step", "sparse_conv", "sparse_conv_training"]
+
+BLOCKS = {"cpu": block, "gpu": ops}
+"""The backends that run norm, ReLU, neuron and pooling as one operation."""
 
 
 def lif(
@@ -62,7 +68,7 @@ def lif(
     if isinstance(rule, str):
         rule = rules.make(rule, alpha=alpha)
     chosen = dispatch.choose(backend, device=x.device, dtype=x.dtype, rule=rule).name
-    kernel = {"cpu": cpu.lif, "gpu": gpu.lif, "reference": reference.lif}[chosen]
+    kernel = {"cpu": cpu_lif, "gpu": ops.lif, "reference": reference.lif}[chosen]
     return kernel(x, threshold=threshold, decay=decay, rule=rule)
 
 

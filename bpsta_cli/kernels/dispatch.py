@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import compiled, gpu
+from bpsta_cli.kernels.cpu import library
+from bpsta_cli.kernels.gpu import ops
 from bpsta_cli.rules import Rule
 
 BACKENDS = ("auto", "cpu", "gpu", "reference")
@@ -52,10 +53,10 @@ def choose(
     if backend == "reference":
         return Choice(backend, "asked for by name")
     if device is None:
-        device = gpu.home() if backend == "gpu" else "cpu"
+        device = ops.home() if backend == "gpu" else "cpu"
     device = torch.device(device)
     name = backend if backend != "auto" else "gpu" if device.type == "cuda" else "cpu"
-    refusal = {"cpu": compiled.refusal, "gpu": gpu.refusal}[name](device, dtype, rule)
+    refusal = {"cpu": library.refusal, "gpu": ops.refusal}[name](device, dtype, rule)
     if backend == "auto":
         return Choice("reference", f"{name} cannot serve: {refusal}") if refusal else Choice(name, "the fastest here")
     if refusal:

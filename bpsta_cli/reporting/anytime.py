@@ -9,8 +9,8 @@ import pandas as pd
 
 from bpsta_cli import files
 from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.curves import CURVES, OVER_TIME, curves, over_time
 from bpsta_cli.reporting.drawing import STYLES, by_method, figure, styles
-from bpsta_cli.reporting.figures import CURVES, OVER_TIME, curves, over_time
 from bpsta_cli.reporting.lengths import over_length
 from bpsta_cli.reporting.parts import markdown
 

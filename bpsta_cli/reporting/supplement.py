@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bpsta_cli.reporting.collect import Cell
 from bpsta_cli.reporting.comparison import against_baseline, learning, without_twin
+from bpsta_cli.reporting.curves import OVER_TIME, over_time
 from bpsta_cli.reporting.drawing import figure
-from bpsta_cli.reporting.figures import OVER_TIME, over_time
 from bpsta_cli.reporting.parts import Figure, Table
 from bpsta_cli.reporting.tables import accuracy, energy, latency
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_files import idx_bytes, write_idx, write_mnist
 
-from bpsta_cli.data.idx import read_idx
+from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bpsta_cli.data.datasets.dvs import read_npz
 from bpsta_cli.data.encoding import Events, check_events, split_by_number, split_by_time
-from bpsta_cli.data.events import read_npz
 from bpsta_cli.errors import DataError
 
 pytestmark = pytest.mark.peers

@@ -8,8 +8,8 @@ from data_files import write_n_mnist
 
 from bpsta_cli.cli.main import run
 from bpsta_cli.config import DatasetSettings
+from bpsta_cli.data.run_data import prepared_store, recut
 from bpsta_cli.errors import DataError
-from bpsta_cli.prepared import prepared_store, recut
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from data_files import write_mnist, write_n_mnist
 
-from bpsta_cli.data import building
-from bpsta_cli.data.status import catalogue_status
-from bpsta_cli.data.store import open_store, prepare, store_path
+from bpsta_cli.data.store import build, open_store, prepare, store_path
+from bpsta_cli.data.store.status import catalogue_status
 from bpsta_cli.errors import DataError
 
 
@@ -221,8 +220,8 @@ def test_two_processes_that_prepare_the_same_do_not_disturb_each_other(tmp_path)
 
 
 def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
-    usage = building.shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(building.shutil, "disk_usage", lambda path: usage)
+    usage = build.shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError, match="expected 9,408 bytes, got 100"):
         prepare("mnist", T=4, source=write_mnist(tmp_path / "given"), data_dir=tmp_path)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from data_files import write_gestures
 
-from bpsta_cli.data import writing
-from bpsta_cli.data.store import prepare
-from bpsta_cli.data.writing import ArrayWriter, enough_processes, in_order
+from bpsta_cli.data import parallel
+from bpsta_cli.data.parallel import enough_processes, in_order
+from bpsta_cli.data.store import prepare, write
+from bpsta_cli.data.store.write import ArrayWriter
 from bpsta_cli.errors import BpstaError, DataError
 
 
@@ -26,7 +27,7 @@ def test_blocks_become_one_array_and_its_checksum(tmp_path):
 
 
 def test_a_wider_block_widens_what_is_there_and_a_narrower_one_is_widened(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "chunks", lambda shape, dtype: (slice(i, i + 1) for i in range(shape[0])))
+    monkeypatch.setattr(write, "chunks", lambda shape, dtype: (slice(i, i + 1) for i in range(shape[0])))
     blocks = [np.array([[1, 2]], np.uint8), np.array([[3, 4], [5, 255]], np.uint8), np.array([[6, 700]], np.uint16)]
     with ArrayWriter(tmp_path / "a.npy", 5) as writer:
         for block in (*blocks, blocks[0]):
@@ -66,7 +67,7 @@ def square(number):
 
 @pytest.mark.parametrize("each", [1, 7, 1000])
 def test_other_processes_give_the_same_in_the_same_order(monkeypatch, each):
-    monkeypatch.setattr(writing, "_MOST_ITEMS", each)
+    monkeypatch.setattr(parallel, "_MOST_ITEMS", each)
     numbers = [number for number in range(40) if number != 13]
     found = np.concatenate(list(in_order(square, numbers, processes=2)))
     assert [int(row[0]) for row in found] == [number * number for number in numbers]
@@ -83,7 +84,7 @@ def test_an_error_of_another_process_arrives_whole(tmp_path):
 KILLED = """
 import os, sys
 import numpy as np
-from bpsta_cli.data.writing import in_order
+from bpsta_cli.data.parallel import in_order
 def make(number):
     return np.array([[os.getpid()]])
 for (row, *_) in in_order(make, range(1000), 2):

@@ -8,7 +8,7 @@ import torch
 from conftest import write_store
 
 from bpsta_cli.data.store import Split
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
 
 
 def memory_store(x, classes=2):

@@ -6,11 +6,11 @@ import torch
 from conftest import write_store
 from energy_runs import by_hand, memory_store
 
-from bpsta_cli import evaluation
 from bpsta_cli.energy import account, fan_out, paper_estimate
-from bpsta_cli.evaluation import counting_spikes
-from bpsta_cli.layers import Conv, Linear
-from bpsta_cli.networks import build
+from bpsta_cli.evaluation import accuracy
+from bpsta_cli.evaluation.accuracy import counting_spikes
+from bpsta_cli.network import build
+from bpsta_cli.network.layers import Conv, Linear
 
 CPU = torch.device("cpu")
 
@@ -178,7 +178,7 @@ def test_an_average_that_is_a_spike_is_one_for_the_harness_and_not_for_the_count
 
 @pytest.mark.parametrize("grey_first", [True, False])
 def test_one_grey_image_makes_the_whole_layer_multiply(tmp_path, monkeypatch, grey_first):
-    monkeypatch.setattr(evaluation.batches, "__kwdefaults__", {**evaluation.batches.__kwdefaults__, "size": 1})
+    monkeypatch.setattr(accuracy.batches, "__kwdefaults__", {**accuracy.batches.__kwdefaults__, "size": 1})
     x = np.full((3, 1, 3, 3), 16, dtype=np.uint8)  # white is 1, as a spike is
     x[1 if grey_first else 2] = 8
     store = write_store(tmp_path / "store", x, np.array([0, 1, 0]), train=1, classes=2)

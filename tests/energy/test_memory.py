@@ -9,7 +9,7 @@ from bpsta_cli.energy import TECHS, account
 from bpsta_cli.energy.costs import full_width
 from bpsta_cli.energy.counting import count
 from bpsta_cli.energy.memory import Parts, snn_parts
-from bpsta_cli.networks import build
+from bpsta_cli.network import build
 
 CPU = torch.device("cpu")
 TECH = TECHS["45nm-fp32"].model_copy(

@@ -16,8 +16,8 @@ import torch
 from energy_runs import memory_store
 
 from bpsta_cli.energy import account
-from bpsta_cli.networks import build
-from bpsta_cli.neurons import LIF
+from bpsta_cli.network import build
+from bpsta_cli.network.neurons import LIF
 
 CPU = torch.device("cpu")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]

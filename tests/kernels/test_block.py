@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bpsta_cli import kernels, rules, surrogates
-from bpsta_cli.kernels import block as kernel
 from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.block_spec import POOLS, Block, Statistics
+from bpsta_cli.kernels.cpu import block as kernel
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)
@@ -53,7 +54,7 @@ def assert_equal_to_torch(leaves, block, *, per_step=False, running=None, tolera
     expected, expected_count = plain(*leaves, block, per_step=per_step, running=running)
     seen = kernel.statistics(x, per_step=per_step)
     if running:
-        seen = kernel.Statistics(*(value.double()[None] for value in running))
+        seen = Statistics(*(value.double()[None] for value in running))
     spikes, fired = kernel.block(*leaves, seen, block, from_batch=running is None)
     assert torch.equal(spikes, expected)
     assert fired.item() == expected_count.item()
@@ -65,7 +66,7 @@ def assert_equal_to_torch(leaves, block, *, per_step=False, running=None, tolera
 
 
 def make(steps, *, relu=True, pool=2, rule=RULES[1], threshold=0.5, decay=0.9):
-    return kernel.Block(steps, relu, pool, threshold, decay, rule, EPS)
+    return Block(steps, relu, pool, threshold, decay, rule, EPS)
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +79,7 @@ def poisoned():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-@pytest.mark.parametrize(("relu", "pool"), [*itertools.product((True, False), kernel.POOLS)])
+@pytest.mark.parametrize(("relu", "pool"), [*itertools.product((True, False), POOLS)])
 def test_spikes_and_every_gradient_are_torchs_for_every_rule_relu_and_pool(rule, relu, pool):
     leaves = tensors((4, 3, 5, 6, 7), torch.float64)
     assert_equal_to_torch(leaves, make(4, relu=relu, pool=pool, rule=rule))
@@ -87,7 +88,7 @@ def test_spikes_and_every_gradient_are_torchs_for_every_rule_relu_and_pool(rule,
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1, 2, 2), (2, 3, 1, 2, 9), (7, 1, 70, 5, 33), (8, 2, 300, 3, 3), (16, 1, 8, 4, 64)]
 )
-@pytest.mark.parametrize(("per_step", "pool"), [*itertools.product((False, True), kernel.POOLS)])
+@pytest.mark.parametrize(("per_step", "pool"), [*itertools.product((False, True), POOLS)])
 def test_odd_sizes_and_images_with_more_columns_or_channels_than_a_strip(shape, per_step, pool):
     assert_equal_to_torch(tensors(shape, torch.float64), make(shape[0], pool=pool), per_step=per_step)
 
@@ -95,7 +96,7 @@ def test_odd_sizes_and_images_with_more_columns_or_channels_than_a_strip(shape, 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_small_shape(data):
-    pool = data.draw(st.sampled_from(kernel.POOLS))
+    pool = data.draw(st.sampled_from(POOLS))
     T, B, C, H, W = (data.draw(st.integers(least, 5)) for least in (1, 1, 1, pool, pool))
     assume(B * H * W > 1)  # torch refuses a single value a channel
     block = make(T, relu=data.draw(st.booleans()), pool=pool)
@@ -103,7 +104,7 @@ def test_any_small_shape(data):
     assert_equal_to_torch(leaves, block, per_step=data.draw(st.booleans()))
 
 
-@pytest.mark.parametrize("pool", kernel.POOLS)
+@pytest.mark.parametrize("pool", POOLS)
 def test_an_input_that_is_the_same_at_every_step_is_one_step_of_memory(pool):
     x, weight, bias = tensors((1, 3, 5, 6, 7), torch.float64)
     assert_equal_to_torch([x, weight, bias], make(5, pool=pool))
@@ -201,7 +202,7 @@ def test_the_convolutions_output_and_the_norms_weights_alone_are_saved():
     assert [tensor.data_ptr() for tensor in saved] == [tensor.data_ptr() for tensor in (x, *leaves[1:])]
 
 
-@pytest.mark.parametrize("pool", kernel.POOLS)
+@pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("per_step", [False, True])
 def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, per_step):
     results = []

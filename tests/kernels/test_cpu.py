@@ -12,8 +12,9 @@ import torch
 
 from bpsta_cli import kernels, rules, surrogates
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import compiled, dispatch, layouts
-from bpsta_cli.neurons import LIF
+from bpsta_cli.kernels import dispatch, layouts
+from bpsta_cli.kernels.cpu import library
+from bpsta_cli.network.neurons import LIF
 
 CHOICE = dispatch.choose()
 needs_kernel = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)
@@ -252,7 +253,7 @@ def test_auto_takes_the_kernel_for_what_it_can_serve_and_says_why_not():
         "reference",
         "cpu cannot serve: it knows the rules stbp, bpsa and bpsta, and not Own",
     )
-    assert compiled.refusal(torch.device("cuda:1"), torch.float32, None) == (
+    assert library.refusal(torch.device("cuda:1"), torch.float32, None) == (
         "it runs on the CPU and the input is on cuda"
     )
     assert dispatch.choose("cpu") == ("cpu", "asked for by name")
@@ -272,11 +273,12 @@ def test_the_kernel_asked_for_by_name_where_it_cannot_serve_is_told():
 
 # The build
 
-UNOPTIMISED = tuple("-O0" if flag == "-O3" else flag for flag in compiled.FLAGS)  # quick to build
+UNOPTIMISED = tuple("-O0" if flag == "-O3" else flag for flag in library.FLAGS)  # quick to build
 SPIKES = f"""
 import torch
-from bpsta_cli.kernels import compiled, dispatch, lif
-compiled.FLAGS = {UNOPTIMISED}
+from bpsta_cli.kernels import dispatch, lif
+from bpsta_cli.kernels.cpu import library
+library.FLAGS = {UNOPTIMISED}
 print(dispatch.choose(), lif(torch.ones(2)).tolist())
 runtimes = {{line.split()[-1] for line in open("/proc/self/maps") if "omp" in line.split("/")[-1]}}
 print("OpenMP runtimes:", len(runtimes))
@@ -301,8 +303,8 @@ def test_two_processes_that_build_at_once_leave_one_whole_library_that_shares_to
     (built,) = cache.iterdir()
     written = built.stat().st_mtime_ns
     monkeypatch.setenv("BPSTA_CACHE", str(cache))
-    monkeypatch.setattr(compiled, "FLAGS", UNOPTIMISED)
-    assert compiled._built() == built
+    monkeypatch.setattr(library, "FLAGS", UNOPTIMISED)
+    assert library._built() == built
     assert built.stat().st_mtime_ns == written
 
 
@@ -323,17 +325,17 @@ def test_without_compiler_or_vectors_the_reference_serves_and_says_why(environme
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("BPSTA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(compiled, "FLAGS", UNOPTIMISED)
-    compiled._library.cache_clear()
+    monkeypatch.setattr(library, "FLAGS", UNOPTIMISED)
+    library._library.cache_clear()
     yield tmp_path
-    compiled._library.cache_clear()
+    library._library.cache_clear()
 
 
 @needs_kernel
 def test_a_build_that_fails_is_told_in_one_line(empty_cache, monkeypatch):
     broken = empty_cache / "broken.cpp"
     broken.write_text("this is no C++\n")
-    monkeypatch.setattr(compiled, "SOURCES", (broken,))
+    monkeypatch.setattr(library, "SOURCES", (broken,))
     choice = dispatch.choose()
     assert choice.name == "reference"
     assert choice.why.startswith("cpu cannot serve: the compiler failed: ")
@@ -353,8 +355,8 @@ def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path):
     for name in ("BPSTA_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert compiled._cache() == tmp_path / ".cache" / "bpsta"
+    assert library._cache() == tmp_path / ".cache" / "bpsta"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    assert compiled._cache() == tmp_path / "caches" / "bpsta"
+    assert library._cache() == tmp_path / "caches" / "bpsta"
     monkeypatch.setenv("BPSTA_CACHE", str(tmp_path / "mine"))
-    assert compiled._cache() == tmp_path / "mine"
+    assert library._cache() == tmp_path / "mine"

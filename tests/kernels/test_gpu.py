@@ -7,15 +7,16 @@ import torch
 from test_block import RULES, plain, tensors
 from test_block import make as block_of
 
-from bpsta_cli import kernels, losses, rules
+from bpsta_cli import kernels, rules
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import dispatch, gpu, gpu_launch
-from bpsta_cli.kernels.block import Statistics
-from bpsta_cli.networks import build
-from bpsta_cli.neurons import LIF
+from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.block_spec import Statistics
+from bpsta_cli.kernels.gpu import launch, ops
+from bpsta_cli.network import build, losses
+from bpsta_cli.network.neurons import LIF
 
-DEVICE = gpu.home()
-WHY_NOT = gpu.refusal(DEVICE, torch.float32, None)
+DEVICE = ops.home()
+WHY_NOT = ops.refusal(DEVICE, torch.float32, None)
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 COMBINATIONS = [*itertools.product((True, False), (2, 1), (True, False))]
@@ -153,10 +154,10 @@ def test_the_input_alone_is_saved_and_nothing_without_gradient():
 def agree(leaves, settings, *, per_step=False, running=None, tolerance=1e-10):
     """The block's results are those of torch's layers, gradients to `tolerance` of the largest."""
     expected, count = plain(*leaves, settings, per_step=per_step, running=running)
-    seen = gpu.statistics(leaves[0], per_step=per_step)
+    seen = ops.statistics(leaves[0], per_step=per_step)
     if running:
         seen = Statistics(*(value.double()[None] for value in running))
-    spikes, fired = gpu.block(*leaves, seen, settings, from_batch=running is None)
+    spikes, fired = ops.block(*leaves, seen, settings, from_batch=running is None)
     assert torch.equal(spikes, expected)
     assert fired.item() == count.item()
     error = randn(*expected.shape, dtype=expected.dtype, seed=9)
@@ -168,8 +169,8 @@ def agree(leaves, settings, *, per_step=False, running=None, tolerance=1e-10):
 @pytest.fixture
 def small(monkeypatch):
     """Programs of few elements and segments of two steps, so that a small input has several of each."""
-    monkeypatch.setattr(gpu_launch, "THREADS", 16)
-    monkeypatch.setattr(gpu_launch, "LONGEST", 2)
+    monkeypatch.setattr(launch, "THREADS", 16)
+    monkeypatch.setattr(launch, "LONGEST", 2)
 
 
 @pytest.mark.parametrize(("rule", "options"), [*zip(RULES, itertools.cycle(COMBINATIONS))], ids=str)
@@ -220,8 +221,8 @@ def test_strides_of_the_input_and_of_its_error_change_nothing_about_the_block(la
     results = []
     for arrange in (torch.Tensor.contiguous, LAYOUTS[layout]):
         leaf = arrange(x).requires_grad_()
-        seen = gpu.statistics(leaf, per_step=False)
-        spikes, _ = gpu.block(leaf, weight, bias, seen, block_of(2, pool=1), from_batch=True)
+        seen = ops.statistics(leaf, per_step=False)
+        spikes, _ = ops.block(leaf, weight, bias, seen, block_of(2, pool=1), from_batch=True)
         results.append((spikes, *torch.autograd.grad(spikes, leaf, arrange(g))))
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
@@ -232,8 +233,8 @@ def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, sm
     for in_place in (False, True):
         x, weight, bias = on_device((3, 1, 2, 3, 4), torch.float64)
         x = x.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
-        seen = gpu.statistics(x, per_step=False)
-        spikes, _ = gpu.block(x, weight, bias, seen, block_of(3, pool=pool), from_batch=True, in_place=in_place)
+        seen = ops.statistics(x, per_step=False)
+        spikes, _ = ops.block(x, weight, bias, seen, block_of(3, pool=pool), from_batch=True, in_place=in_place)
         results.append(torch.autograd.grad(spikes.square().sum(), (x, weight, bias)))
         assert (results[-1][0].data_ptr() == x.data_ptr()) == in_place
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
@@ -247,8 +248,8 @@ def test_half_precision_is_storage_alone(dtype, per_step):
     results = []
     for stored in (x, x.float()):
         leaf = stored.requires_grad_()
-        seen = gpu.statistics(leaf, per_step=per_step)
-        spikes, fired = gpu.block(leaf, *leaves[1:], seen, block_of(2), from_batch=True)
+        seen = ops.statistics(leaf, per_step=per_step)
+        spikes, fired = ops.block(leaf, *leaves[1:], seen, block_of(2), from_batch=True)
         assert spikes.dtype == leaf.dtype
         error = randn(*spikes.shape, dtype=dtype).to(leaf.dtype)
         results.append([*seen, fired, spikes, *torch.autograd.grad(spikes, [*leaves[1:], leaf], error)])
@@ -261,7 +262,7 @@ def test_half_precision_is_storage_alone(dtype, per_step):
 @pytest.mark.parametrize("per_step", [False, True])
 def test_statistics_do_not_cancel_far_from_zero(per_step):
     x = (randn(3, 4, 6, 5, 5) + 1e4).float()
-    mean, var = gpu.statistics(x, per_step=per_step)
+    mean, var = ops.statistics(x, per_step=per_step)
     sets = x.double() if per_step else x.double().flatten(0, 1)[None]
     torch.testing.assert_close(mean, sets.mean((1, 3, 4)), rtol=1e-7, atol=0)
     torch.testing.assert_close(var, sets.var((1, 3, 4), correction=0), rtol=1e-5, atol=0)
@@ -269,7 +270,7 @@ def test_statistics_do_not_cancel_far_from_zero(per_step):
 
 def test_statistics_of_more_rows_than_a_program_takes():
     x = randn(2, 3, 65, 16, 16)
-    mean, var = gpu.statistics(x, per_step=True)
+    mean, var = ops.statistics(x, per_step=True)
     torch.testing.assert_close(mean, x.mean((1, 3, 4)))
     torch.testing.assert_close(var, x.var((1, 3, 4), correction=0))
 
@@ -279,7 +280,7 @@ def test_a_value_that_is_not_finite_shows_in_its_channels_statistics_alone():
     for place in (0, 1):  # the first of a channel is what the sums are taken around
         x = randn(2, 2, 3, 4, 4)
         x[place, place, 1, place, place] = float("nan")
-        mean, var = gpu.statistics(x, per_step=False)
+        mean, var = ops.statistics(x, per_step=False)
         assert (mean + var).isfinite().tolist() == [[True, False, True]]
 
 
@@ -312,8 +313,8 @@ def test_a_network_gives_the_layers_own_votes_gradients_and_running_statistics(c
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_under_autocast_the_block_takes_what_the_convolution_gives(dtype, monkeypatch):
     taken = []
-    real = gpu.block
-    monkeypatch.setattr(gpu, "block", lambda x, *rest, **options: taken.append(x.dtype) or real(x, *rest, **options))
+    real = ops.block
+    monkeypatch.setattr(ops, "block", lambda x, *rest, **options: taken.append(x.dtype) or real(x, *rest, **options))
     network = build("4C3-MP2-5C3-2Voting", (2, 4, 4), 3).to(DEVICE)
     results = passed(network, randn(2, 3, 2, 4, 4, dtype=torch.float32), "gpu", dtype)
     assert taken == [dtype, dtype]
@@ -338,7 +339,7 @@ def test_the_backend_says_what_it_cannot_serve():
         LIF(Own(), backend="gpu")
     with pytest.raises(SettingsError, match="it has no float8_e5m2"):
         dispatch.choose("gpu", dtype=torch.float8_e5m2)
-    assert gpu.refusal(torch.device("meta"), torch.float32, None) == (
+    assert ops.refusal(torch.device("meta"), torch.float32, None) == (
         f"it runs on {DEVICE.type} and the input is on meta"
     )
 
@@ -357,12 +358,12 @@ def test_without_a_gpu_the_reference_stands_in_for_it_and_says_why(monkeypatch):
 
 
 def test_without_triton_or_with_one_that_fails_the_backend_says_so(monkeypatch):
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda _: None)
-    assert gpu._trial.__wrapped__(DEVICE) == "Triton is not installed"
+    monkeypatch.setattr(ops.importlib.util, "find_spec", lambda _: None)
+    assert ops._trial.__wrapped__(DEVICE) == "Triton is not installed"
     monkeypatch.undo()
 
     def fail(*_, **__):
         raise RuntimeError("no compiler\nand more")
 
-    monkeypatch.setattr(gpu, "lif", fail)
-    assert gpu._trial.__wrapped__(DEVICE) == "a kernel could not be compiled or run: no compiler"
+    monkeypatch.setattr(ops, "lif", fail)
+    assert ops._trial.__wrapped__(DEVICE) == "a kernel could not be compiled or run: no compiler"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bpsta_cli.reporting import overview, supplement
-from bpsta_cli.reporting.paper import figures, pictures
+from bpsta_cli.reporting.paper.figures import _draw_curves, _draw_rates, figures
 
 STAND_INS = {"mnist": "digits"}
 
@@ -23,7 +23,7 @@ def lines(draw, **arguments):
 
 def test_a_curve_is_the_mean_over_seeds_and_breaks_where_the_twin_ends():
     groups = study(two_rules()).main("mnist")
-    drawn, axes = lines(pictures._draw_curves, groups=groups, scale=(60, 100))
+    drawn, axes = lines(_draw_curves, groups=groups, scale=(60, 100))
     assert [epoch for epoch, _ in drawn["stbp"]] == [1, 2, 2.5, 3, 4]
     values = [accuracy for _, accuracy in drawn["stbp"]]
     assert values[:2] + values[3:] == pytest.approx([50, 60, 70, 92])
@@ -37,7 +37,7 @@ def test_a_run_evaluated_once_is_a_point():
     once = cell("bpsta", 0, 0.9)
     history = once.history.assign(accuracy=[None, None, None, 0.9])
     groups = study([dataclasses.replace(once, history=history)]).main("mnist")
-    _, axes = lines(pictures._draw_curves, groups=groups, scale=(60, 100))
+    _, axes = lines(_draw_curves, groups=groups, scale=(60, 100))
     assert (axes.get_lines()[0].get_marker(), axes.get_lines()[0].get_markevery()) == ("o", [1])  # after the turn
 
 
@@ -45,7 +45,7 @@ def test_one_epoch_on_its_own_side_of_the_turn_is_a_point():
     run = cell("stbp", 0, 0.9)
     history = run.history.assign(phase=["twin", "spiking", "spiking", "spiking"])
     groups = study([dataclasses.replace(run, history=history)]).main("mnist")
-    _, axes = lines(pictures._draw_curves, groups=groups, scale=(60, 100))
+    _, axes = lines(_draw_curves, groups=groups, scale=(60, 100))
     assert (axes.get_lines()[0].get_marker(), axes.get_lines()[0].get_markevery()) == ("s", [0])
 
 
@@ -60,7 +60,7 @@ def test_a_long_heading_is_broken_where_its_panel_ends(tmp_path, monkeypatch):
 def test_rates_are_those_of_each_layer_and_of_runs_that_were_measured():
     measured = [cell("stbp", seed, 0.9, rate=0.1 + 0.1 * seed, counted=2.0) for seed in range(2)]
     groups = study([*measured, cell("stbp", 2, 0.9, rate=0.9)]).main("mnist")
-    drawn, axes = lines(pictures._draw_rates, groups=groups)
+    drawn, axes = lines(_draw_rates, groups=groups)
     assert drawn["stbp"] == [(0, pytest.approx(0.15)), (1, pytest.approx(0.3))]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["lif1", "lif2"]
 

@@ -2,7 +2,7 @@
 
 from bpsta_cli.reporting.paper import ablation, accuracy, energy, latency
 from bpsta_cli.reporting.paper.definition import Definition
-from bpsta_cli.reporting.paper.pictures import figures
+from bpsta_cli.reporting.paper.figures import figures
 from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.reporting.parts import Table
 

@@ -1,0 +1,278 @@
+"""Where event recordings lie: as published, and as tonic or SpikingJelly lay them."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.downloads import download, sweep
+from bpsta_cli.data.encoding import Events
+from bpsta_cli.data.formats.aedat import read_aedat, read_clip
+from bpsta_cli.data.formats.event_files import read_n_mnist, read_npz, read_tonic_npy
+from bpsta_cli.data.sources import SPLITS, Clip, Item, Recordings, Source, SplitName, damaged, missing
+from bpsta_cli.errors import DataError
+
+_Listing = dict[SplitName, list[tuple[Item, int]]]
+"""The items of each split with their labels."""
+_FIGSHARE = "https://ndownloader.figshare.com/files/"
+_FIGSHARE_FILES = {
+    "airplane.zip": "7712788",
+    "automobile.zip": "7712791",
+    "bird.zip": "7712794",
+    "cat.zip": "7712812",
+    "deer.zip": "7712815",
+    "dog.zip": "7712818",
+    "frog.zip": "7712842",
+    "horse.zip": "7712851",
+    "ship.zip": "7712836",
+    "truck.zip": "7712839",
+}
+_CIFAR_TRAINING = 900
+"""Recordings of a class of DVS-CIFAR10, from number 0, that train: nine tenths of its thousand."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """One way to lay a data set out.
+
+    Attributes:
+        marks: what is in the folder of a copy: of the training split, and of the test split.
+        listing: the items below that folder.
+        read: reads an item.
+        extra: files beside the items that decide what is read.
+    """
+
+    marks: dict[SplitName, tuple[str, ...]]
+    listing: Callable[[Dataset, Path], _Listing]
+    read: Callable[[Any], Events]
+    extra: tuple[str, ...] = ()
+
+    def fits(self, folder: Path, splits: Sequence[SplitName]) -> bool:
+        """Whether `folder` holds a copy with these splits."""
+        return all(any((folder / mark).exists() for mark in self.marks[split]) for split in splits)
+
+
+def n_mnist(dataset: Dataset, source: Path | None, raw: Path) -> Source:
+    """N-MNIST: Train/LABEL/NNNNN.bin and Test/LABEL/NNNNN.bin in `source` or its NMNIST/.
+
+    Without `source` it is looked for in raw/NMNIST, where tonic puts it, and downloaded if missing.
+
+    Raises:
+        DataError: no training split in `source`, or the download failed.
+    """
+    return _find(dataset, source, raw, "NMNIST", (_N_MNIST,), lambda: _fetch_from_tonic("NMNIST", raw))
+
+
+def dvs_gesture(dataset: Dataset, source: Path | None, raw: Path) -> Source:
+    """DVS128 Gesture, in `source` or its DVS128Gesture/, either's events_np/, DvsGesture/, or its DVSGesture/.
+
+    IBM's layout (DvsGesture.tar.gz, unpacked) is *.aedat with *_labels.csv and trials_to_{train,test}.txt,
+    SpikingJelly's {train,test}/LABEL/*.npz, tonic's ibmGesture{Train,Test}/USER/LABEL.npy. Without
+    `source` raw/ is searched in the same way, and tonic's copy downloaded if there is none.
+
+    Raises:
+        DataError: no training split in `source`, or the download failed.
+    """
+    layouts = (_SPIKINGJELLY, _IBM, _TONIC)
+    return _find(dataset, source, raw, "DVSGesture", layouts, lambda: _fetch_from_tonic("DVSGesture", raw))
+
+
+def dvs_cifar10(dataset: Dataset, source: Path | None, raw: Path) -> Source:
+    """DVS-CIFAR10, in `source`, its CIFAR10DVS/, events_np/ or extract/: CLASS/cifar10_CLASS_N.aedat or .npz.
+
+    AEDAT 2.0 as published, or SpikingJelly's .npz. Number N < 900 trains. Without `source` raw/ is searched
+    in the same way, and the authors' archives are downloaded if there is nothing.
+
+    Raises:
+        DataError: no such folders in `source`, tonic's AEDAT 4 in them, or the download failed.
+    """
+    folders = tuple(f"{name}/" for name in dataset.classes)
+    layout = _Layout({"train": folders, "test": folders}, _dvs_cifar10, _read_npz_or_aedat)
+    return _find(dataset, source, raw, "CIFAR10DVS", (layout,), lambda: _fetch_archives(dataset, raw))
+
+
+def _find(
+    dataset: Dataset,
+    source: Path | None,
+    raw: Path,
+    folder: str,
+    layouts: tuple[_Layout, ...],
+    fetch: Callable[[], None],
+) -> Source:
+    """The recordings in `source`, which may lack the test split, or in `raw`, downloaded if need be.
+
+    The last of `layouts` is the one that `fetch` makes.
+    """
+    if source is not None:
+        found = _search(source, folder, layouts, ("train",))
+    else:
+        sweep(dataset, raw / folder)
+        found = _search(raw, folder, layouts, SPLITS)
+        if found is None:
+            unpacked = [raw / folder / mark for split in SPLITS for mark in layouts[-1].marks[split]]
+            download(dataset, raw / folder, fetch, unpacked)
+            found = _search(raw, folder, layouts, SPLITS)
+    if found is None:
+        names = " or ".join(f"{layout.marks['train'][0]}" for layout in layouts)
+        raise missing(dataset, source or raw, names)
+    return _source(dataset, *found)
+
+
+def _search(
+    root: Path, folder: str, layouts: tuple[_Layout, ...], splits: Sequence[SplitName]
+) -> tuple[Path, _Layout] | None:
+    """The first folder at or under `root` with a copy that has these splits, and its layout."""
+    insides = (".", "events_np", "extract", "extract/DvsGesture", "DvsGesture")
+    for outer in (".", folder, "DVS128Gesture"):
+        for inside in insides:
+            for layout in layouts:
+                if layout.fits(root / outer / inside, splits):
+                    return root / outer / inside, layout
+    return None
+
+
+def _fetch_from_tonic(name: str, raw: Path) -> None:
+    library: Any = importlib.import_module("tonic.datasets")
+    for train in (True, False):
+        getattr(library, name)(str(raw), train=train)
+
+
+def _fetch_archives(dataset: Dataset, raw: Path) -> None:
+    library: Any = importlib.import_module("torchvision.datasets.utils")
+    for name, md5 in dataset.checksums.items():
+        url = _FIGSHARE + _FIGSHARE_FILES[name]
+        library.download_and_extract_archive(url, str(raw / "CIFAR10DVS"), filename=name, md5=md5)
+
+
+def _source(dataset: Dataset, root: Path, layout: _Layout) -> Source:
+    """The recordings under `root`."""
+    listing = layout.listing(dataset, root)
+
+    def read(split: SplitName) -> Recordings:
+        if not listing[split]:
+            raise DataError(
+                f"{dataset.title} has no {split} split here",
+                expected=f"recordings in {' or '.join(str(root / mark) for mark in layout.marks[split])}",
+                got="none",
+                todo="Fetch that split too, or hold out training recordings with a test fraction."
+                if split == "test"
+                else "Fetch that split too.",
+            )
+        items, labels = zip(*listing[split], strict=True)
+        return Recordings(items, np.array(labels, dtype=np.int64), layout.read)
+
+    items = [item for split in SPLITS for item, _ in listing[split]]
+    files = dict.fromkeys(item.file if isinstance(item, Clip) else item for item in items)
+    extra = (file for pattern in layout.extra for file in root.glob(pattern))
+    available = tuple(split for split in SPLITS if listing[split])
+    return Source(root, (*files, *sorted(extra)), read, available)
+
+
+def _in_folders(folders: dict[SplitName, str], suffix: str, label_of: Callable[[Path], str]) -> Any:
+    """Lists the recordings two levels under each split's folder, in the order of their names."""
+
+    def listing(dataset: Dataset, root: Path) -> _Listing:
+        return {
+            split: [
+                (file, _label(label_of(file), file, len(dataset.classes)))
+                for file in sorted((root / folders[split]).glob(f"*/*.{suffix}"))
+            ]
+            for split in SPLITS
+        }
+
+    return listing
+
+
+def _label(text: str, file: Path, classes: int) -> int:
+    if not text.isdecimal() or int(text) >= classes:
+        raise DataError(
+            f"unknown label of {file}",
+            expected=f"a whole number from 0 to {classes - 1}",
+            got=f"'{text}'",
+            todo="Move the file out of the data set's folder.",
+        )
+    return int(text)
+
+
+def _ibm_trials(dataset: Dataset, root: Path) -> _Listing:
+    """The gestures of each trial that trials_to_{train,test}.txt names."""
+    listing: _Listing = {"train": [], "test": []}
+    for split in SPLITS:
+        trials = root / f"trials_to_{split}.txt"
+        if trials.is_file():
+            for name in trials.read_text(encoding="utf-8").split():
+                if not (root / name).is_file():
+                    raise damaged(trials, f"the recordings that it names, as {name}", "no such file")
+                listing[split] += _gestures(root / name, len(dataset.classes))
+    return listing
+
+
+def _gestures(recording: Path, classes: int) -> list[tuple[Item, int]]:
+    """The clips of one trial: RECORDING_labels.csv has a line class,startTime_usec,endTime_usec for each.
+
+    Classes count from 1. A clip that ends after the next one's start (user22_led has one) is taken as it is
+    written, as SpikingJelly does.
+    """
+    table = recording.with_name(f"{recording.stem}_labels.csv")
+    if not table.is_file():
+        raise damaged(recording, f"{table.name} beside it", "no such file")
+    clips: list[tuple[Item, int]] = []
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in list(csv.reader(file))[1:]:
+            numbers = [int(cell) for cell in row if cell.strip().isdecimal()]
+            if len(row) != 3 or len(numbers) != 3 or not 1 <= numbers[0] <= classes or numbers[1] >= numbers[2]:
+                raise damaged(table, f"class (1 to {classes}), start and a later end", ",".join(row))
+            clips.append((Clip(recording, numbers[1], numbers[2]), numbers[0] - 1))
+    return clips
+
+
+def _dvs_cifar10(dataset: Dataset, root: Path) -> _Listing:
+    """The recordings of each class, in the order of their numbers, split by these."""
+    listing: _Listing = {"train": [], "test": []}
+    for label, name in enumerate(dataset.classes):
+        numbered = []
+        for file in (root / name).iterdir() if (root / name).is_dir() else ():
+            if file.suffix == ".aedat4":
+                raise damaged(file, "AEDAT 2.0 or .npz", "AEDAT 4, tonic's conversion, which is not read")
+            if file.suffix not in (".aedat", ".npz"):
+                continue
+            digits = re.search(r"\d+$", file.stem)
+            if digits is None:
+                raise damaged(file, "a name that ends in the recording's number", file.name)
+            numbered.append((int(digits[0]), file))
+        for number, file in sorted(numbered):
+            listing["train" if number < _CIFAR_TRAINING else "test"].append((file, label))
+    return listing
+
+
+def _read_npz_or_aedat(path: Path) -> Events:
+    return read_npz(path) if path.suffix == ".npz" else read_aedat(path)
+
+
+_TRAIN_TEST: dict[SplitName, str] = {"train": "train", "test": "test"}
+_N_MNIST_FOLDERS: dict[SplitName, str] = {"train": "Train", "test": "Test"}
+_TONIC_FOLDERS: dict[SplitName, str] = {"train": "ibmGestureTrain", "test": "ibmGestureTest"}
+
+
+def _folders(folders: dict[SplitName, str], suffix: str, label_of: Callable[[Path], str], read: Any) -> _Layout:
+    marks: dict[SplitName, tuple[str, ...]] = {split: (f"{name}/",) for split, name in folders.items()}
+    return _Layout(marks, _in_folders(folders, suffix, label_of), read)
+
+
+_N_MNIST = _folders(_N_MNIST_FOLDERS, "bin", lambda file: file.parent.name, read_n_mnist)
+_SPIKINGJELLY = _folders(_TRAIN_TEST, "npz", lambda file: file.parent.name, read_npz)
+_TONIC = _folders(_TONIC_FOLDERS, "npy", lambda file: file.stem, read_tonic_npy)
+_IBM = _Layout(
+    {"train": ("trials_to_train.txt",), "test": ("trials_to_test.txt",)},
+    _ibm_trials,
+    read_clip,
+    extra=("trials_to_*.txt", "*_labels.csv"),
+)

@@ -1,0 +1,252 @@
+"""The user's own data: one sub-folder a class, of images, event recordings or sound."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bpsta_cli.data.catalogue import Dataset, Kind, Recipe
+from bpsta_cli.data.encoding import Events, check_events
+from bpsta_cli.data.formats.aedat import read_aedat
+from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
+from bpsta_cli.data.formats.images import check_like, formats, read_image
+from bpsta_cli.data.parallel import enough_processes, in_order
+from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName
+from bpsta_cli.errors import DataError
+
+_READERS: dict[str, Callable[[Path], Events]] = {
+    ".npz": read_npz,
+    ".npy": read_npy,
+    ".bin": read_n_mnist,
+    ".aedat": read_aedat,
+}
+_LARGEST_SIDE = 2048
+"""Pixels; no event camera has more, and a damaged file may claim any number."""
+_NOT_DATA = ("Thumbs.db", "desktop.ini")
+_RECIPES: dict[Kind, Recipe] = {
+    "image": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
+    "events": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=16),
+    "speech": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
+}
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What is in the folder: the classes' names, the kind of the files, each split's files with their labels.
+
+    Paths are plain text here: a `Path` for each of many files would take longer than to look at them.
+    """
+
+    classes: tuple[str, ...]
+    kind: Kind
+    files: dict[SplitName, list[tuple[str, int]]]
+
+
+def store_name(source: Path) -> str:
+    """A name for the folder that no other folder shares: its own and eight digits of its whole path's hash."""
+    whole = source.resolve()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", whole.name).strip(".") or "root"
+    return f"{plain}-{sha256(str(whole).encode()).hexdigest()[:8]}"
+
+
+def describe(row: Dataset, source: Path | None) -> Dataset:
+    """The catalogue's row with what the names in the folder tell: classes, kind, split and recipe.
+
+    Raises:
+        DataError: no folder, or one that is not laid out as a data set.
+    """
+    listing = _list(_given(source))
+    assert source is not None
+    name = source.resolve().name
+    split = "its train/ and test/ folders" if listing.files["test"] else "no test/ folder"
+    scale = {"image": 1 / 255, "events": 1.0, "speech": 1 / 255}[listing.kind]
+    return replace(
+        row,
+        title=name,
+        kind=listing.kind,
+        classes=listing.classes,
+        split=f"{name}: {split}",
+        scale=scale,
+        recipe=_RECIPES[listing.kind],
+    )
+
+
+def folder(dataset: Dataset, source: Path | None, _raw: Path) -> Source:
+    """The files in `source`: CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE, at any depth below CLASS.
+
+    Classes are numbered in the order of their names, or by value where all names are numbers. Hidden files
+    are left out. The files of a class may be images, recordings (.npz, .npy, .bin, .aedat) or .wav, the
+    same kind in every class.
+
+    Raises:
+        DataError: no folder, or one that is not laid out so.
+    """
+    source = _given(source)
+    listing = _list(source)
+
+    def read(split: SplitName) -> Recordings | Samples:
+        if not listing.files[split]:
+            raise DataError(
+                f"{dataset.title} has no {split} split",
+                expected="a folder test/ beside train/, or --test-fraction",
+                got="neither",
+                todo="Name a share of each class to test on, such as --test-fraction 0.2.",
+            )
+        files = tuple(Path(file) for file, _ in listing.files[split])
+        y = np.array([label for _, label in listing.files[split]], dtype=np.int64)
+        if listing.kind == "events":
+            return Recordings(files, y, _read_events)
+        if listing.kind == "speech":
+            return Samples(files, y, _read_sound)
+        first = Path(listing.files["train"][0][0])
+        return Samples(files, y, partial(_read_like, first=first))
+
+    every = tuple(file for split in SPLITS for file, _ in listing.files[split])
+    available = tuple(split for split in SPLITS if listing.files[split])
+    complete = partial(_measure, every) if listing.kind == "events" else None
+    return Source(source, every, read, available, edited=True, complete=complete)
+
+
+def _given(source: Path | None) -> Path:
+    if source is None or not source.is_dir():
+        raise DataError(
+            "no folder to read",
+            expected="--source DIR, a folder that exists",
+            got="no --source" if source is None else str(source),
+            todo="Name the folder that holds a sub-folder for each class, or train/ and test/ with these in them.",
+        )
+    return source
+
+
+def _list(source: Path) -> _Listing:
+    roots = _split_roots(source)
+    classes = _in_order(_folders(roots["train"]))
+    if len(classes) < 2:
+        raise _misplaced(roots["train"], "a sub-folder for each of two or more classes", f"{len(classes)}")
+    files: dict[SplitName, list[tuple[str, int]]] = {"train": [], "test": []}
+    for split, root in roots.items():
+        others = set(_folders(root)) ^ set(classes)
+        if others:
+            raise _misplaced(root, f"the classes of {roots['train']}", f"a difference in {', '.join(sorted(others))}")
+        for label, name in enumerate(classes):
+            found = sorted(_files(root / name))
+            if not found:
+                raise _misplaced(root / name, "files of that class", "none")
+            files[split] += [(file, label) for file in found]
+    return _Listing(classes, _kind_of([file for split in SPLITS for file, _ in files[split]]), files)
+
+
+def _split_roots(source: Path) -> dict[SplitName, Path]:
+    """The folder of each split; `source` itself where there are no folders train/ and test/ of folders."""
+    tops = _folders(source)
+    splits: dict[SplitName, Path] = {
+        split: source / top for split in SPLITS for top in tops if top.lower() == split and _folders(source / top)
+    }
+    if not splits:
+        return {"train": source}
+    beside = [top for top in tops if source / top not in splits.values()]
+    if "train" not in splits or beside:
+        got = f"{', '.join(beside)} beside {splits.popitem()[1].name}" if beside else "test alone"
+        raise _misplaced(source, "train/ and test/ alone, or a folder for each class", got)
+    return splits
+
+
+def _folders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+
+
+def _files(root: Path) -> Iterator[str]:
+    for folder_name, _, names in os.walk(root):
+        for name in names:
+            if not name.startswith(".") and name not in _NOT_DATA:
+                yield f"{folder_name}{os.sep}{name}"
+
+
+def _in_order(names: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
+
+
+def _kind_of(files: list[str]) -> Kind:
+    """What all the files are, by their endings."""
+    endings: dict[str, str] = {}
+    for file in files:
+        endings.setdefault(file[file.rfind(".") :].lower(), file)
+    images = formats()
+    first: dict[Kind, str] = {}
+    for suffix, file in endings.items():
+        if suffix in _READERS:
+            first.setdefault("events", file)
+        elif suffix == ".wav":
+            first.setdefault("speech", file)
+        elif suffix in images:
+            first.setdefault("image", file)
+        else:
+            raise _misplaced(Path(file), "images, recordings (.npz, .npy, .bin, .aedat) or .wav", "another file")
+    if len(first) > 1:
+        raise _misplaced(Path(files[0]).parent, "files of one kind in all classes", " and ".join(first.values()))
+    return next(iter(first))
+
+
+def _misplaced(where: Path, expected: str, got: str) -> DataError:
+    todo = "One sub-folder for each class, in it files of one kind: images, recordings, or .wav."
+    return DataError(f"{where} is not laid out as a data set", expected=expected, got=got, todo=todo)
+
+
+def _read_events(path: Path) -> Events:
+    return _READERS[path.suffix.lower()](path)
+
+
+def _read_like(path: Path, settings: Settings, *, first: Path) -> npt.NDArray[np.uint8]:
+    """One image [1, C, H, W], of the shape of the data set's first."""
+    image = read_image(path, settings.size, settings.resize)
+    check_like(image, path, _shape(first, settings.size, settings.resize), first)
+    return image[None]
+
+
+@lru_cache(maxsize=8)
+def _shape(first: Path, size: int | None, resize: str | None) -> tuple[int, ...]:
+    return read_image(first, size, resize).shape
+
+
+def _read_sound(path: Path, settings: Settings) -> npt.NDArray[np.uint8]:
+    """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is."""
+    from bpsta_cli.data.formats.audio import log_mel, read_wav
+
+    assert settings.T is not None
+    samples, rate = read_wav(path)
+    try:
+        return log_mel(samples, rate, T=settings.T, seconds=len(samples) / rate)[None]
+    except DataError as short:
+        raise DataError(f"{short.problem}: {path}", expected=short.expected, got=short.got, todo=short.todo) from short
+
+
+def _measure(names: tuple[str, ...], dataset: Dataset, progress: Progress, processes: int | None) -> Dataset:
+    """The row with (2, H, W) of the sensor: as many rows and columns as the events of all recordings take.
+
+    Raises:
+        DataError: a damaged recording, or more pixels than a camera has.
+    """
+    files = [Path(name) for name in names]
+    sides, done = np.ones(2, dtype=np.int64), 0
+    for block in in_order(_sides, files, processes or enough_processes(files, len(files))):
+        sides = np.maximum(sides, block.max(axis=0))
+        done += len(block)
+        progress(done, len(files), "looking how large the frames must be")
+    return replace(dataset, shape=(2, int(sides[0]), int(sides[1])))
+
+
+def _sides(path: Path) -> npt.NDArray[np.int64]:
+    """Rows and columns [1, 2] that a recording's events take."""
+    events = _read_events(path)
+    check_events(events, (2, _LARGEST_SIDE, _LARGEST_SIDE), str(path))
+    return np.array([[int(events.y.max()) + 1, int(events.x.max()) + 1]])

@@ -1,0 +1,1 @@
+"""How a file of each format is read: images, event recordings, sound."""

@@ -1,0 +1,5 @@
+"""The prepared store: arrays that a run reads, how they are built, written, described and found again."""
+
+from bpsta_cli.data.store.store import Split, Store, open_store, prepare, store_path, store_with, whole_store
+
+__all__ = ["Split", "Store", "open_store", "prepare", "store_path", "store_with", "whole_store"]

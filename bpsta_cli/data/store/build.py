@@ -1,0 +1,196 @@
+"""Writing a prepared store: piece by piece into a hidden folder, which then takes the store's name."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from bpsta_cli.data import encoding
+from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.parallel import enough_processes, in_order
+from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.sources import SPLITS, Clip, Images, Item, Progress, Recordings, Samples, Source, Split
+from bpsta_cli.data.store import manifest
+from bpsta_cli.data.store.manifest import ArrayRecord, Manifest, chunks
+from bpsta_cli.data.store.write import ArrayWriter
+from bpsta_cli.errors import DataError
+
+_CUTTERS = {"number": encoding.split_by_number, "time": encoding.split_by_time}
+
+
+@contextlib.contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Hold the one lock for building `target`; another process that wants it waits.
+
+    The system drops the lock with its process, so what lies half-built while we hold it belongs to
+    nobody and is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / f".{target.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for leftover in (_building(target), _replaced(target)):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+def _building(target: Path) -> Path:
+    return target.parent / f".{target.name}.building"
+
+
+def _replaced(target: Path) -> Path:
+    return target.parent / f".{target.name}.replaced"
+
+
+def build(
+    target: Path,
+    dataset: Dataset,
+    settings: Settings,
+    source: Source,
+    progress: Progress,
+    processes: int | None = None,
+) -> None:
+    """Write the store `target`; the caller holds its lock. Replaces a store, never anything else.
+
+    Args:
+        target: the store's folder.
+        dataset: its row.
+        settings: how to make it.
+        source: the files.
+        progress: called with samples done, their total, and what is under way.
+        processes: how many read at the same time; None: one a processor where there is much to read.
+
+    Raises:
+        DataError: a source file is damaged, or `target` is something else than a store.
+    """
+    if target.exists() and not (target / manifest.FILE).is_file():
+        raise DataError(
+            f"{target} is in the way",
+            expected="a prepared store, or nothing",
+            got=f"something without {manifest.FILE}",
+            todo="Move it elsewhere; a folder that is no store is never overwritten.",
+        )
+    folder = _building(target)
+    folder.mkdir()
+    try:
+        _write(folder, dataset, settings, source, progress, processes)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if target.exists():
+        target.rename(_replaced(target))
+    folder.rename(target)
+    shutil.rmtree(_replaced(target), ignore_errors=True)
+
+
+def _write(
+    folder: Path,
+    dataset: Dataset,
+    settings: Settings,
+    source: Source,
+    progress: Progress,
+    processes: int | None,
+) -> None:
+    """The arrays of each split, then the manifest."""
+    arrays: dict[str, ArrayRecord] = {}
+    dataset = source.row or dataset
+    if source.complete is not None:
+        dataset = source.complete(dataset, progress, processes)
+    for split in source.splits:
+        samples = source.read(split)
+        with ArrayWriter(folder / f"{split}_x.npy", len(samples.y)) as writer:
+            for block in _pieces(samples, dataset, settings, processes):
+                writer.append(block)
+                if len(block):
+                    progress(writer.done, writer.rows, f"{dataset.name} {split}")
+            arrays[f"{split}_x"] = writer.record()
+        arrays[f"{split}_y"] = _saved(folder / f"{split}_y.npy", samples.y)
+        if isinstance(samples, Samples) and samples.rows is not None:
+            arrays[f"{split}_rows"] = _saved(folder / f"{split}_rows.npy", samples.rows)
+    text = _manifest(dataset, settings, source, arrays).model_dump_json(indent=2)
+    (folder / manifest.FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _saved(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:
+    with ArrayWriter(file, len(array)) as writer:
+        writer.append(array)
+        return writer.record()
+
+
+def _pieces(samples: Split, dataset: Dataset, settings: Settings, processes: int | None) -> Iterator[npt.NDArray[Any]]:
+    """The samples of a split, block by block."""
+    if isinstance(samples, Images):
+        yield samples.x[:0]  # settles shape and type, even of no images
+        yield from (samples.x[rows] for rows in chunks(samples.x.shape, samples.x.dtype))
+        return
+    make: Callable[[Item], npt.NDArray[Any]]
+    if isinstance(samples, Recordings):
+        make = functools.partial(_frames, read=samples.read, shape=dataset.shape, settings=settings)
+    else:
+        make = functools.partial(_as_read, read=samples.read, settings=settings)
+    files = {item.file if isinstance(item, Clip) else item for item in samples.items if not isinstance(item, str)}
+    yield from in_order(make, samples.items, processes or enough_processes(files, len(samples.items)))
+
+
+def _as_read(item: Item, *, read: Callable[[Item, Settings], npt.NDArray[Any]], settings: Settings) -> npt.NDArray[Any]:
+    return read(item, settings)
+
+
+def _frames(
+    item: Item, *, read: Callable[[Item], encoding.Events], shape: tuple[int, int, int], settings: Settings
+) -> npt.NDArray[Any]:
+    """One recording as event counts [1, T, 2, H, W]."""
+    assert settings.T is not None
+    assert settings.split_by is not None
+    events = read(item)
+    encoding.check_events(events, shape, str(item))
+    frames = _CUTTERS[settings.split_by](events, T=settings.T, shape=shape, name=str(item))
+    if settings.size is not None and settings.resize is not None:
+        frames = encoding.shrink(frames, settings.size, settings.resize)
+    return frames[None]
+
+
+def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict[str, ArrayRecord]) -> Manifest:
+    content = {
+        "format": manifest.FORMAT,
+        "dataset": dataset.name,
+        "settings": settings.model_dump(),
+        "shape": list(arrays["train_x"].shape[-3:]),
+        "classes": list(dataset.classes),
+        "scale": dataset.scale,
+        "arrays": {name: each.model_dump(mode="json") for name, each in arrays.items()},
+    }
+    return Manifest.model_validate(
+        {
+            **content,
+            "split": _split_in_words(dataset, settings),
+            "partial": _partial(dataset, arrays),
+            "source": source.fingerprint(),
+            "versions": {name: version(name) for name in ("bpsta-cli", "numpy", "scikit-learn")},
+            "content_hash": manifest.hash_content(content),
+        }
+    )
+
+
+def _split_in_words(dataset: Dataset, settings: Settings) -> str:
+    if settings.test_fraction is None:
+        return dataset.split
+    whose = f"{dataset.title}, " if dataset.own else ""
+    seed = settings.split_seed or 0
+    return f"{whose}not official: {settings.test_fraction:g} of the training samples held out, seed {seed}"
+
+
+def _partial(dataset: Dataset, arrays: dict[str, ArrayRecord]) -> str | None:
+    """How much of the whole data set this is; None if all of it."""
+    train, test = (arrays[f"{split}_y"].shape[0] for split in SPLITS)
+    whole_train, whole_test = dataset.counts
+    if (train, test) == dataset.counts or dataset.own:
+        return None
+    return f"{train:,} of {whole_train:,} training and {test:,} of {whole_test:,} test samples"

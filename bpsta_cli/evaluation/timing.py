@@ -1,0 +1,179 @@
+"""Time on the clock: one decision and a batch of them, beside the ReLU twin and early exit, in turns."""
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bpsta_cli.data.encoding import to_input
+from bpsta_cli.data.store import Store
+from bpsta_cli.errors import SettingsError
+from bpsta_cli.evaluation.accuracy import EVAL_BATCH, OnBatch, event_driven, sample_count
+from bpsta_cli.evaluation.accuracy_over_time import needs_steps
+from bpsta_cli.evaluation.early_exit import check_confidence
+from bpsta_cli.evaluation.stepwise import Stepper, decide
+from bpsta_cli.network import Network
+from bpsta_cli.provenance import device_name
+
+WARM_UP = 10
+"""Turns that are not timed: caches fill, libraries choose their algorithms, processors raise their clock."""
+BATCH_SHARE = 10
+"""A batch is timed once for so many single decisions, and no fewer than `BATCH_TURNS` times."""
+BATCH_TURNS = 5
+QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+
+Subjects = dict[str, Callable[[Tensor], object]]
+
+
+@torch.no_grad()
+def clock(
+    network: Network,
+    store: Store,
+    *,
+    T: int,
+    device: torch.device,
+    confidence: float | None = None,
+    batch: int = EVAL_BATCH,
+    repeats: int = 200,
+    on_turn: OnBatch | None = None,
+) -> dict[str, Any]:
+    """Wall-clock time of decisions, input already in memory as floating-point numbers.
+
+    The subjects are `spiking` (the whole pass of T steps), `twin` (the same layers and weights with the neurons
+    left out; an image is seen once) and, with a `confidence`, `early_exit` (`stepwise.decide`). They take turns on
+    the same samples, each turn beginning with another one, so that what else the machine does falls on all.
+
+    Args:
+        network: of a spiking method.
+        store: prepared data; its test samples are taken in turn.
+        T: time steps.
+        device: where to compute; a GPU is synchronised around each timing.
+        confidence: threshold of early exit; None leaves it out.
+        batch: samples of the throughput measurement, at most the test part's.
+        repeats: timed single decisions of each subject.
+        on_turn: told, outside of the timed part, how many turns are done, of how many.
+
+    Returns:
+        device (in words), threads, T, convolution (`Network.convolution`), event_driven (the share of the images that
+        each convolution of `spiking` computed as a sum over events); decision and throughput, each with its batch,
+        repeats, for each subject the times and for each but `spiking` the median over turns of spiking time / its
+        time: `spiking_over`.
+
+    Raises:
+        SettingsError: `batch` or `repeats` below 1, or `confidence` outside [0, 1].
+        RunError: the network is a ReLU twin.
+        DataError: the test part is empty.
+    """
+    for name, value in (("batch", batch), ("repeats", repeats)):
+        if value < 1:
+            raise SettingsError(
+                "unusable option", expected=f"--{name} of at least 1", got=str(value), todo="Correct it."
+            )
+    subjects = _subjects(network, confidence)
+    count = sample_count(store, store.split("test"))
+    batch = min(batch, count)
+    batch_repeats = max(BATCH_TURNS, repeats // BATCH_SHARE)
+    total = WARM_UP + repeats + 2 + batch_repeats
+
+    def sample(turn: int) -> Tensor:
+        return _input(store, turn % count, 1, T, device)
+
+    def many(turn: int) -> Tensor:
+        return _input(store, turn * batch % (count - batch + 1), batch, T, device)
+
+    def told(before: int) -> Callable[[int], None]:
+        return lambda done: on_turn(before + done, total) if on_turn else None
+
+    with event_driven(network) as shares:
+        singles = _in_turns(subjects, sample, repeats=repeats, warm_up=WARM_UP, device=device, on_turn=told(0))
+        batches = _in_turns(
+            subjects, many, repeats=batch_repeats, warm_up=2, device=device, on_turn=told(WARM_UP + repeats)
+        )
+    return {
+        "device": device_name(device.type),
+        "threads": torch.get_num_threads(),
+        "T": T,
+        "convolution": network.convolution,
+        "event_driven": shares,
+        "decision": {
+            "batch": 1,
+            "repeats": repeats,
+            **{name: _quantiles(seconds) for name, seconds in singles.items()},
+            "spiking_over": _ratios(singles),
+        },
+        "throughput": {
+            "batch": batch,
+            "repeats": batch_repeats,
+            **{name: {"samples_per_second": batch / float(seconds.quantile(0.5))} for name, seconds in batches.items()},
+            "spiking_over": _ratios(batches),
+        },
+    }
+
+
+def _subjects(network: Network, confidence: float | None) -> Subjects:
+    needs_steps(network)
+    network.eval()
+    twin = copy.deepcopy(network)
+    twin.spiking, twin.convolution = False, "dense"
+    subjects: Subjects = {"spiking": network, "twin": twin}
+    if confidence is not None:
+        check_confidence(confidence)
+        stepper = Stepper(network)
+        subjects["early_exit"] = lambda x: decide(stepper, x, confidence=confidence)
+    return subjects
+
+
+def _input(store: Store, start: int, count: int, T: int, device: torch.device) -> Tensor:
+    return to_input(store.split("test").x[start : start + count], T=T, scale=store.scale, device=device)
+
+
+def _in_turns(
+    subjects: Subjects,
+    make: Callable[[int], Tensor],
+    *,
+    repeats: int,
+    warm_up: int,
+    device: torch.device,
+    on_turn: Callable[[int], None],
+) -> dict[str, Tensor]:
+    """Seconds of each subject at each turn after the warm-up: float64 [repeats]."""
+    names = list(subjects)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(warm_up + repeats):
+        x = make(turn)
+        begin = turn % len(names)
+        for name in (*names[begin:], *names[:begin]):
+            _synchronise(device)
+            began = time.perf_counter()
+            subjects[name](x)
+            _synchronise(device)
+            took = time.perf_counter() - began
+            if turn >= warm_up:
+                seconds[name].append(took)
+        on_turn(turn + 1)
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in seconds.items()}
+
+
+def _quantiles(seconds: Tensor) -> dict[str, Any]:
+    """The quantiles in milliseconds, and every time, from which distributions are drawn."""
+    wanted = seconds.new_tensor(list(QUANTILES.values()))
+    found = (seconds * 1000).quantile(wanted).tolist()
+    return {
+        **dict(zip(QUANTILES, found, strict=True)),
+        "all_ms": [round(value * 1000, 4) for value in seconds.tolist()],
+    }
+
+
+def _ratios(seconds: dict[str, Tensor]) -> dict[str, float]:
+    """Spiking time over each other subject's, the median of the turns' own ratios."""
+    return {
+        name: float((seconds["spiking"] / other).quantile(0.5)) for name, other in seconds.items() if name != "spiking"
+    }
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

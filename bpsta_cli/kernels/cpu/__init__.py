@@ -1,0 +1,1 @@
+"""The operations on the CPU: C++ compiled once and cached (`library`), and what calls it."""

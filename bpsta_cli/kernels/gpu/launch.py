@@ -1,0 +1,197 @@
+"""Cuts the GPU kernels' work into programs, and starts them: what stands between ops.py and kernels.py."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bpsta_cli.kernels.block_spec import Block
+from bpsta_cli.kernels.layouts import step_size
+from bpsta_cli.kernels.reference import state_dtype
+from bpsta_cli.kernels.rule_codes import numbered
+
+THREADS = 128
+POTENTIALS = 32
+"""Of a program's pixels and steps at once that a thread keeps in registers; time is cut where there are more."""
+ELEMENTS = 4
+"""Of each of them that a thread works on at most: 16 bytes of float32, which is what one load can take."""
+LONGEST = 16
+"""Steps that are unrolled at most."""
+FORWARD = 16
+"""Pixels and steps that the forward pass unrolls; it keeps one potential a pixel."""
+CHANNELS = 64
+"""Of a block that a program works on at most: 128 bytes of a row in half precision, which is a cache line."""
+RUN = 32
+"""Values that are added up in float before the sum goes on in double, as in block.cpp."""
+OPTIONS = {"num_warps": THREADS // 32, "enable_fp_fusion": False}
+
+
+class Sizes(NamedTuple):
+    """Of one step, as images with their channels last."""
+
+    images: int
+    channels: int
+    height: int
+    width: int
+
+    @classmethod
+    def of_images(cls, x: Tensor) -> Sizes:
+        """Those of x [S, B, C, H, W]."""
+        return cls(*x.shape[1:])
+
+    @classmethod
+    def of_steps(cls, x: Tensor) -> Sizes:
+        """Neurons in the order of memory: channels of one pixel."""
+        return cls(1, step_size(x), 1, 1)
+
+
+class _Tiles(NamedTuple):
+    """How the work is cut: `programs` of windows x channels, and steps into segments."""
+
+    programs: int
+    windows: int
+    channels: int
+    segment: int
+    segments: int
+
+
+def _tiles(sizes: Sizes, settings: Block, *, most: int, kept: bool) -> _Tiles:
+    """For a kernel that unrolls `most` steps and pixels of a window, and has all their potentials at once or not."""
+    cells = settings.pool**2
+    segments = _shares(settings.steps, min(most // cells, LONGEST))
+    segment = _shares(settings.steps, segments)
+    a_thread = POTENTIALS // 2 // (cells * (_power_of_2(segment) if kept else 1))
+    elements = THREADS * max(1, min(ELEMENTS, a_thread))
+    windows = sizes.images * _shares(sizes.height, settings.pool) * _shares(sizes.width, settings.pool)
+    channels = min(_power_of_2(sizes.channels), elements, CHANNELS if windows > 1 else elements)
+    programs = _shares(windows, elements // channels) * _shares(sizes.channels, channels)
+    return _Tiles(programs, elements // channels, channels, segment, segments)
+
+
+Values = tuple[Tensor, ...]
+
+
+def values(x: Tensor, *of_channels: Tensor) -> Values:
+    """Values [sets, C] as the kernels read them."""
+    return tuple(value.to(state_dtype(x.dtype)).contiguous() for value in of_channels)
+
+
+def run_forward(x: Tensor, sizes: Sizes, settings: Block, norm: Values | None, out: Tensor) -> Tensor:
+    """Fill `out` with the spikes after pooling; how many fired before it, a number a program, if there is a norm."""
+    tiles = _tiles(sizes, settings, most=FORWARD, kept=False)
+    scale, shift, _ = norm or (None, None, None)
+    fired = torch.empty(tiles.programs if norm else 0, dtype=torch.int32, device=x.device)
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        _device_code().forward[(tiles.programs,)](
+            *(x, _step(x), scale, shift, out, _step(out), fired, settings.steps),
+            *(sizes.images, sizes.channels, sizes.height, sizes.width),
+            **_constants(x, sizes, settings, norm, tiles),
+        )
+    return fired
+
+
+def run_backward(
+    x: Tensor,
+    sizes: Sizes,
+    settings: Block,
+    norm: Values | None,
+    error: Tensor,
+    *,
+    grad: Tensor | None = None,
+    through: Values | None = None,
+    sums: bool = False,
+) -> Tensor:
+    """Fill `grad`, through the norm where there is one; the sums [parts, sets, 2, C] if asked for."""
+    tiles = _tiles(sizes, settings, most=POTENTIALS, kept=True)
+    known = numbered(settings.rule)
+    assert known is not None  # dispatch asked
+    number, parameter, detach_reset = known
+    scale, shift, mean = norm or (None, None, None)
+    gain, slope, offset = through or (None, None, None)
+    state = functools.partial(torch.empty, dtype=state_dtype(x.dtype), device=x.device)
+    parts = tiles.programs // _shares(sizes.channels, tiles.channels) if sums else 0
+    added = state(parts, 0 if mean is None else len(mean), 2, sizes.channels)
+    begun = state(tiles.segments - 1, math.prod(sizes))
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        _device_code().backward[(tiles.programs,)](
+            *(x, _step(x), scale, shift, mean, error, _step(error), gain, slope, offset),
+            *(grad, 0 if grad is None else _step(grad), added, begun),
+            *(settings.steps, sizes.images, sizes.channels, sizes.height, sizes.width),
+            **{"RULE": number, "PARAMETER": parameter, "DETACH": detach_reset, "SUMS": sums},
+            **{"GRADIENT": grad is not None, "CONSTANT": norm is not None and len(x) < settings.steps},
+            **{"SEVERAL": tiles.segments > 1},
+            **_constants(x, sizes, settings, norm, tiles),
+        )
+    return added
+
+
+def run_moments(x: Tensor, origin: Tensor) -> Tensor:
+    """Sums [S, parts, 2, C] over x [S, B, C, H, W] of what is away from `origin` [C], and its square."""
+    steps, channels = len(x), x.shape[2]
+    rows = x[0].numel() // channels
+    columns = min(_power_of_2(channels), CHANNELS)
+    lines = 8 * THREADS // columns
+    run = min(RUN, _power_of_2(_shares(rows, lines)))
+    tiles = _shares(rows, run * lines)
+    sums = torch.empty(steps, tiles, 2, channels, dtype=origin.dtype, device=x.device)
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        _device_code().moments[(tiles * _shares(channels, columns), steps)](
+            *(x, _step(x), origin, sums, rows, channels),
+            **{"RUN": run, "STATE": _state(x), "INDEX": _index(Sizes.of_images(x)), "P": lines, "CB": columns},
+            **OPTIONS,
+        )
+    return sums
+
+
+def _constants(x: Tensor, sizes: Sizes, settings: Block, norm: Values | None, tiles: _Tiles) -> dict[str, Any]:
+    """What a kernel is compiled for."""
+    return {
+        "NORM": norm is not None,
+        "PER_STEP": norm is not None and len(norm[0]) > 1,
+        "RELU": settings.relu,
+        "POOL": settings.pool,
+        "SEGMENT": tiles.segment,
+        "THRESHOLD": settings.threshold,
+        "DECAY": settings.decay,
+        "STATE": _state(x),
+        "INDEX": _index(sizes),
+        "P": tiles.windows,
+        "CB": tiles.channels,
+        **OPTIONS,
+    }
+
+
+def _step(x: Tensor) -> int:
+    """Elements from one step to the next; 0 where one stands for all."""
+    return int(x.stride(0)) if len(x) > 1 else 0
+
+
+def _state(x: Tensor) -> Any:
+    language = _device_code().tl
+    return language.float64 if x.dtype == torch.float64 else language.float32
+
+
+def _index(sizes: Sizes) -> Any:
+    """The integers that places in one step are counted in, with room for what hangs over the edge."""
+    language = _device_code().tl
+    return language.int32 if math.prod(sizes) < 2**30 else language.int64
+
+
+def _shares(whole: int, part: int) -> int:
+    return -(-whole // part)
+
+
+def _power_of_2(number: int) -> int:
+    """The least that is not smaller."""
+    return 1 << max(0, number - 1).bit_length()
+
+
+@functools.cache
+def _device_code() -> Any:
+    """kernels.py, which loads Triton."""
+    return importlib.import_module("bpsta_cli.kernels.gpu.kernels")

@@ -1,0 +1,180 @@
+"""Layers that see time: [T, B, ...] in, [T, B, ...] out. Only the neuron lets one step act on the next.
+
+A static image enters as a stride-0 time axis; every layer up to the first neuron then computes it once and
+expands the result, which changes no value and, for batch norm, no running statistic.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bpsta_cli import rules
+from bpsta_cli.errors import SettingsError
+from bpsta_cli.kernels import sparse_conv, sparse_conv_training
+
+CONVOLUTIONS = ("dense", "auto", "event")
+"""How a convolution may be computed; `Conv.convolution` says what each is."""
+
+
+def is_constant(x: Tensor) -> bool:
+    """Whether all time steps of `x` [T, ...] are the same memory."""
+    return x.shape[0] == 1 or x.stride(0) == 0
+
+
+def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply `function` [B, ...] -> [B, ...] to every step of `x` [T, B, ...], T folded into the batch."""
+    if is_constant(x):
+        y = function(x[0])
+        return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+    y = function(x.flatten(0, 1))
+    return y.view(*x.shape[:2], *y.shape[1:])
+
+
+class Sender(Protocol):
+    """Neurons, as a convolution behind them knows them.
+
+    Attributes:
+        rule: their learning rule.
+        active: whether they take part.
+    """
+
+    rule: rules.Rule
+    active: bool
+
+
+class Conv(nn.Conv2d):
+    """Convolution at every time step.
+
+    Attributes:
+        convolution: how it and its gradients are computed: "dense", every product; "event", as sums over events
+            wherever the input is spikes; "auto", those of them for which few enough are 1. Which it is, is decided by
+            the input's own values, so that it is the same in every run. They add in another order than "dense", and a
+            potential within rounding of the threshold may fall on its other side.
+        senders: the neurons that the input may come from, pooled or not; () where it may come from anything else.
+            Where the rule of all of them passes an error on at spikes alone, sums over events leave the input's
+            gradient out, as 0, where the input is 0.
+        watchers: told at every call how many images came, and whether they were computed as a sum over events.
+    """
+
+    convolution = "dense"
+    senders: tuple["Sender", ...] = ()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.watchers: list[Callable[[int, bool], None]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> [T, B, C', H', W']."""
+        return over_time(self._images, x)
+
+    def _images(self, x: Tensor) -> Tensor:
+        summed = None if self.convolution == "dense" else self._summed(x)
+        for watcher in self.watchers:
+            watcher(len(x), summed is not None)
+        return super().forward(x) if summed is None else summed
+
+    def _summed(self, x: Tensor) -> Tensor | None:
+        limit = 1.0 if self.convolution == "event" else None
+        if not torch.is_grad_enabled():
+            return sparse_conv.serve(self, x, limit=limit)
+        silent = bool(self.senders) and all(
+            sender.active and rules.errs_at_spikes_alone(sender.rule) for sender in self.senders
+        )
+        return sparse_conv_training.serve(self, x, limit=limit, silent=silent)
+
+
+def check_convolution(name: str) -> None:
+    """Refuse a name that `Conv.convolution` does not know.
+
+    Raises:
+        SettingsError: it is none of `CONVOLUTIONS`.
+    """
+    if name not in CONVOLUTIONS:
+        raise SettingsError(
+            "unknown way of convolving",
+            expected=f"one of {', '.join(CONVOLUTIONS)}",
+            got=repr(name),
+            todo='"dense" computes every product, "event" leaves out those with 0, "auto" takes the faster.',
+        )
+
+
+class Linear(nn.Linear):
+    """Linear layer at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N] -> [T, B, N']."""
+        return over_time(super().forward, x)
+
+
+class ReLU(nn.ReLU):
+    """ReLU at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, ...] -> the same shape."""
+        return over_time(super().forward, x)
+
+
+class MaxPool(nn.MaxPool2d):
+    """Max pooling at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> [T, B, C, H / k, W / k], rounded down."""
+        return over_time(super().forward, x)
+
+
+class AvgPool(nn.AvgPool2d):
+    """Average pooling at every time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> [T, B, C, H / k, W / k], rounded down."""
+        return over_time(super().forward, x)
+
+
+class Flatten(nn.Module):
+    """All but time and batch into one axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, ...] -> [T, B, N]."""
+        return over_time(lambda step: step.flatten(1), x)
+
+
+class NeuronDropout(nn.Module):
+    """Dropout of neurons: one mask per sample, kept for all T steps, as the paper's code does.
+
+    Args:
+        p: probability that a neuron is silenced; the others are scaled by 1 / (1 - p).
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, ...] -> the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        return x * F.dropout(torch.ones_like(x[0]), self.p)
+
+    def extra_repr(self) -> str:
+        """Its constant, for printing."""
+        return f"p={self.p}"
+
+
+class Voting(nn.Module):
+    """Output neurons vote for their class: the mean over groups of `voters`."""
+
+    def __init__(self, voters: int) -> None:
+        super().__init__()
+        self.voters = voters
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, voters * classes] -> [T, B, classes], in [0, 1] for spikes; of float32 at least."""
+        dtype = torch.promote_types(x.dtype, torch.float32)  # a tenth is no bfloat16
+        return x.reshape(*x.shape[:-1], -1, self.voters).mean(-1, dtype=dtype)
+
+    def extra_repr(self) -> str:
+        """Its constant, for printing."""
+        return f"voters={self.voters}"

@@ -1,0 +1,109 @@
+"""A structure as layers in time: its votes, its neurons, its synapses."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bpsta_cli.kernels import dispatch
+from bpsta_cli.network.fusion import Layers
+from bpsta_cli.network.layers import Conv, Linear, check_convolution, is_constant
+from bpsta_cli.network.neurons import LIF, Firing
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+TWIN = "ann"
+"""The method that leaves the neurons out: the network's ReLU twin."""
+
+
+class Network(nn.Module):
+    """A structure as layers in time.
+
+    Attributes:
+        layers: the layers in order, named as the tables name them (conv1, norm1, relu1, lif1, ...;
+            stem.conv, stage1.block1.conv1, ..., output.linear in a residual network).
+    """
+
+    def __init__(self, layers: "OrderedDict[str, nn.Module]", *, spiking: bool) -> None:
+        super().__init__()
+        self.layers = Layers(layers)
+        self.spiking = spiking
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the neurons take part.
+
+        False makes it the ReLU twin: the neurons are left out (ReLU stays), and an input that is the same at
+        every step is seen once.
+        """
+        return self._spiking
+
+    @spiking.setter
+    def spiking(self, value: bool) -> None:
+        self._spiking = value
+        for neuron in self._named(LIF).values():
+            neuron.active = value
+
+    @property
+    def convolution(self) -> str:
+        """How its convolutions are computed: one of `layers.CONVOLUTIONS`, "dense" to begin with.
+
+        Raises:
+            SettingsError: set to another word.
+        """
+        return next((conv.convolution for conv in self.convolutions().values()), "dense")
+
+    @convolution.setter
+    def convolution(self, value: str) -> None:
+        check_convolution(value)
+        for conv in self.convolutions().values():
+            conv.convolution = value
+
+    def votes(self, x: Tensor) -> Tensor:
+        """Votes of every step: [T, B, C, H, W] -> [T, B, classes] (the twin on a constant input: T = 1)."""
+        votes: Tensor = self.layers(self.seen(x))
+        return votes
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the layers get of the input: the twin a single step of a constant one."""
+        return x[:1] if not self.spiking and is_constant(x) else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mean votes: [T, B, C, H, W] -> [B, classes], in [0, 1] when spiking."""
+        return self.votes(x).mean(0)
+
+    def neurons(self) -> dict[str, LIF]:
+        """The spiking layers by name, in order; empty for the twin."""
+        return self._named(LIF) if self.spiking else {}
+
+    @contextmanager
+    def watched(self, watcher_of: Callable[[str, LIF], Callable[[Firing], None]]) -> Iterator[None]:
+        """While the block runs, every spiking layer tells the watcher made for it what its neurons do."""
+        watched = [(neuron, watcher_of(name, neuron)) for name, neuron in self.neurons().items()]
+        for neuron, watcher in watched:
+            neuron.watchers.append(watcher)
+        try:
+            yield
+        finally:
+            for neuron, watcher in watched:
+                neuron.watchers.remove(watcher)
+
+    def kernel(self, device: torch.device) -> dispatch.Choice | None:
+        """The kernel that runs the neurons on `device`, and why; None for the twin."""
+        for neuron in self.neurons().values():
+            return dispatch.choose(neuron.backend, device=device, rule=neuron.rule)
+        return None
+
+    def convolutions(self) -> dict[str, Conv]:
+        """The convolutions by name, in order."""
+        return self._named(Conv)
+
+    def synapses(self) -> dict[str, Conv | Linear]:
+        """The layers with synapses by name, in order."""
+        return self.convolutions() | self._named(Linear)
+
+    def _named(self, kind: type[Layer]) -> dict[str, Layer]:
+        return {name: layer for name, layer in self.layers.named_modules() if isinstance(layer, kind)}

@@ -1,0 +1,136 @@
+"""Batch norm over time, three ways: folded (the default), threshold-dependent, and per step as published.
+
+Per step, training sees T different sets of statistics while evaluation has one running set for them all. The
+steps differ: a neuron's first step has no potential yet, so that fewer neurons fire. Folded and threshold-dependent
+norm train with what they are evaluated with. docs/rules.md has the measurements behind the default.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bpsta_cli.errors import SettingsError
+from bpsta_cli.network.layers import is_constant, over_time
+
+
+class FoldedNorm(nn.BatchNorm2d):
+    """One set of statistics for all T * B images; one update of the running ones.
+
+    For an input that is the same at every step the statistics of one step are those of all; only the
+    factor that makes the running variance unbiased, n / (n - 1), counts T times as many values.
+
+    Attributes:
+        per_step: whether training takes a set of statistics from each time step.
+    """
+
+    per_step = False
+
+    @property
+    def gain(self) -> Tensor:
+        """What the normalised values are multiplied with: [C]."""
+        return self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> the same shape."""
+        if not self.training or not is_constant(x) or x.shape[0] == 1:
+            return over_time(lambda folded: self._normalise(folded, *self.running()), x)
+        mean, var = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+        y = self._normalise(x[0], mean, var, momentum=1.0)
+        n = x[0].numel() // x.shape[2]
+        # a new tensor: the gradient needs var as it is
+        self.track(mean[None], var[None] * ((n - 1) / n), rows=n, steps=x.shape[0])
+        return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+
+    def running(self) -> tuple[Tensor, Tensor]:
+        """The running mean and variance: [C] each."""
+        return self.get_buffer("running_mean"), self.get_buffer("running_var")
+
+    @torch.no_grad()
+    def track(self, mean: Tensor, var: Tensor, *, rows: int, steps: int) -> None:
+        """Take a pass's statistics into the running ones.
+
+        Args:
+            mean: [1, C], or [T, C] where they are of each step.
+            var: the biased variance, in the same shape.
+            rows: values a channel in one step.
+            steps: T.
+        """
+        self._follow(mean[0], var[0], total=rows * steps, momentum=self._momentum)
+
+    def _follow(self, mean: Tensor, var: Tensor, *, total: int, momentum: float) -> None:
+        running_mean, running_var = self.running()
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_((var * (total / (total - 1))).to(running_var.dtype), momentum)
+
+    @property
+    def _momentum(self) -> float:
+        return 0.1 if self.momentum is None else self.momentum
+
+    def _normalise(self, x: Tensor, mean: Tensor | None, var: Tensor | None, momentum: float | None = None) -> Tensor:
+        momentum = self._momentum if momentum is None else momentum
+        return F.batch_norm(x, mean, var, self.gain, self.bias, self.training, momentum, self.eps)
+
+
+class PerStepNorm(FoldedNorm):
+    """Statistics of each time step by itself, T updates of the running ones: what the published code does."""
+
+    per_step = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] -> the same shape."""
+        if not self.training:
+            return super().forward(x)
+        if is_constant(x):
+            y = self._normalise(x[0], *self.running(), self._momentum_of(x.shape[0]))
+            return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+        return torch.stack([self._normalise(step, *self.running()) for step in x])
+
+    @torch.no_grad()
+    def track(self, mean: Tensor, var: Tensor, *, rows: int, steps: int) -> None:
+        """As in `FoldedNorm`, an update a step; one set stands for steps that are all the same."""
+        momentum = self._momentum_of(steps // len(mean))
+        for step_mean, step_var in zip(mean, var, strict=True):
+            self._follow(step_mean, step_var, total=rows, momentum=momentum)
+
+    def _momentum_of(self, updates: int) -> float:
+        """T updates r <- r + m (s - r) with the same s are one with momentum 1 - (1 - m)^T."""
+        return 1 - (1 - self._momentum) ** updates
+
+
+class ThresholdNorm(FoldedNorm):
+    """tdBN, Zheng et al. 2021 (arXiv:2011.05280), Eq. 7-8: folded, and scaled by the firing threshold.
+
+    Args:
+        channels: C.
+        threshold: V_th. The paper's further factor alpha, 1 but for 1/sqrt(2) where two branches are added
+            in a residual block, is 1 everywhere here.
+    """
+
+    def __init__(self, channels: int, threshold: float) -> None:
+        super().__init__(channels)
+        self.threshold = threshold
+
+    @property
+    def gain(self) -> Tensor:
+        """What the normalised values are multiplied with: [C]."""
+        return self.weight * self.threshold
+
+
+def make_norm(name: str, channels: int, *, threshold: float) -> nn.Module:
+    """The normalisation called `name`: "per-step", "folded" or "tdbn".
+
+    Raises:
+        SettingsError: another name.
+    """
+    if name == "per-step":
+        return PerStepNorm(channels)
+    if name == "folded":
+        return FoldedNorm(channels)
+    if name == "tdbn":
+        return ThresholdNorm(channels, threshold)
+    raise SettingsError(
+        "unknown normalisation",
+        expected="per-step, folded or tdbn",
+        got=repr(name),
+        todo="Correct the setting norm.",
+    )

@@ -1,0 +1,95 @@
+"""Spiking residual networks: basic blocks of He et al. 2016 with a neuron after every ReLU.
+
+He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385, Section 3.3
+and Table 1. As is usual for small images, the stem is one 3x3 convolution at stride 1 without max pooling, so
+that a 32 x 32 image reaches the stages in full. The convolutions have no bias, as in the reference
+implementations: batch norm, which always follows, would subtract it again. The weights start at torch's defaults,
+as in every other structure of this package.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from bpsta_cli.network.fusion import Layers, run
+from bpsta_cli.network.layers import AvgPool, Conv, Flatten, ReLU
+
+FILTERS = (64, 128, 256, 512)
+"""Filters of the four stages; every stage but the first halves height and width."""
+
+Make = Callable[[], nn.Module]
+MakeNorm = Callable[[int], nn.Module]
+
+
+class Block(nn.Module):
+    """Basic block: conv-norm-ReLU-neuron-conv-norm, plus a shortcut, then ReLU-neuron.
+
+    The shortcut is the identity where shapes agree and a strided 1x1 convolution with norm where they do not
+    (option B of He et al.). The neuron comes after the addition, so the block passes spikes on.
+
+    The layers are defined in the order in which they run, which `energy` relies on.
+
+    Args:
+        channels: of the input.
+        filters: of the output.
+        stride: of the first convolution and of the shortcut.
+        neuron: makes a layer of neurons.
+        norm: makes a normalisation of so many channels.
+    """
+
+    def __init__(self, channels: int, filters: int, stride: int, neuron: Make, norm: MakeNorm) -> None:
+        super().__init__()
+        self.conv1 = Conv(channels, filters, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = norm(filters)
+        self.relu1 = ReLU()
+        self.lif1 = neuron()
+        self.conv2 = Conv(filters, filters, 3, padding=1, bias=False)
+        self.norm2 = norm(filters)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != filters:
+            conv = Conv(channels, filters, 1, stride=stride, bias=False)
+            self.shortcut = _named(conv=conv, norm=norm(filters))
+        self.relu2 = ReLU()
+        self.lif2 = neuron()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T, B, C, H, W] -> spikes [T, B, filters, H / stride, W / stride], rounded up."""
+        spikes = run([self.conv1, self.norm1, self.relu1, self.lif1], x)
+        current = self.norm2(self.conv2(spikes)) + self.shortcut(x)
+        output: Tensor = self.lif2(self.relu2(current))
+        return output
+
+
+def trunk(
+    input_shape: tuple[int, int, int], blocks: Sequence[int], neuron: Make, norm: MakeNorm
+) -> "OrderedDict[str, nn.Module]":
+    """Everything before the output layer: [T, B, C, H, W] -> [T, B, `FILTERS[-1]`], mean spikes over the image.
+
+    Args:
+        input_shape: (C, H, W), each at least 1.
+        blocks: number of blocks in each of the four stages.
+        neuron: makes a layer of neurons.
+        norm: makes a normalisation of so many channels.
+
+    Returns:
+        The layers by name: stem, stage1 to stage4, pool, flatten.
+    """
+    channels, height, width = input_shape
+    conv = Conv(channels, FILTERS[0], 3, padding=1, bias=False)
+    layers = OrderedDict[str, nn.Module](stem=_named(conv=conv, norm=norm(FILTERS[0]), relu=ReLU(), lif=neuron()))
+    channels = FILTERS[0]
+    for stage, (count, filters) in enumerate(zip(blocks, FILTERS, strict=True), start=1):
+        stride = 1 if stage == 1 else 2
+        height, width = -(-height // stride), -(-width // stride)
+        first = Block(channels, filters, stride, neuron, norm)
+        others = [Block(filters, filters, 1, neuron, norm) for _ in range(count - 1)]
+        layers[f"stage{stage}"] = _named(**{f"block{n}": block for n, block in enumerate([first, *others], start=1)})
+        channels = filters
+    layers["pool"] = AvgPool((height, width))
+    layers["flatten"] = Flatten()
+    return layers
+
+
+def _named(**layers: nn.Module) -> nn.Sequential:
+    return Layers(OrderedDict(layers))

@@ -1,0 +1,5 @@
+"""How a network is trained: the loop, an epoch, the optimiser, the learning rate, and the directory of the run."""
+
+from bpsta_cli.training.loop import Begun, EpochDone, check, train
+
+__all__ = ["Begun", "EpochDone", "check", "train"]

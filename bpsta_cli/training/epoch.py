@@ -1,0 +1,146 @@
+"""One pass over the training part: batches, steps, and the epoch's record."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bpsta_cli.config import RunSettings
+from bpsta_cli.data import augmentation, catalogue
+from bpsta_cli.data.batches import Batch, load
+from bpsta_cli.data.encoding import to_input
+from bpsta_cli.data.store import Split, Store
+from bpsta_cli.evaluation.accuracy import so_far
+from bpsta_cli.network import Network, losses
+from bpsta_cli.training import activation_checkpointing, optimisers
+from bpsta_cli.training.monitor import Monitor
+from bpsta_cli.training.schedules import learning_rate
+
+READ_EVERY = {"cpu": 1}
+"""Steps from one look at the loss and at what must be finite to the next, by type of device."""
+READ_EVERY_ELSEWHERE = 16
+"""A look makes the host wait until the device is done with all that it was told."""
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimisation step: how many of the epoch's are done, and the loss of the last one looked at."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a run changes while it trains, and the settings it does so by."""
+
+    network: Network
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    settings: RunSettings
+    device: torch.device
+
+
+def learner(network: Network, settings: RunSettings, device: torch.device) -> Learner:
+    """A fresh optimiser for a network that lies on `device`."""
+    made = optimisers.make(network, settings.training)
+    return Learner(network, made, optimisers.scaler(settings.training, device), settings, device)
+
+
+def one_epoch(
+    learner: Learner, monitor: Monitor, store: Store, part: Split, epoch: int
+) -> Generator[StepDone, None, dict[str, Any]]:
+    """One pass over the training part; yields steps and returns the epoch's record.
+
+    Raises:
+        TrainingError: the numbers are no longer finite.
+    """
+    settings, network = learner.settings, learner.network
+    batches = _batches(settings, store, part, epoch, learner.device)
+    # dropout, as order and augmentation, depends on seed and epoch alone: a resumed run repeats an unbroken one
+    torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
+    steps = -(-len(part) // settings.data.batch_size)
+    read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
+    network.train()
+    network.convolution = settings.training.convolution
+    loss_sum, last, rate = 0.0, float("nan"), 0.0
+    correct = torch.zeros((), dtype=torch.int64, device=learner.device)
+    for step, batch in enumerate(batches):
+        rate = _rate(settings, epoch * steps + step, steps)
+        optimisers.set_rate(learner.optimiser, rate)
+        correct += _step(learner, monitor, batch, store.scale)
+        if (step + 1) % read_every == 0 or step + 1 == steps:
+            for loss, samples in monitor.read():
+                loss_sum, last = loss_sum + loss * samples, loss
+        yield StepDone(epoch, step + 1, steps, last)
+    optimisers.check_scale(learner.scaler)
+    network.convolution = "dense"  # as `bpsta eval` will have it, so that it finds the same accuracy
+    return {
+        "epoch": epoch,
+        "phase": "spiking" if network.spiking else "twin",
+        "lr": rate,
+        "train_loss": loss_sum / len(part),
+        "train_accuracy": int(correct) / len(part),
+        **{f"train_firing_rate/{name}": value for name, value in monitor.firing_rates().items()},
+        **{f"gradient_norm/{name}": value for name, value in monitor.gradient_norms().items()},
+    }
+
+
+def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, device: torch.device) -> Iterator[Batch]:
+    """The epoch's batches; their order and augmentation depend on seed and epoch alone."""
+    size = settings.data.batch_size
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(part))
+    changed = augmentation.for_epoch(
+        settings.data.augmentation,
+        store.kind,
+        len(part),
+        mirrors=catalogue.get(settings.dataset).mirrors,
+        seed=settings.seed,
+        epoch=epoch,
+    )
+    rows = (np.sort(order[start : start + size]) for start in range(0, len(part), size))
+    return load(part, rows, changed, device=device)
+
+
+def _rate(settings: RunSettings, step: int, steps: int) -> float:
+    """The learning rate of the run's step number `step`, of `steps` an epoch."""
+    training = settings.training
+    return learning_rate(
+        step,
+        peak=training.lr,
+        warmup=settings.lr_warmup_epochs * steps,
+        total=settings.data.epochs * steps,
+        schedule=training.schedule,
+        period=training.sgdr_period * steps,
+    )
+
+
+def _step(learner: Learner, monitor: Monitor, batch: Batch, scale: float) -> Tensor:
+    """One step of the optimiser; returns how many samples were right, a number in a tensor."""
+    training, optimiser, scaler = learner.settings.training, learner.optimiser, learner.scaler
+    optimiser.zero_grad()
+    parts = [_backward(learner, part, scale, len(part.y) / len(batch.y)) for part in batch.parts(training.accumulate)]
+    scaler.unscale_(optimiser)
+    monitor.after_backward(torch.stack([loss for loss, _ in parts]).sum(), len(batch.y))
+    if training.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(learner.network.parameters(), training.clip_norm)
+    scaler.step(optimiser)
+    scaler.update()
+    return torch.stack([right for _, right in parts]).sum()
+
+
+def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tuple[Tensor, Tensor]:
+    """Add the gradient of a part of a batch; its `share` of the batch's loss, and how many samples were right."""
+    network, training, device = learner.network, learner.settings.training, learner.device
+    x = to_input(part.x, T=learner.settings.T, scale=scale, device=device)
+    labels = part.y.to(device, non_blocking=True)
+    with optimisers.autocast(training, device):
+        votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
+    loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing) * share
+    learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), (so_far(votes.detach())[-1].argmax(1) == labels).sum()

@@ -1,0 +1,156 @@
+"""Watches a network while it trains: firing rates, gradient norms, and values that are not finite."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bpsta_cli.errors import TrainingError
+from bpsta_cli.network import Network
+from bpsta_cli.network.layers import is_constant
+from bpsta_cli.network.neurons import LIF, Firing
+
+SATURATED = 0.9
+"""Firing rate above which a layer hardly tells its inputs apart."""
+LOSS = "loss"
+
+
+class Monitor:
+    """Per-layer figures of one epoch of training; made by `watching`.
+
+    Attributes:
+        may_overflow: whether a gradient may leave float16's range, as such a step is left out.
+    """
+
+    def __init__(self, network: Network, *, may_overflow: bool = False) -> None:
+        self.network = network
+        self.may_overflow = may_overflow
+        self.rates: dict[str, Tensor] = {}
+        self.passes: Counter[str] = Counter()
+        self.squared_norms: dict[str, Tensor] = {}
+        self.inputs: dict[str, Tensor] = {}
+        self.steps = 0
+        self._unread: list[tuple[dict[str, Tensor], int]] = []
+
+    def after_backward(self, loss: Tensor, samples: int) -> None:
+        """Take up one step's loss, of so many samples, and its gradients; nothing is read from the device yet."""
+        seen = {f"input of layer {name}": total for name, total in self.inputs.items()}
+        seen[LOSS] = loss
+        for name, layer in self.network.synapses().items():
+            if layer.weight.grad is not None:
+                norm = torch.linalg.vector_norm(layer.weight.grad)
+                if self.may_overflow:
+                    norm = torch.where(norm.isfinite(), norm, 0)
+                seen[f"gradient of layer {name}"] = norm
+                _add(self.squared_norms, name, norm**2)
+        self.inputs.clear()
+        self._unread.append((seen, samples))
+        self.steps += 1
+
+    def read(self) -> list[tuple[float, int]]:
+        """Losses and samples of the steps since the last call, in one transfer.
+
+        Raises:
+            TrainingError: a loss, a layer's input or a gradient is not finite; the layer is named.
+        """
+        unread, self._unread = self._unread, []
+        values = iter(torch.stack([value.double() for seen, _ in unread for value in seen.values()]).tolist())
+        read = []
+        for seen, samples in unread:
+            step = dict(zip(seen, values, strict=False))
+            for name, value in step.items():
+                if not math.isfinite(value):
+                    raise _not_finite(f"loss ({value})" if name == LOSS else name)
+            read.append((step[LOSS], samples))
+        return read
+
+    def after_epoch(self, loss: float) -> None:
+        """Look at what the last step left behind, before it is kept.
+
+        Raises:
+            TrainingError: a weight, a running statistic or the loss on the test part is not finite.
+        """
+        for name, tensor in self.network.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise _not_finite(f"{name.removeprefix('layers.')} after the last step")
+        if not math.isfinite(loss):
+            raise _not_finite(f"test loss ({loss})")
+
+    def firing_rates(self) -> dict[str, float]:
+        """Each neuron layer's mean firing rate over the epoch's training samples."""
+        return {name: (total / self.passes[name]).item() for name, total in self.rates.items()}
+
+    def gradient_norms(self) -> dict[str, float]:
+        """Each weighted layer's root mean square gradient norm over the epoch's steps."""
+        return {name: math.sqrt(total.item() / self.steps) for name, total in self.squared_norms.items()}
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the epoch's firing rates, with what to try; empty when healthy."""
+        found = []
+        for name, rate in self.firing_rates().items():
+            if rate == 0:
+                found.append(
+                    f"{name} was silent for the whole epoch: under bpsa and bpsta it passes no gradient on. "
+                    "Try more warmup_epochs, a lower threshold or a higher learning rate."
+                )
+            elif rate > SATURATED:
+                found.append(
+                    f"{name} fires at {rate:.2f}, above {SATURATED}: it hardly tells its inputs apart. "
+                    "Try a higher threshold, a lower decay or a lower learning rate."
+                )
+        return found
+
+
+@contextmanager
+def watching(network: Network, *, may_overflow: bool = False) -> Iterator[Monitor]:
+    """A `Monitor` that sees every training pass of `network` while the block runs."""
+    monitor = Monitor(network, may_overflow=may_overflow)
+    # the twin has no neurons to look at
+    layers = {} if network.spiking else network.synapses()
+    handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in layers.items()]
+    try:
+        with network.watched(lambda name, neuron: _watcher(monitor, name, neuron)):
+            yield monitor
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _watcher(monitor: Monitor, name: str, neuron: LIF) -> Callable[[Firing], None]:
+    def look(firing: Firing) -> None:
+        if neuron.training:
+            _add(monitor.inputs, name, _sum(firing.current))
+            _add(monitor.rates, name, firing.spikes.double() / firing.slots)
+            monitor.passes[name] += 1
+
+    return look
+
+
+def _hook(monitor: Monitor, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        if module.training:
+            _add(monitor.inputs, name, _sum(inputs[0].detach()))
+
+    return look
+
+
+def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
+    totals[name] = totals[name] + value if name in totals else value
+
+
+def _sum(seen: Tensor) -> Tensor:
+    """A sum is finite only if every summand is: one pass, no copy; in float32 at least, as float16's may overflow."""
+    dtype = torch.promote_types(seen.dtype, torch.float32)
+    return (seen[0] if is_constant(seen) else seen).sum(dtype=dtype)
+
+
+def _not_finite(what: str) -> TrainingError:
+    return TrainingError(
+        "training diverged",
+        expected="finite numbers",
+        got=f"a {what} that is not",
+        todo="The last good epoch is kept. Try a lower learning rate, clip_norm, or check the input data.",
+    )

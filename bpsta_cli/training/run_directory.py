@@ -1,0 +1,297 @@
+"""Run directories: weights, settings, history and the state from which training goes on.
+
+A run directory holds
+    settings.json       the settings, the input's shape, the classes, the data's hash, the provenance
+    model.safetensors   the weights that the selection chose
+    history.csv         a row an epoch
+    metrics.json        the result; present once the run is finished
+    timings.json        what the clock said; apart, so that the rest is the same on every run
+    state.pt            weights, optimiser and epoch of the last finished epoch
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from bpsta_cli import files
+from bpsta_cli.config import RunSettings
+from bpsta_cli.errors import RunError
+from bpsta_cli.network import Network, build
+
+STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scaler"}
+"""What state.pt holds."""
+
+
+class RunInfo(BaseModel):
+    """What settings.json holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: RunSettings
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    data_hash: str
+    split: str = ""
+    provenance: dict[str, Any]
+
+
+class RunDir:
+    """One run's directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "settings.json").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run here came to its end."""
+        return (self.path / "metrics.json").is_file()
+
+    @property
+    def timed(self) -> bool:
+        """Whether the clock of an epoch was written down; a run killed just before has none."""
+        return (self.path / "timings.json").is_file()
+
+    def clear(self) -> None:
+        """Remove a run's files, and nothing else."""
+        for name in (
+            "metrics.json",
+            "model.safetensors",
+            "state.pt",
+            "history.csv",
+            "timings.json",
+            "settings.json",
+        ):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_info(self, info: RunInfo) -> None:
+        """Begin the run: settings.json."""
+        files.write_json(self.path / "settings.json", info.model_dump(mode="json"))
+
+    def info(self) -> RunInfo:
+        """Read settings.json.
+
+        Raises:
+            RunError: the directory is missing or holds no run, or the file cannot be read.
+        """
+        file = self.path / "settings.json"
+        if not file.is_file():
+            raise RunError(
+                "not a run",
+                expected="a directory written by bpsta train, with settings.json",
+                got=f"{self.path} ({'without one' if self.path.is_dir() else 'not a directory'})",
+                todo="Give the directory that bpsta train printed.",
+            )
+        try:
+            return RunInfo.model_validate_json(file.read_bytes())
+        except ValidationError as invalid:
+            first = invalid.errors(include_url=False)[0]
+            raise RunError(
+                "unreadable run settings",
+                expected="the settings.json that bpsta train wrote",
+                got=f"{file}: {'.'.join(map(str, first['loc']))} {first['msg']}",
+                todo="Train the run again, or restore the file.",
+            ) from None
+
+    def write_weights(self, weights: dict[str, Tensor]) -> None:
+        """model.safetensors."""
+        with files.replacing(self.path / "model.safetensors") as file:
+            file.write(save_tensors({name: tensor.contiguous() for name, tensor in weights.items()}))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Read model.safetensors.
+
+        Raises:
+            RunError: it is missing or is no checkpoint.
+        """
+        file = self.path / "model.safetensors"
+        try:
+            return load_tensors(file.read_bytes())
+        except FileNotFoundError:
+            got, todo = f"no {file}", "Finish the training first (bpsta train --resume)."
+        except SafetensorError as broken:
+            got, todo = f"{file}: {broken}", "Train the run again, or restore the file."
+        raise RunError("no usable weights", expected="a model.safetensors file", got=got, todo=todo)
+
+    def network(self, device: torch.device | str = "cpu") -> tuple[RunInfo, Network]:
+        """The trained network, in evaluation mode.
+
+        Raises:
+            RunError: no run, no weights, or weights of another structure.
+        """
+        info = self.info()
+        network = network_of(info.settings, info.input_shape, len(info.classes))
+        fit_weights(network, self.weights(), self.path)
+        return info, network.to(device).eval()
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        """history.csv."""
+        import pandas as pd
+
+        files.write_text(self.path / "history.csv", pd.DataFrame(history).to_csv(index=False))
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """state.pt."""
+        with files.replacing(self.path / "state.pt") as file:
+            torch.save(state, file)
+
+    def state(self) -> dict[str, Any] | None:
+        """The training state, or None where no epoch was finished.
+
+        Raises:
+            RunError: the file is no training state.
+        """
+        file = self.path / "state.pt"
+        if not file.is_file():
+            return None
+        try:
+            loaded: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as broken:  # torch.load raises what its many readers raise
+            raise RunError(
+                "unreadable training state",
+                expected="the state.pt that bpsta train wrote",
+                got=f"{file}: {' '.join(str(broken).split())[:120]}",
+                todo="Start the run anew with --overwrite.",
+            ) from None
+        if set(loaded) != STATE:
+            raise RunError(
+                "unreadable training state",
+                expected=f"{', '.join(sorted(STATE))} in {file}",
+                got=f"it holds {', '.join(sorted(map(str, loaded)))}",
+                todo="Start the run anew with --overwrite.",
+            )
+        return loaded
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """metrics.json: from here on the run is finished."""
+        files.write_json(self.path / "metrics.json", metrics)
+
+    def metrics(self) -> dict[str, Any]:
+        """Read metrics.json.
+
+        Raises:
+            RunError: the run is not finished, or the file cannot be read.
+        """
+        return self._json("metrics.json", todo="Continue the run with bpsta train --resume.")
+
+    def write_timings(self, timings: dict[str, Any]) -> None:
+        """timings.json."""
+        files.write_json(self.path / "timings.json", timings)
+
+    def timings(self) -> dict[str, Any]:
+        """Read timings.json.
+
+        Raises:
+            RunError: it is missing or cannot be read.
+        """
+        return self._json("timings.json", todo="Start the run anew with --overwrite.")
+
+    def _json(self, name: str, *, todo: str) -> dict[str, Any]:
+        file = self.path / name
+        try:
+            loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError("run not finished", expected=str(file), got="no such file", todo=todo) from None
+        except ValueError as broken:
+            raise RunError("unreadable file", expected="JSON", got=f"{file}: {broken}", todo=todo) from None
+        return loaded
+
+
+def claim(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
+    """Make the directory this run's.
+
+    Args:
+        run: the directory.
+        info: what is about to be trained.
+        resume: go on with an unfinished run of the same settings, data and code.
+        overwrite: replace a run that cannot be continued, or is finished.
+
+    Returns:
+        True where the run in it is finished and stays: nothing is left to train.
+
+    Raises:
+        RunError: it holds a run that may neither be continued nor replaced, or is a file.
+    """
+    if run.path.exists() and not run.path.is_dir():
+        raise RunError(
+            "the run directory is a file",
+            expected="a directory, there or not",
+            got=str(run.path),
+            todo="Choose another --out.",
+        )
+    if run.exists:
+        other = None if overwrite and not resume else _difference(run, info)
+        if resume and other is None and not run.finished:
+            return False
+        if resume and other is None and not overwrite:
+            return True
+        if not overwrite:
+            raise RunError(
+                "the run directory is taken",
+                expected="a new directory" + (", or the same settings, data and code" if resume else ""),
+                got=f"{run.path} with {'another ' + other if other else 'a run'}",
+                todo="Choose another --out, continue it with --resume, or replace it with --overwrite.",
+            )
+        run.clear()
+    run.write_info(info)
+    return False
+
+
+def _difference(run: RunDir, info: RunInfo) -> str | None:
+    """What keeps the run in the directory from being continued as `info`; None when nothing does."""
+    try:
+        there = run.info()
+    except RunError:
+        return "version's settings.json"
+    if there.settings != info.settings:
+        mine, theirs = info.settings.model_dump(), there.settings.model_dump()
+        return "setting of " + next(key for key in mine if mine[key] != theirs[key])
+    if there.data_hash != info.data_hash:
+        return "data set"
+    if there.provenance.get("code") != info.provenance["code"]:
+        return "version of the code"
+    return None
+
+
+def network_of(settings: RunSettings, input_shape: tuple[int, int, int], classes: int) -> Network:
+    """The untrained network that a run's settings describe."""
+    return build(
+        settings.data.network,
+        input_shape,
+        classes,
+        settings.method,
+        **settings.neuron.model_dump(),
+        **settings.rule.model_dump(),
+        norm=settings.training.norm,
+        dropout=settings.training.dropout,
+    )
+
+
+def fit_weights(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
+    """Load `weights` into `network`.
+
+    Raises:
+        RunError: names or shapes do not match.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    other = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if own != other:
+        name = next(name for name in (*own, *other) if own.get(name) != other.get(name))
+        raise RunError(
+            "weights of another structure",
+            expected=f"{name} of shape {own[name]}" if name in own else f"no {name}",
+            got=f"{other.get(name, 'none')} in {origin}",
+            todo="Use a run of the same network, data set and norm.",
+        )
+    network.load_state_dict(weights)

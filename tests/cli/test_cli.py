@@ -1,0 +1,300 @@
+"""The command line as a user meets it: what it prints, what it leaves behind, how it refuses."""
+
+import dataclasses
+import gzip
+import json
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bpsta_cli.cli.main import run
+from bpsta_cli.cli.presets import preset
+from bpsta_cli.data import catalogue
+
+TINY = ["--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--epochs", "2", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    assert run(["prepare", "--dataset", "digits", "--data-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    out = data / "runs" / "tiny"
+    assert run(["train", *TINY, "--data-dir", str(data), "--out", str(out)]) == 0
+    return out
+
+
+def json_of(capsys, arguments):
+    capsys.readouterr()
+    assert run([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refusal(capsys, arguments):
+    """The error of a command that must refuse: exit code 2, nothing on standard output, no traceback."""
+    capsys.readouterr()
+    assert run([str(argument) for argument in arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("Error: ")
+    assert "Traceback" not in told.err
+    assert len(told.err.strip().splitlines()) <= 2
+    return told.err
+
+
+def test_help_of_every_command_loads_no_torch():
+    script = (
+        "import sys; from bpsta_cli.cli.main import run\n"
+        "for command in ([], ['prepare'], ['train'], ['eval'], ['energy'], ['latency'], ['report']):\n"
+        "    assert run([*command, '--help']) == 0\n"
+        "heavy = {'torch', 'tonic', 'dvc', 'pandas', 'matplotlib', 'sklearn', 'torchvision'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_every_option_is_explained_with_its_default(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for command in ("prepare", "train", "eval", "energy", "latency", "report"):
+        assert run([command, "--help"]) == 0
+        text = capsys.readouterr().out
+        options = re.findall(r"^│ (?:\*  )?(?:-\S, )?(--\S+).*", text, flags=re.MULTILINE)
+        assert options
+        for line in re.findall(r"^│ +--\S+.*$", text, flags=re.MULTILINE):
+            assert re.search(r"[a-z]{3,}.*[a-z]{3,}", line.split("  ", 3)[-1]), line
+
+
+def test_the_keys_of_train_are_the_promised_ones(capsys, data, tmp_path):
+    found = json_of(capsys, ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run")])
+    assert {"run", "dataset", "method", "T", "seed", "accuracy", "epochs", "selection"} <= set(found)
+    assert (found["dataset"], found["method"], found["T"], found["epochs"]) == ("digits", "bpsta", 2, 2)
+    assert 0 <= found["accuracy"] <= 1
+    files = {file.name for file in Path(found["run"]).iterdir()}
+    assert {"model.safetensors", "settings.json", "metrics.json", "history.csv", "state.pt"} <= files
+
+
+def test_augmentation_is_an_option_and_kept_with_the_settings(capsys, data, tmp_path):
+    arguments = ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run"), "--augmentation"]
+    assert "'none' or 'standard'" in refusal(capsys, [*arguments, "flip"])
+    assert run([*arguments, "standard"]) == 0
+    kept = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert kept["settings"]["data"]["augmentation"] == "standard"
+
+
+def test_the_recipe_of_a_data_set_names_its_augmentation(monkeypatch):
+    row = catalogue.get("digits")
+    recipe = dataclasses.replace(row.recipe, augmentation="standard")
+    monkeypatch.setattr(catalogue, "get", lambda _name: dataclasses.replace(row, recipe=recipe))
+    assert preset("digits").augmentation == "standard"
+
+
+def test_the_keys_of_eval_energy_and_latency_are_the_promised_ones(capsys, data, trained):
+    common = [str(trained), "--data-dir", str(data), "--samples", "40"]
+    found = json_of(capsys, ["eval", *common])
+    assert {"accuracy", "loss", "samples", "firing_rate", "firing_rates", "confusion"} <= set(found)
+    assert found["samples"] == 40 == sum(map(sum, found["confusion"]))
+    energy = json_of(capsys, ["energy", *common])
+    assert {"ratio", "e_ann_pj", "e_snn_pj"} <= set(energy["paper"])
+    assert {"macs", "acs"} <= set(energy["counted"])
+    assert [layer["layer"] for layer in energy["layers"]] == ["conv1", "linear1"]
+    latency = json_of(capsys, ["latency", *common])
+    assert latency["accuracy_at"].keys() == {"1", "2"}
+    assert latency["accuracy_at"]["2"] == found["accuracy"] == energy["accuracy"]
+
+
+def test_eval_says_which_convolutions_skipped_zeros_where_that_was_asked_for(capsys, data, trained):
+    common = ["eval", str(trained), "--data-dir", str(data), "--samples", "40"]
+    plain, auto = json_of(capsys, common), json_of(capsys, [*common, "--convolution", "auto"])
+    assert (auto.pop("convolution"), auto.pop("event_driven")) == ("auto", {"conv1": 0})
+    assert auto == plain  # conv1 sees an image, and no spikes
+    assert run([*common, "--convolution", "auto"]) == 0
+    assert "convolutions over events: conv1 0 %" in capsys.readouterr().out
+    for command in ("eval", "latency"):
+        assert "one of dense, auto, event" in refusal(capsys, [command, trained, "--convolution", "sparse"])
+
+
+def test_several_runs_come_as_a_list(capsys, data, trained):
+    found = json_of(capsys, ["eval", str(trained), str(trained), "--data-dir", str(data), "--samples", "9"])
+    assert [row["samples"] for row in found["runs"]] == [9, 9]
+
+
+def test_an_unprepared_data_set_is_prepared_first(tmp_path):
+    arguments = ["train", *TINY[:6], "--epochs", "1", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert run(arguments) == 0
+    assert (tmp_path / "prepared" / "digits").is_dir()
+
+
+def test_without_out_a_second_run_gets_a_directory_of_its_own(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(["train", *TINY[:6], "--epochs", "1", "--data-dir", str(data)]) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["digits-bpsta-T2-s0", "digits-bpsta-T2-s0-2"]
+
+
+def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tmp_path):
+    params = Path(__file__).parents[2] / "params.yaml"
+    places = ["--params", str(params), "--data-dir", str(data), "--out", str(tmp_path / "run")]
+    found = json_of(capsys, ["train", *TINY, "--warmup-epochs", "0", "--alpha", "0.3", *places])
+    settings = json.loads((Path(found["run"]) / "settings.json").read_text())["settings"]
+    assert settings["rule"]["alpha"] == 0.3
+    assert settings["data"]["network"] == TINY[5]
+    assert settings["training"]["weight_decay"] == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train"], "--dataset NAME"),
+        (["train", "--dataset", "digit"], "Did you mean 'digits'?"),
+        (["train", "--dataset", "digits", "--method", "bptt"], "expected one of"),
+        (["train", "--dataset", "digits", "--method", "nowhere.py"], "nowhere.py"),
+        (["train", "--dataset", "digits", "--T", "0"], "greater than or equal to 1, got 0"),
+        (["train", "--dataset", "digits", "--T", "many"], "valid integer"),
+        (["train", "--dataset", "digits", "--network", "16X3-10Voting"], "'16X3' (token 1, character 1)"),
+        (["train", "--dataset", "digits", "--network", "16C3-MP9-10Voting"], "'MP9' (token 2, character 6)"),
+        (["train", "--dataset", "digits", "--lr", "0"], "greater than 0"),
+        (["train", "--dataset", "digits", "--epochs", "0"], "greater than or equal to 1"),
+        (["train", "--dataset", "digits", "--epochs", "3", "--warmup-epochs", "3"], "must be less than epochs"),
+        (["train", "--dataset", "digits", "--norm", "layer"], "'folded', 'tdbn' or 'per-step'"),
+        (["train", "--dataset", "digits", "--device", "tpu9"], "unusable device"),
+        (["train", "--dataset", "digits", "--threads", "0"], "--threads of at least 1"),
+        (["train", "--dataset", "digits", "--resume"], "--out RUN beside --resume"),
+        (["train", "--dataset", "digits", "--init-from", "nowhere"], "not a run"),
+        (["train", "--dataset", "digits", "--params", "nowhere.yaml"], "no such settings file"),
+        (["train", "--dataset", "digits", "--alhpa", "1"], "--alhpa"),
+        (["prepare"], "--dataset NAME, or --list"),
+        (["prepare", "--dataset", "mnist", "--source", "nowhere"], "nowhere"),
+        (["eval"], "RUN"),
+        (["eval", "nowhere"], "not a run"),
+        (["energy", "."], "not a run"),
+        (["latency", "nowhere", "--samples", "0"], "--samples of at least 1"),
+        (["report", "--params", "nowhere.yaml"], "no such settings file"),
+        (["fly"], "fly"),
+    ],
+)
+def test_a_mistake_is_told_in_two_lines_and_leaves_nothing_behind(arguments, told, capsys, tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] == "train":
+        arguments = [*arguments, "--data-dir", str(data)]
+    assert told in refusal(capsys, arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_key_of_params_yaml_is_named_with_the_likely_one(capsys, data, tmp_path):
+    text = (Path(__file__).parents[2] / "params.yaml").read_text()
+    params = tmp_path / "params.yaml"
+    params.write_text(text.replace("weight_decay:", "weigth_decay:"))
+    error = refusal(capsys, ["train", "--dataset", "digits", "--params", params, "--data-dir", data])
+    assert "training.weigth_decay" in error
+    assert "Did you mean weight_decay?" in error
+
+
+def test_a_truncated_idx_file_is_named_with_its_sizes_and_leaves_no_store(capsys, tmp_path):
+    for part, count in (("train", 3), ("t10k", 2)):
+        images = struct.pack(">IIII", 0x803, count, 28, 28) + bytes(count * 28 * 28)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(images[: -10 if part == "t10k" else None])
+        labels = struct.pack(">II", 0x801, count) + bytes(count)
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    out = tmp_path / "data"
+    error = refusal(capsys, ["prepare", "--dataset", "mnist", "--source", tmp_path, "--data-dir", out])
+    assert "t10k-images-idx3-ubyte" in error
+    assert "1,584" in error or "1584" in error or "1,568" in error
+    assert not list(out.glob("prepared/mnist/[!.]*"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "missing"])
+def test_a_checkpoint_that_is_none_is_refused_by_every_command(damage, capsys, data, trained, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in trained.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = broken / "model.safetensors"
+    if damage == "missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:-40] if damage == "truncated" else b"hello")
+    for command in ("eval", "energy", "latency"):
+        assert "model.safetensors" in refusal(capsys, [command, broken, "--data-dir", data])
+
+
+def test_other_data_than_the_run_was_trained_on_are_refused(capsys, data, trained, tmp_path):
+    for file in trained.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    info = json.loads((tmp_path / "settings.json").read_text())
+    info["data_hash"] = "0" * 64
+    (tmp_path / "settings.json").write_text(json.dumps(info))
+    assert "content hash 000000000000" in refusal(capsys, ["eval", tmp_path, "--data-dir", data])
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    command = [sys.executable, "-m", "bpsta_cli", "eval", str(tmp_path), "--debug"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "not a run" in done.stderr
+
+
+def test_a_taken_directory_is_refused_and_overwrite_replaces_it(capsys, data, trained):
+    again = ["train", *TINY, "--data-dir", str(data), "--out", str(trained)]
+    assert "--overwrite" in refusal(capsys, again)
+    assert run([*again, "--resume"]) == 0
+    assert "setting of seed" in refusal(capsys, [*again, "--resume", "--seed", "1"])
+    assert run([*again, "--overwrite"]) == 0
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp_path, monkeypatch):
+    from bpsta_cli.training import loop
+
+    arguments = ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run")]
+    measure, calls = loop._measure, []
+
+    def interrupted(*values):
+        calls.append(values)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(*values)
+
+    monkeypatch.setattr(loop, "_measure", interrupted)
+    capsys.readouterr()
+    assert run(arguments) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert run([*arguments, "--resume"]) == 0
+    assert "epoch   1/2" not in capsys.readouterr().out
+
+
+def test_a_file_in_the_place_of_the_run_directory_is_refused_and_kept(capsys, data, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    arguments = ["train", *TINY, "--data-dir", data, "--out", tmp_path / "notes"]
+    assert "a directory" in refusal(capsys, arguments)
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_the_twin_has_no_latency_and_no_firing_rate(capsys, data, tmp_path):
+    twin = tmp_path / "twin"
+    assert run(["train", *TINY, "--method", "ann", "--data-dir", str(data), "--out", str(twin)]) == 0
+    assert "ReLU twin" in refusal(capsys, ["latency", twin, "--data-dir", data])
+    assert json_of(capsys, ["energy", str(twin), "--data-dir", str(data)])["paper"]["ratio"] is None
+    assert json_of(capsys, ["eval", str(twin), "--data-dir", str(data)])["firing_rate"] is None
+
+
+def test_the_catalogue_lists_what_is_prepared(capsys, data):
+    found = json_of(capsys, ["prepare", "--list", "--data-dir", str(data)])
+    prepared = {row["name"]: row["prepared"] for row in found["datasets"]}
+    assert prepared["digits"]
+    assert not prepared["mnist"]
+
+
+def test_a_rule_of_the_users_own_trains_from_its_file(data, tmp_path):
+    rule = Path(__file__).parents[1] / "examples" / "leaky_gradient.py"
+    out = tmp_path / "own"
+    assert run(["train", *TINY, "--method", str(rule), "--data-dir", str(data), "--out", str(out)]) == 0
+    assert run(["eval", str(out), "--data-dir", str(data)]) == 0

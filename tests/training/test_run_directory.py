@@ -1,0 +1,193 @@
+import json
+
+import pytest
+import torch
+
+from bpsta_cli.errors import RunError
+from bpsta_cli.training.run_directory import RunDir, RunInfo, fit_weights, network_of
+
+
+@pytest.fixture
+def info(settings):
+    def make(**data):
+        return RunInfo(
+            settings=settings(data=data, training={"norm": "tdbn", "dropout": 0.3}, neuron={"threshold": 0.7}),
+            input_shape=(1, 8, 8),
+            classes=("a", "b", "c"),
+            data_hash="abc",
+            provenance={"code": "1"},
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path, info):
+    """A run directory with settings and random weights."""
+    run = RunDir(tmp_path / "run")
+    run.write_info(info())
+    found = info()
+    network = network_of(found.settings, found.input_shape, len(found.classes))
+    network.train()(torch.rand(3, 4, 1, 8, 8))  # running statistics other than the defaults
+    run.write_weights(network.state_dict())
+    return run, network
+
+
+def test_a_network_comes_back_as_it_was_written(run, info):
+    run, network = run
+    found, again = run.network()
+    assert found == info()
+    assert not again.training
+    assert all(tensor.equal(again.state_dict()[name]) for name, tensor in network.state_dict().items())
+    x = torch.rand(3, 4, 1, 8, 8)
+    assert again(x).equal(network.eval()(x))
+    assert again.neurons()["lif1"].threshold == again.layers.norm1.threshold == 0.7
+
+
+def test_weights_of_any_memory_order_are_written(run):
+    run, _ = run
+    weights = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.zeros(2).expand(3, 2)}
+    run.write_weights(weights)
+    assert {name: tensor.tolist() for name, tensor in run.weights().items()} == {
+        name: tensor.tolist() for name, tensor in weights.items()
+    }
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"not a run.*without one"):
+        RunDir(tmp_path).info()
+    with pytest.raises(RunError, match=r"not a run.*not a directory"):
+        RunDir(tmp_path / "none").network()
+    assert not RunDir(tmp_path).exists
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"{}", b"[]"])
+def test_settings_that_cannot_be_read_are_refused(run, content):
+    run, _ = run
+    (run.path / "settings.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"unreadable run settings.*settings\.json"):
+        run.info()
+
+
+def test_settings_with_a_key_of_another_version_are_refused_by_name(run):
+    run, _ = run
+    file = run.path / "settings.json"
+    values = json.loads(file.read_text())
+    values["settings"]["training"]["momentum"] = 0.9
+    file.write_text(json.dumps(values))
+    with pytest.raises(RunError, match=r"settings\.training\.momentum"):
+        run.info()
+
+
+def test_missing_weights_are_refused_with_what_to_do(run):
+    run, _ = run
+    (run.path / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"no usable weights.*--resume"):
+        run.network()
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, -1])
+def test_truncated_weights_are_refused(run, length):
+    run, _ = run
+    file = run.path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(RunError, match=r"no usable weights.*restore the file"):
+        run.network()
+
+
+@pytest.mark.parametrize(
+    ("structure", "expected", "got"),
+    [
+        ("5C3-MP2-6C3-AP4-2Voting", "layers.conv1.weight of shape (5, 1, 3, 3)", "(4, 1, 3, 3)"),
+        ("4C3-MP2-6C3-AP4-7FC-2Voting", "layers.linear1.weight of shape (7, 6)", "(6, 6)"),
+        ("4C3-AP8-2Voting", "layers.linear1.weight of shape (6, 4)", "(6, 6)"),
+    ],
+)
+def test_weights_of_another_structure_are_refused_at_the_first_that_differs(run, info, structure, expected, got):
+    run, _ = run
+    run.write_info(info(network=structure))
+    with pytest.raises(RunError, match="weights of another structure") as caught:
+        run.network()
+    assert (caught.value.expected, caught.value.got) == (expected, f"{got} in {run.path}")
+
+
+def test_a_weight_too_many_or_too_few_is_named(run, tmp_path):
+    _, network = run
+    weights = network.state_dict()
+    with pytest.raises(RunError, match=r"no layers\.x, got \(1,\)"):
+        fit_weights(network, {**weights, "layers.x": torch.zeros(1)}, tmp_path)
+    del weights["layers.norm2.running_var"]
+    with pytest.raises(RunError, match=r"layers\.norm2\.running_var of shape \(6,\), got none"):
+        fit_weights(network, weights, tmp_path)
+
+
+def test_a_state_of_other_contents_is_refused(run):
+    run, _ = run
+    run.write_state({"epoch": 3})
+    with pytest.raises(RunError, match="it holds epoch"):
+        run.state()
+
+
+def test_a_state_comes_back_and_none_is_none(run):
+    run, network = run
+    assert run.state() is None
+    state = {"epoch": 3, "history": [{"a": 1.5, "b": None, "c": "twin"}], "network": network.state_dict()}
+    state |= {"best": 0.5, "best_epoch": 2, "optimiser": {}, "scaler": {}}
+    run.write_state(state)
+    again = run.state()
+    assert (again["epoch"], again["history"]) == (3, state["history"])
+    assert again["network"]["layers.conv1.weight"].equal(network.layers.conv1.weight)
+
+
+@pytest.mark.parametrize("length", [0, 10, 1000])
+def test_a_truncated_state_is_refused(run, length):
+    run, network = run
+    run.write_state({"network": network.state_dict()})
+    file = run.path / "state.pt"
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(RunError, match=r"unreadable training state.*--overwrite"):
+        run.state()
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("code was run",)
+
+
+def test_a_state_that_holds_code_is_refused_and_not_run(run, capsys):
+    run, _ = run
+    torch.save({"epoch": Code()}, run.path / "state.pt")
+    with pytest.raises(RunError, match="unreadable training state"):
+        run.state()
+    assert "code was run" not in capsys.readouterr().out
+
+
+def test_an_unfinished_run_has_no_metrics(run):
+    run, _ = run
+    assert run.exists
+    assert not run.finished
+    with pytest.raises(RunError, match=r"run not finished.*--resume"):
+        run.metrics()
+    run.write_metrics({"accuracy": 0.5})
+    assert run.finished
+    assert run.metrics() == {"accuracy": 0.5}
+    (run.path / "metrics.json").write_text("{")
+    with pytest.raises(RunError, match="unreadable file"):
+        run.metrics()
+
+
+def test_history_has_a_column_for_whatever_an_epoch_said(run):
+    run, _ = run
+    run.write_history([{"epoch": 0, "loss": 0.25}, {"epoch": 1, "loss": 0.125, "rate": 0.5}])
+    assert (run.path / "history.csv").read_text() == "epoch,loss,rate\n0,0.25,\n1,0.125,0.5\n"
+
+
+def test_clearing_removes_the_runs_files_and_nothing_else(run):
+    run, _ = run
+    run.write_state({})
+    run.write_history([{"epoch": 0}])
+    run.write_metrics({})
+    run.write_timings({})
+    (run.path / "notes.txt").write_text("mine")
+    run.clear()
+    assert [file.name for file in run.path.iterdir()] == ["notes.txt"]
