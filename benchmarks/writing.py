@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,9 @@ def draw(frame: pd.DataFrame, target: Path) -> list[Path]:
     names = list(dict.fromkeys(name for panel in panels for name in _panel(frame, *panel)["variant"]))
     chosen, markers = styles(names), dict(zip(names, MARKERS, strict=False))
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(4.2 * columns + 1.8, 3.6 * -(-len(panels) // columns)), layout="constrained")
+        figure = Figure(figsize=(4.2 * columns + 1.8, 3.6 * math.ceil(len(panels) / columns)), layout="constrained")
         FigureCanvasAgg(figure)
-        places = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).flatten()
+        places = figure.subplots(math.ceil(len(panels) / columns), columns, squeeze=False).flatten()
         for unused in places[len(panels) :]:
             unused.remove()
         for axes, (measure, kind) in zip(places, panels, strict=False):

@@ -1,13 +1,13 @@
 """The validated settings of a run and of the whole study (params.yaml): one schema, no torch."""
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bpsta_cli.errors import SettingsError
+from bpsta_cli.errors import SettingsError, did_you_mean
+from bpsta_cli.rules import TWIN
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -186,7 +186,7 @@ class Params(_Strict):
     @classmethod
     def _twins_have_no_spikes_to_measure(cls, cells: dict[str, Run]) -> dict[str, Run]:
         for name, run in cells.items():
-            if run.method == "ann":
+            if run.method == TWIN:
                 raise ValueError(f"learning rules only; {name} is a ReLU twin and belongs under trained")
         return cells
 
@@ -223,12 +223,11 @@ class Params(_Strict):
             SettingsError: there is none.
         """
         if name not in self.runs:
-            close = difflib.get_close_matches(name, self.runs, n=1)
             raise SettingsError(
                 "unknown run",
                 expected="the name of a line under cells or trained (params.yaml)",
                 got=repr(name),
-                todo=f"Did you mean {close[0]}?" if close else "Add its line there.",
+                todo=did_you_mean(name, self.runs, otherwise="Add its line there."),
             )
         return self.runs[name]
 
@@ -295,12 +294,11 @@ def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> Se
     if first["type"] == "extra_forbidden":
         siblings = _keys_beside(model, tuple(str(part) for part in first["loc"][:-1]))
         name = str(first["loc"][-1])
-        close = difflib.get_close_matches(name, siblings, n=1)
         return SettingsError(
             f"unknown key in {where}",
             expected=f"one of {', '.join(siblings)}",
             got=key,
-            todo=f"Did you mean {close[0]}?" if close else "Remove it or correct its spelling.",
+            todo=did_you_mean(name, siblings, otherwise="Remove it or correct its spelling."),
         )
     return SettingsError(
         f"unusable value in {where}",

@@ -1,7 +1,27 @@
 """The errors a user can cause. Imports nothing of this package: every other module may raise them."""
 
+import difflib
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
+
+
+def did_you_mean(got: str, known: Iterable[str], *, otherwise: str, cutoff: float = 0.6) -> str:
+    """The next step of an error about an unknown name: the known name nearest to it, or `otherwise`.
+
+    Args:
+        got: what was given; case and "_" for "-" do not count.
+        known: the names that there are.
+        otherwise: the sentence where none of them is near.
+        cutoff: how alike a name must be, from 0 to 1.
+    """
+    folded = {_folded(name): name for name in known}
+    close = difflib.get_close_matches(_folded(got), folded, n=1, cutoff=cutoff)
+    return f"Did you mean {folded[close[0]]}?" if close else otherwise
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 class BpstaError(Exception):

@@ -16,7 +16,6 @@ Wu, Deng, Li, Zhu and Shi, Frontiers in Neuroscience 12:331, 2018, doi:10.3389/f
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import inspect
@@ -27,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from bpsta_cli.errors import SettingsError
+from bpsta_cli.errors import SettingsError, did_you_mean
 from bpsta_cli.surrogates import SURROGATES
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ class Rule(ABC):
         return 1 - o
 
 
+TWIN = "ann"
+"""The method that is no rule: the same structure with the neurons left out, the network's ReLU twin."""
 _rules: dict[str, type[Rule]] = {}
 R = TypeVar("R", bound=Rule)
 
@@ -250,6 +251,5 @@ def _register_file(path: Path) -> str:
 
 
 def _unknown(what: str, got: str, known: tuple[str, ...], *, also: str = "") -> SettingsError:
-    close = difflib.get_close_matches(got.lower(), known, n=1)
-    todo = f'Did you mean "{close[0]}"?' if close else "Take one of these."
+    todo = did_you_mean(got, known, otherwise="Take one of these.")
     return SettingsError(f"unknown {what}", expected=f"one of {', '.join(known)}{also}", got=f'"{got}"', todo=todo)

@@ -70,7 +70,7 @@ def test_an_unknown_rule_is_told_with_the_list_and_the_nearest_name():
     listed = ", ".join(rules.names())
     assert str(told.value) == (
         f"unknown rule: expected one of {listed}, or the path of a .py file that registers one, "
-        'got "BPSTAA". Did you mean "bpsta"?'
+        'got "BPSTAA". Did you mean bpsta?'
     )
 
 
@@ -93,7 +93,7 @@ def test_an_unusable_surrogate_or_width_is_told():
         rules.make("stbp", surrogate="gausian")
     assert str(told.value) == (
         "unknown surrogate: expected one of rectangular, polynomial, sigmoid, gaussian, "
-        'got "gausian". Did you mean "gaussian"?'
+        'got "gausian". Did you mean gaussian?'
     )
     for width in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(SettingsError, match="unusable surrogate_width: expected a finite number > 0"):

@@ -106,7 +106,7 @@ def _together(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _check_figure(figure: Path, runs: list[Path]) -> None:
     """Refuse a picture that cannot be drawn before anything is measured."""
-    from bpsta_cli.network import TWIN
+    from bpsta_cli.rules import TWIN
     from bpsta_cli.training.run_directory import RunDir
 
     if figure.suffix not in PICTURES:

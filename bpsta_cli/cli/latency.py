@@ -139,8 +139,8 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 
     from bpsta_cli.evaluation.accuracy_over_time import refuse_twin
     from bpsta_cli.evaluation.early_exit import check_confidence
-    from bpsta_cli.network import TWIN
     from bpsta_cli.reporting import lengths
+    from bpsta_cli.rules import TWIN
     from bpsta_cli.training.run_directory import RunDir
 
     if exit_confidence is not None:

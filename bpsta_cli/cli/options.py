@@ -46,7 +46,7 @@ def _dataset_names() -> list[str]:
 def _method_names() -> list[str]:
     from bpsta_cli import rules
 
-    return [*rules.names(), "ann"]
+    return [*rules.names(), rules.TWIN]
 
 
 DatasetName = Annotated[

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Literal
 
 from bpsta_cli.data.class_names import CIFAR100
-from bpsta_cli.errors import DataError
+from bpsta_cli.errors import DataError, did_you_mean
 
 Kind = Literal["image", "events", "speech"]
 _DIGITS = tuple(str(digit) for digit in range(10))
@@ -426,6 +425,5 @@ def get(name: str) -> Dataset:
     """
     if name in _BY_NAME:
         return _BY_NAME[name]
-    close = difflib.get_close_matches(name.lower().replace("_", "-"), _BY_NAME, n=1, cutoff=0.5)
-    hint = f"Did you mean '{close[0]}'?" if close else "`bpsta prepare --list` shows what each one is."
+    hint = did_you_mean(name, _BY_NAME, otherwise="`bpsta prepare --list` shows what each one is.", cutoff=0.5)
     raise DataError("unknown data set", expected=f"one of {', '.join(_BY_NAME)}", got=f"'{name}'", todo=hint)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple
 
 import torch
 
-from bpsta_cli.errors import SettingsError
+from bpsta_cli.errors import SettingsError, did_you_mean
 from bpsta_cli.kernels.cpu import library
 from bpsta_cli.kernels.gpu import ops
 from bpsta_cli.rules import Rule
@@ -43,12 +42,11 @@ def choose(
         SettingsError: unknown backend, or one asked for by name that cannot serve.
     """
     if backend not in BACKENDS:
-        close = difflib.get_close_matches(backend.lower(), BACKENDS, n=1)
         raise SettingsError(
             "unknown backend",
             expected=f"one of {', '.join(BACKENDS)}",
             got=f'"{backend}"',
-            todo=f'Did you mean "{close[0]}"?' if close else '"auto" picks one that runs here.',
+            todo=did_you_mean(backend, BACKENDS, otherwise='"auto" picks one that runs here.'),
         )
     if backend == "reference":
         return Choice(backend, "asked for by name")

@@ -12,7 +12,7 @@ from bpsta_cli.errors import StructureError
 from bpsta_cli.network import notation, resnet
 from bpsta_cli.network.fusion import connect
 from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, NeuronDropout, ReLU, Voting
-from bpsta_cli.network.network import TWIN, Network
+from bpsta_cli.network.network import Network
 from bpsta_cli.network.neurons import LIF
 from bpsta_cli.network.norms import make_norm
 
@@ -58,7 +58,7 @@ def build(
         SettingsError: an unknown method, norm or backend, or a constant out of range.
     """
     rule = rules.make(
-        "bpsta" if method == TWIN else method,
+        "bpsta" if method == rules.TWIN else method,
         alpha=alpha,
         surrogate=surrogate,
         surrogate_width=surrogate_width,
@@ -82,7 +82,7 @@ def build(
             builder.add(token, first=place == 0, before_output=place == len(tokens) - 2)
         builder.output(tokens[-1], classes)
         layers = builder.layers
-    network = Network(layers, spiking=method != TWIN)
+    network = Network(layers, spiking=method != rules.TWIN)
     connect(network)
     # convolutions then put their output channels last too, which is how the block's kernel reads images
     return network.to(memory_format=torch.channels_last)

@@ -15,9 +15,6 @@ from bpsta_cli.network.neurons import LIF, Firing
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
-TWIN = "ann"
-"""The method that leaves the neurons out: the network's ReLU twin."""
-
 
 class Network(nn.Module):
     """A structure as layers in time.

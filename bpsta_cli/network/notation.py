@@ -1,11 +1,10 @@
 """The paper's notation for structures ("128C3-MP2-256C3-AP4-10Voting") read into tokens; no torch."""
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from bpsta_cli.errors import StructureError
+from bpsta_cli.errors import StructureError, did_you_mean
 
 Kind = Literal["conv", "max-pool", "avg-pool", "fc", "dropout", "voting", "neurons", "input"]
 
@@ -105,10 +104,9 @@ def _token(word: str, place: str, structure: str) -> Token:
             if 0 in numbers:
                 break
             return Token(kind, numbers, word, place)
-    close = difflib.get_close_matches(structure, names(), n=1)
     raise StructureError(
         f"cannot read the structure {structure!r}",
         expected=f"{GRAMMAR} (numbers from 1), or a name: {', '.join(names())}",
         got=f"{word!r} ({place})",
-        todo=f"Did you mean {close[0]}?" if close else "Correct that token.",
+        todo=did_you_mean(structure, names(), otherwise="Correct that token."),
     )

@@ -7,6 +7,7 @@ implementations: batch norm, which always follows, would subtract it again. The 
 as in every other structure of this package.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -81,7 +82,7 @@ def trunk(
     channels = FILTERS[0]
     for stage, (count, filters) in enumerate(zip(blocks, FILTERS, strict=True), start=1):
         stride = 1 if stage == 1 else 2
-        height, width = -(-height // stride), -(-width // stride)
+        height, width = math.ceil(height / stride), math.ceil(width / stride)
         first = Block(channels, filters, stride, neuron, norm)
         others = [Block(filters, filters, 1, neuron, norm) for _ in range(count - 1)]
         layers[f"stage{stage}"] = _named(**{f"block{n}": block for n, block in enumerate([first, *others], start=1)})

@@ -13,6 +13,7 @@ from bpsta_cli.reporting.curves import CURVES, OVER_TIME, curves, over_time
 from bpsta_cli.reporting.drawing import STYLES, by_method, figure, styles
 from bpsta_cli.reporting.lengths import over_length
 from bpsta_cli.reporting.parts import markdown
+from bpsta_cli.rules import TWIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,8 +67,8 @@ def _decision_times(axes: "Axes", cells: list[Cell]) -> None:
         timed = cell.latency["clock"]["decision"]
         for subject in SUBJECTS:
             method = cell.train["method"]
-            name = {"spiking": method, "twin": "ann", "early_exit": "early exit"}[subject]
-            style = {"spiking": chosen[method], "twin": STYLES["ann"], "early_exit": EXIT}[subject]
+            name = {"spiking": method, "twin": TWIN, "early_exit": "early exit"}[subject]
+            style = {"spiking": chosen[method], "twin": STYLES[TWIN], "early_exit": EXIT}[subject]
             if subject in timed:
                 lines.setdefault(name, ([], style))[0].extend(timed[subject]["all_ms"])
     for name, (times, (colour, dashes)) in lines.items():

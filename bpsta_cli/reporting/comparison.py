@@ -7,9 +7,9 @@ import pandas as pd
 from bpsta_cli.reporting.collect import Cell
 from bpsta_cli.reporting.parts import KEYS, Table
 from bpsta_cli.reporting.tables import keys_of, over_seeds, shown_as
+from bpsta_cli.rules import TWIN
 
 BASELINE = "stbp"
-TWIN = "ann"
 
 
 def without_twin(cells: list[Cell]) -> list[Cell]:

@@ -1,6 +1,7 @@
 """What every figure shares: panels, colours, bands over seeds, and files that are the same for the same results."""
 
 import io
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def figure(
 
     panels = list(dict.fromkeys((cell.train["dataset"], cell.train["T"]) for cell in cells))
     columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
+    rows = math.ceil(len(panels) / columns)
     with mpl.rc_context(SETTINGS):
         drawn = Figure(figsize=(4.6 * columns + 0.4, 3.4 * rows), layout="constrained")
         FigureCanvasAgg(drawn)
@@ -121,7 +122,7 @@ def sheet(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    rows = -(-len(panels) // columns)
+    rows = math.ceil(len(panels) / columns)
     width = WIDE if columns == 1 else PANEL[0] * columns
     # readable at 360 pixels' width, too, since the sheets are narrow
     with mpl.rc_context(

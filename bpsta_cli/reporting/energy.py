@@ -11,12 +11,12 @@ import pandas as pd
 
 from bpsta_cli import files
 from bpsta_cli.reporting.tables import mean_sd
+from bpsta_cli.rules import TWIN
 
 Run = dict[str, Any]
 """What `bpsta energy --json` gives of one run."""
 
 KEYS = ["dataset", "network", "T", "method"]
-TWIN = "ann"
 FIGURES = {
     "accuracy": ("accuracy",),
     "firing_rate": ("firing_rate",),

@@ -16,6 +16,7 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reporting.collect import Cell
 from bpsta_cli.reporting.overview import told
 from bpsta_cli.reporting.parts import Figure, Table
+from bpsta_cli.rules import TWIN
 
 TITLE = "BPSA and BPTA: the paper's tables and figures"
 LEAD = (
@@ -197,7 +198,7 @@ def _runs(origin: Origin) -> pd.DataFrame:
 
 
 def _epochs(cell: Cell) -> str:
-    twin = int((cell.history["phase"] == "twin").sum()) if cell.train["method"] != "ann" else 0
+    twin = int((cell.history["phase"] == "twin").sum()) if cell.train["method"] != TWIN else 0
     return f"{cell.train['epochs']}, {twin} of them as the twin" if twin else str(cell.train["epochs"])
 
 

@@ -1,5 +1,6 @@
 """The paper's Figure 2: firing rates by layer and by time step, the learning rules side by side."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def _lines(axes: "Axes", runs: list[Run], rates_of: Callable[[Run], dict[int, fl
 
 
 def _name_layers(axes: "Axes", names: list[str]) -> None:
-    every = -(-len(names) // MOST_NAMES)
+    every = math.ceil(len(names) / MOST_NAMES)
     places = range(0, len(names), every)
     axes.set_xticks(list(places), [names[place] for place in places], rotation=45 if every > 1 else 0)
     axes.set_xlabel("layer of neurons")

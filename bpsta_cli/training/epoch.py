@@ -1,5 +1,6 @@
 """One pass over the training part: batches, steps, and the epoch's record."""
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ def one_epoch(
     batches = _batches(settings, store, part, epoch, learner.device)
     # dropout, as order and augmentation, depends on seed and epoch alone: a resumed run repeats an unbroken one
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
-    steps = -(-len(part) // settings.data.batch_size)
+    steps = math.ceil(len(part) / settings.data.batch_size)
     read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
     network.convolution = settings.training.convolution

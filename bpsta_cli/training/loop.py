@@ -17,7 +17,7 @@ from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.kernels.dispatch import Choice
-from bpsta_cli.network import TWIN, Network, notation
+from bpsta_cli.network import Network, notation
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.training.epoch import Learner, StepDone, learner, one_epoch
 from bpsta_cli.training.monitor import watching
@@ -118,7 +118,7 @@ def _fit(
     progress = _restore(run, learning)
     began = time.perf_counter()
     for epoch in range(progress.epoch, settings.data.epochs):
-        network.spiking = settings.method != TWIN and epoch >= settings.data.warmup_epochs
+        network.spiking = settings.method != rules.TWIN and epoch >= settings.data.warmup_epochs
         with watching(network, may_overflow=learning.scaler.is_enabled()) as monitor:
             record = yield from one_epoch(learning, monitor, store, part, epoch)
             warnings = monitor.warnings()
@@ -152,7 +152,7 @@ def _keep(run: RunDir, learning: Learner, progress: _Progress) -> None:
     progress.epoch += 1
     column = {"final": "epoch", "validation": "validation_accuracy", "test": "accuracy"}[settings.training.selection]
     # the twin's epochs are no candidates: the network that is asked for spikes
-    candidate = (network.spiking or settings.method == TWIN) and column in record
+    candidate = (network.spiking or settings.method == rules.TWIN) and column in record
     if candidate and record[column] > progress.best:
         progress.best, progress.best_epoch = record[column], record["epoch"]
     if progress.best_epoch == record["epoch"]:
@@ -225,11 +225,11 @@ def check(settings: RunSettings) -> None:
     if settings.data.network not in notation.RESIDUAL:
         inputs = max(1, math.prod(row.shape))  # a folder of one's own tells its shape and classes later
         notation.parse(settings.data.network, inputs=inputs, classes=max(1, len(row.classes)))
-    if settings.method != TWIN:
+    if settings.method != rules.TWIN:
         if settings.method not in rules.names() and not settings.method.endswith(".py"):
             raise SettingsError(
                 "unknown method",
-                expected=f"one of {', '.join((*rules.names(), TWIN))}, or a file with a rule (.py)",
+                expected=f"one of {', '.join((*rules.names(), rules.TWIN))}, or a file with a rule (.py)",
                 got=repr(settings.method),
                 todo="Correct --method.",
             )

@@ -153,7 +153,7 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
     ("arguments", "told"),
     [
         (["train"], "--dataset NAME"),
-        (["train", "--dataset", "digit"], "Did you mean 'digits'?"),
+        (["train", "--dataset", "digit"], "Did you mean digits?"),
         (["train", "--dataset", "digits", "--method", "bptt"], "expected one of"),
         (["train", "--dataset", "digits", "--method", "nowhere.py"], "nowhere.py"),
         (["train", "--dataset", "digits", "--T", "0"], "greater than or equal to 1, got 0"),

@@ -26,7 +26,7 @@ def test_an_unknown_backend_is_told_with_the_nearest_name():
     with pytest.raises(SettingsError) as told:
         lif(X, backend="refrence")
     listed = ", ".join(dispatch.BACKENDS)
-    assert str(told.value) == (f'unknown backend: expected one of {listed}, got "refrence". Did you mean "reference"?')
+    assert str(told.value) == (f'unknown backend: expected one of {listed}, got "refrence". Did you mean reference?')
     with pytest.raises(SettingsError, match='"auto" picks one that runs here'):
         dispatch.choose("zzz")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ def decibels(
             got=f"T = {T}",
             todo="Choose another T.",
         )
-    hop = -(-length // (T * frames))
+    hop = math.ceil(length / (T * frames))
     padded = np.zeros(T * frames * hop, dtype=np.float64)
     used = samples[:length]
     padded[: len(used)] = used

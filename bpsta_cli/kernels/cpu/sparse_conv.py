@@ -7,6 +7,7 @@ sparse_conv_training.py.
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -105,7 +106,7 @@ def fastest(layer: nn.Conv2d, x: Tensor) -> float:
 def used(filters: int) -> float:
     """Share of their blocks that so many filters fill."""
     block = _block(filters)
-    return filters / (-(-filters // block) * block)
+    return filters / (math.ceil(filters / block) * block)
 
 
 def _block(filters: int) -> int:

@@ -6,6 +6,7 @@ README.md in the folder above says what sparse_conv_backward.cpp computes.
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -125,7 +126,7 @@ def _dense(
 def _of_weights(listed: Listed, grad: Tensor, block: int) -> Tensor:
     """Gradient of the weights [filters, C, height, width]."""
     sizes = listed.sizes
-    blocks, window = -(-sizes.filters // block), (sizes.kernel_height, sizes.kernel_width)
+    blocks, window = math.ceil(sizes.filters / block), (sizes.kernel_height, sizes.kernel_width)
     out = torch.zeros(blocks, *window, sizes.channels, block)
     entry("events_weights", out.dtype)(
         ctypes.byref(sizes),

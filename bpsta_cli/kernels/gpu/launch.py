@@ -63,13 +63,13 @@ class _Tiles(NamedTuple):
 def _tiles(sizes: Sizes, settings: Block, *, most: int, kept: bool) -> _Tiles:
     """For a kernel that unrolls `most` steps and pixels of a window, and has all their potentials at once or not."""
     cells = settings.pool**2
-    segments = _shares(settings.steps, min(most // cells, LONGEST))
-    segment = _shares(settings.steps, segments)
+    segments = math.ceil(settings.steps / min(most // cells, LONGEST))
+    segment = math.ceil(settings.steps / segments)
     a_thread = POTENTIALS // 2 // (cells * (_power_of_2(segment) if kept else 1))
     elements = THREADS * max(1, min(ELEMENTS, a_thread))
-    windows = sizes.images * _shares(sizes.height, settings.pool) * _shares(sizes.width, settings.pool)
+    windows = sizes.images * math.ceil(sizes.height / settings.pool) * math.ceil(sizes.width / settings.pool)
     channels = min(_power_of_2(sizes.channels), elements, CHANNELS if windows > 1 else elements)
-    programs = _shares(windows, elements // channels) * _shares(sizes.channels, channels)
+    programs = math.ceil(windows / (elements // channels)) * math.ceil(sizes.channels / channels)
     return _Tiles(programs, elements // channels, channels, segment, segments)
 
 
@@ -114,7 +114,7 @@ def run_backward(
     scale, shift, mean = norm or (None, None, None)
     gain, slope, offset = through or (None, None, None)
     state = functools.partial(torch.empty, dtype=state_dtype(x.dtype), device=x.device)
-    parts = tiles.programs // _shares(sizes.channels, tiles.channels) if sums else 0
+    parts = tiles.programs // math.ceil(sizes.channels / tiles.channels) if sums else 0
     added = state(parts, 0 if mean is None else len(mean), 2, sizes.channels)
     begun = state(tiles.segments - 1, math.prod(sizes))
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
@@ -136,11 +136,11 @@ def run_moments(x: Tensor, origin: Tensor) -> Tensor:
     rows = x[0].numel() // channels
     columns = min(_power_of_2(channels), CHANNELS)
     lines = 8 * THREADS // columns
-    run = min(RUN, _power_of_2(_shares(rows, lines)))
-    tiles = _shares(rows, run * lines)
+    run = min(RUN, _power_of_2(math.ceil(rows / lines)))
+    tiles = math.ceil(rows / (run * lines))
     sums = torch.empty(steps, tiles, 2, channels, dtype=origin.dtype, device=x.device)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
-        _device_code().moments[(tiles * _shares(channels, columns), steps)](
+        _device_code().moments[(tiles * math.ceil(channels / columns), steps)](
             *(x, _step(x), origin, sums, rows, channels),
             **{"RUN": run, "STATE": _state(x), "INDEX": _index(Sizes.of_images(x)), "P": lines, "CB": columns},
             **OPTIONS,
@@ -180,10 +180,6 @@ def _index(sizes: Sizes) -> Any:
     """The integers that places in one step are counted in, with room for what hangs over the edge."""
     language = _device_code().tl
     return language.int32 if math.prod(sizes) < 2**30 else language.int64
-
-
-def _shares(whole: int, part: int) -> int:
-    return -(-whole // part)
 
 
 def _power_of_2(number: int) -> int:

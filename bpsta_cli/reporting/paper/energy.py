@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from bpsta_cli.reporting.comparison import BASELINE, TWIN, probability, welch
+from bpsta_cli.reporting.comparison import BASELINE, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.definition import (
     CHOICE,
@@ -24,6 +24,7 @@ from bpsta_cli.reporting.paper.definition import (
     with_disagreements,
 )
 from bpsta_cli.reporting.paper.study import Group, Study, of_baseline
+from bpsta_cli.rules import TWIN
 
 COMPARED = (BASELINE, "bpsta")
 """The table's two columns of the paper."""

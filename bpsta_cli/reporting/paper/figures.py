@@ -1,5 +1,6 @@
 """The paper's Figures 1 to 3: test curves, firing rates by layer, and test curves at each T."""
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -154,7 +155,7 @@ def _draw_rates(axes: "Axes", groups: list[Group]) -> None:
         marker = MARKERS.get(method, "D")
         band(axes, pd.concat(columns, axis=1), method, chosen[method], counted=False, marker=marker, markersize=4.5)
     names = list(_layers(groups[0])[0])
-    places = range(0, len(names), -(-len(names) // MOST_NAMES))
+    places = range(0, len(names), math.ceil(len(names) / MOST_NAMES))
     axes.set_xticks(list(places), [names[place] for place in places])
     axes.set_ylim(bottom=0)
 

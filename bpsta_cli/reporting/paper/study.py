@@ -9,8 +9,9 @@ import pandas as pd
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import DataError, SettingsError
 from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.comparison import BASELINE, TWIN
+from bpsta_cli.reporting.comparison import BASELINE
 from bpsta_cli.reporting.paper.literature import NAMES, PAPER, TITLES
+from bpsta_cli.rules import TWIN
 
 RULES = tuple(NAMES)
 METHODS = (TWIN, *RULES)
