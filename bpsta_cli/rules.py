@@ -212,7 +212,7 @@ class BPSTA(BPSA):
         return (1 - o).add_(spike_gradient, alpha=self.alpha)
 
 
-def errs_at_spikes_alone(rule: Rule) -> bool:
+def zero_gradient_without_spike(rule: Rule) -> bool:
     """Whether do/du is surely 0 where o = 0, so that dL/do need not be known there: `bpsa` and `bpsta` themselves."""
     return type(rule) in (BPSA, BPSTA)  # a subclass may do anything
 

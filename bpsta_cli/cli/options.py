@@ -80,7 +80,7 @@ Threads = Annotated[
 Convolution = Annotated[
     str,
     typer.Option(
-        help="How convolutions are computed: dense; event, skipping zeros wherever the input is spikes; auto, that "
+        help="How convolutions are computed: dense; sparse, skipping zeros wherever the input is spikes; auto, sparse "
         "where few are ones. The last two add in another order.",
     ),
 ]

@@ -70,8 +70,8 @@ def percent(fraction: float | None) -> str:
 
 
 def event_line(shares: dict[str, float]) -> str:
-    """Which convolutions were computed as sums over events, and for which share of their images."""
-    return "convolutions over events: " + (
+    """Which convolutions were sparse, and for which share of their images."""
+    return "sparse convolutions: " + (
         ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()) or "none in this network"
     )
 

@@ -149,7 +149,7 @@ def counting_spikes(network: Network) -> Iterator[dict[str, tuple[int, int]]]:
 
 @contextmanager
 def event_driven(network: Network) -> Iterator[dict[str, float]]:
-    """While the block runs: the share of each convolution's images that was computed as a sum over events."""
+    """While the block runs: the share of each convolution's images for which it was sparse."""
     shares: dict[str, float] = {}
     with ExitStack() as stack:
         for name, conv in network.convolutions().items():

@@ -57,8 +57,8 @@ def clock(
         on_turn: told, outside of the timed part, how many turns are done, of how many.
 
     Returns:
-        device (in words), threads, T, convolution (`Network.convolution`), event_driven (the share of the images that
-        each convolution of `spiking` computed as a sum over events); decision and throughput, each with its batch,
+        device (in words), threads, T, convolution (`Network.convolution`), event_driven (for which share of the
+        images each convolution of `spiking` was sparse); decision and throughput, each with its batch,
         repeats, for each subject the times and for each but `spiking` the median over turns of spiking time / its
         time: `spiking_over`.
 

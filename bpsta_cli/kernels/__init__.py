@@ -1,23 +1,28 @@
-"""Multi-step operations on [T, ...] tensors, forward and backward: the leaky integrate-and-fire neuron.
+"""The multi-step operations on [T, ...] tensors, forward and backward: neuron, block and sparse convolution.
 
 README.md beside this file has the derivation, the paper's equation numbers and what is detached.
 """
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
 
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import dispatch, reference
-from bpsta_cli.kernels.cpu import block, sparse_conv, sparse_conv_training
+from bpsta_cli.kernels import block_autograd, dispatch, reference
+from bpsta_cli.kernels.block_spec import BlockSpec, Statistics
+from bpsta_cli.kernels.cpu import block as cpu_block
+from bpsta_cli.kernels.cpu import sparse_conv as cpu_sparse_conv
+from bpsta_cli.kernels.cpu import sparse_conv_training
 from bpsta_cli.kernels.cpu.lif import lif as cpu_lif
 from bpsta_cli.kernels.gpu import ops
 
-__all__ = ["BLOCKS", "check_constants", "lif", "lif_step", "sparse_conv", "sparse_conv_training"]
+__all__ = ["BlockOutput", "block", "check_constants", "lif", "lif_step", "sparse_conv", "supports_block"]
 
-BLOCKS = {"cpu": block, "gpu": ops}
-"""The backends that run norm, ReLU, neuron and pooling as one operation."""
+BLOCK_BACKENDS: dict[str, block_autograd.Backend] = {"cpu": cpu_block, "gpu": ops}
 
 
 def lif(
@@ -53,7 +58,7 @@ def lif(
         Spikes, 0 or 1, in the shape and dtype of `x`.
 
     Raises:
-        SettingsError: an unusable threshold, decay, rule, alpha or backend; a backend that cannot serve here.
+        SettingsError: an unusable threshold, decay, rule, alpha or backend; a backend that does not support this.
         StructureError: an input without steps or of an integer or complex dtype.
     """
     check_constants(threshold, decay)
@@ -98,6 +103,95 @@ def lif_step(v: Tensor | None, x: Tensor, *, threshold: float = 0.5, decay: floa
             todo="Start a new sample or batch with v=None.",
         )
     return reference.lif_step(v, x, threshold=threshold, decay=decay)
+
+
+class BlockOutput(NamedTuple):
+    """What a block of norm, ReLU, neuron and pooling gives.
+
+    Attributes:
+        spikes: [T, B, C, H / pool, W / pool], rounded down, channels last in memory.
+        spike_count: how many neurons fired, before pooling: a float64 number in a tensor.
+        stats: the norm's statistics, those given or those of the input.
+    """
+
+    spikes: Tensor
+    spike_count: Tensor
+    stats: Statistics
+
+
+def block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    spec: BlockSpec,
+    *,
+    stats: Statistics | None = None,
+    per_step: bool = False,
+    in_place: bool = False,
+    backend: str = "auto",
+) -> BlockOutput:
+    """max_pool(LIF(ReLU(weight (x - mean) / sqrt(var + eps) + bias))), all T steps as one operation.
+
+    Args:
+        x: output of a convolution [T, B, C, H, W], or [1, B, C, H, W] where it is the same at every step.
+        weight: gain of the norm [C].
+        bias: shift of the norm [C].
+        spec: everything else, with constants as in `lif`.
+        stats: the norm's statistics, held constant; None for those of `x`, through which the gradient goes too.
+        per_step: whether each step of an x of T steps has statistics of its own, where they are those of `x`.
+        in_place: whether the backward pass may put the gradient of `x` where `x` was. It can then be run once, and
+            torch raises an error for whoever needs `x` afterwards.
+        backend: one of `dispatch.BACKENDS`.
+
+    Raises:
+        SettingsError: there is no block for this input, rule and backend: `supports_block` says so.
+    """
+    chosen = dispatch.choose(backend, device=x.device, dtype=x.dtype, rule=spec.rule)
+    if chosen.name not in BLOCK_BACKENDS:
+        raise SettingsError(
+            "no backend for a block",
+            expected=f"an input and a rule that one of {', '.join(BLOCK_BACKENDS)} supports",
+            got=f"the backend {chosen.name} ({chosen.why})",
+            todo="Run norm, ReLU, neuron and pooling one by one.",
+        )
+    device_code = BLOCK_BACKENDS[chosen.name]
+    given = stats is not None
+    stats = stats if stats is not None else device_code.statistics(x, per_step=per_step)
+    spikes, spike_count = block_autograd.block(
+        device_code, x, weight, bias, stats, spec, through_stats=not given, in_place=in_place
+    )
+    return BlockOutput(spikes, spike_count, stats)
+
+
+def supports_block(device: torch.device, dtype: torch.dtype, rule: rules.Rule, *, backend: str = "auto") -> bool:
+    """Whether `block` can run for such an input, rule and backend."""
+    return dispatch.choose(backend, device=device, dtype=dtype, rule=rule).name in BLOCK_BACKENDS
+
+
+def sparse_conv(
+    layer: nn.Conv2d, x: Tensor, *, max_density: float | None = None, zero_gradient_without_spike: bool = False
+) -> Tensor | None:
+    """The convolution `layer` of images `x` [N, C, H, W] of zeros and ones, with the products by 0 left out.
+
+    It differs from the dense convolution by the order in which it adds. With gradients enabled, the gradients are
+    sparse too, each where that is faster.
+
+    Args:
+        layer: the convolution.
+        x: its input.
+        max_density: share of ones in `x` up to which everything is sparse; None for up to where it is faster.
+        zero_gradient_without_spike: whether the gradient of `x` comes to nothing where `x` is 0, and may be left out
+            there, as 0.
+
+    Returns:
+        [N, filters, H', W'], channels last in memory; None where a dense convolution is needed: for a higher density,
+        for any value in `x` that is neither 0 nor 1, and for a layer, dtype or device that is not supported.
+    """
+    if not torch.is_grad_enabled():
+        return cpu_sparse_conv.convolve(layer, x, max_density=max_density)
+    return sparse_conv_training.convolve(
+        layer, x, max_density=max_density, zero_gradient_without_spike=zero_gradient_without_spike
+    )
 
 
 def check_constants(threshold: float, decay: float) -> None:

@@ -10,17 +10,17 @@ from torch import Tensor
 from bpsta_cli.rules import Rule
 
 POOLS = (1, 2)
-"""Pooling that the kernels know: none, and two by two."""
+"""Sides of the pooling's windows that the kernels know: no pooling, and two by two."""
 
 
 class Statistics(NamedTuple):
-    """Of batch norm, biased: [1, C], or [T, C] for a set a step; float64."""
+    """Mean and biased variance of batch norm, float64: [1, C], or [T, C] where each step has its own."""
 
     mean: Tensor
     var: Tensor
 
 
-class Block(NamedTuple):
+class BlockSpec(NamedTuple):
     """What a block computes beside its norm.
 
     Attributes:
@@ -29,7 +29,7 @@ class Block(NamedTuple):
         pool: side of the max pooling's windows, one of `POOLS`.
         threshold: of the neuron.
         decay: of the neuron.
-        rule: learning rule of the neuron, one that `rule_codes.numbered` knows.
+        rule: learning rule of the neuron, one that `rule_codes.rule_code` knows.
         eps: what batch norm adds to the variance.
     """
 
@@ -50,7 +50,13 @@ def from_moments(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> 
     return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
 
 
-class Through(NamedTuple):
+def scale_and_shift(weight: Tensor, bias: Tensor, stats: Statistics, eps: float) -> tuple[Tensor, Tensor]:
+    """The norm as x scale + shift, float64 [sets, C] each: weight / sqrt(var + eps), and bias - mean scale."""
+    scale = weight.detach().double() * (stats.var + eps).rsqrt()
+    return scale, bias.detach().double() - stats.mean * scale
+
+
+class NormGradCoefficients(NamedTuple):
     """Batch norm's backward pass, dL/dx = gain g + slope (x - mean) + offset with g = dL/dy: [sets, C] each."""
 
     gain: Tensor
@@ -58,19 +64,26 @@ class Through(NamedTuple):
     offset: Tensor
 
 
-def through_norm(weight: Tensor, seen: Statistics, eps: float, sums: Tensor | None = None, rows: int = 1) -> Through:
+def norm_grad_coefficients(
+    weight: Tensor, stats: Statistics, eps: float, sums: Tensor | None, rows: int
+) -> NormGradCoefficients:
     """The coefficients; `sums` [sets, 2, C] are those of g and of g (x - mean) over `rows` values.
 
-    Without them the statistics are constants.
+    Without `sums` the statistics are constants.
     """
-    scale = (seen.var + eps).rsqrt()
+    scale = (stats.var + eps).rsqrt()
     gain = weight.double() * scale
     if sums is None:
-        return Through(gain, torch.zeros_like(gain), torch.zeros_like(gain))
-    return Through(gain, -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows)
+        return NormGradCoefficients(gain, torch.zeros_like(gain), torch.zeros_like(gain))
+    return NormGradCoefficients(gain, -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows)
 
 
-def parameter_gradients(seen: Statistics, eps: float, sums: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """dL/dweight and dL/dbias [C], in the dtype of `like`, from the sums of `through_norm`."""
-    scale = (seen.var + eps).rsqrt()
+def rows_of_a_set(x: Tensor, stats: Statistics) -> int:
+    """How many values of a channel of x [S, B, C, H, W] a set of its statistics is taken over."""
+    return (x[:, :, 0] if len(stats.mean) == 1 else x[0, :, 0]).numel()
+
+
+def parameter_gradients(stats: Statistics, eps: float, sums: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """dL/dweight and dL/dbias [C] in the dtype of `like`; `sums` as in `norm_grad_coefficients`."""
+    scale = (stats.var + eps).rsqrt()
     return (sums[:, 1] * scale).sum(0).to(like.dtype), sums[:, 0].sum(0).to(like.dtype)

@@ -1,4 +1,4 @@
-"""Picks the backend of the neuron; says which and why."""
+"""Picks the backend of the neuron and its block; says which and why."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def choose(
 ) -> Choice:
     """Pick a backend for an input and a rule; "auto" is "gpu" on a GPU and "cpu" elsewhere.
 
-    Where that cannot serve it is "reference".
+    Where that does not support the input, the rule or the machine, it is "reference".
 
     Args:
         backend: one of `BACKENDS`.
@@ -39,7 +39,7 @@ def choose(
         rule: what the backward pass follows; None stands for the package's own.
 
     Raises:
-        SettingsError: unknown backend, or one asked for by name that cannot serve.
+        SettingsError: unknown backend, or one asked for by name that does not support this.
     """
     if backend not in BACKENDS:
         raise SettingsError(
@@ -51,17 +51,21 @@ def choose(
     if backend == "reference":
         return Choice(backend, "asked for by name")
     if device is None:
-        device = ops.home() if backend == "gpu" else "cpu"
+        device = ops.default_device() if backend == "gpu" else "cpu"
     device = torch.device(device)
     name = backend if backend != "auto" else "gpu" if device.type == "cuda" else "cpu"
-    refusal = {"cpu": library.refusal, "gpu": ops.refusal}[name](device, dtype, rule)
+    reason = {"cpu": library.unsupported_reason, "gpu": ops.unsupported_reason}[name](device, dtype, rule)
     if backend == "auto":
-        return Choice("reference", f"{name} cannot serve: {refusal}") if refusal else Choice(name, "the fastest here")
-    if refusal:
+        return (
+            Choice("reference", f"{name} does not support this: {reason}")
+            if reason
+            else Choice(name, "the fastest here")
+        )
+    if reason:
         raise SettingsError(
             f'unusable backend "{name}"',
-            expected="one that can serve this input and rule here",
-            got=f"a refusal: {refusal}",
+            expected="one that supports this input and rule here",
+            got=f"one that does not: {reason}",
             todo='"auto" takes "reference" instead, with the same spikes.',
         )
     return Choice(backend, "asked for by name")

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from bpsta_cli.rules import BPSA, BPSTA, STBP, Rule
 
 CURVES = {"rectangular": 1, "polynomial": 2, "sigmoid": 3, "gaussian": 4}
-"""The numbers that rules.hpp knows the curves of `stbp` by; `bpsa` and `bpsta` are 0."""
+"""The numbers of the curves of `stbp`; `bpsa` and `bpsta` are 0."""
 
 
-def numbered(rule: Rule) -> tuple[int, float, bool] | None:
-    """The number, the parameter and `detach_reset` that rules.hpp knows a rule by; None if it does not."""
+class RuleCode(NamedTuple):
+    """A rule as the compiled kernels know it.
+
+    Attributes:
+        number: 0, or one of `CURVES`.
+        parameter: alpha, or the width of the curve.
+        detach_reset: whether the spike in the reset is held constant; False for `bpsa` and `bpsta`.
+    """
+
+    number: int
+    parameter: float
+    detach_reset: bool
+
+
+def rule_code(rule: Rule) -> RuleCode | None:
+    """How rules.hpp and gpu/rules.py know a rule; None if they do not."""
     if type(rule) is BPSA:  # a subclass may do anything
-        return 0, 0.0, False
+        return RuleCode(0, 0.0, False)
     if type(rule) is BPSTA:
-        return 0, rule.alpha, False
+        return RuleCode(0, float(rule.alpha), False)
     if type(rule) is STBP and rule.surrogate in CURVES:
-        return CURVES[rule.surrogate], rule.surrogate_width, rule.detach_reset
+        return RuleCode(CURVES[rule.surrogate], float(rule.surrogate_width), rule.detach_reset)
     return None

@@ -1,4 +1,4 @@
-"""Runs a network's layers, norm-ReLU-neuron-pool as one operation wherever the compiled kernel can serve."""
+"""Runs a network's layers, norm-ReLU-neuron-pool as one operation wherever the compiled kernels support it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli.kernels import BLOCKS, dispatch
-from bpsta_cli.kernels.block_spec import POOLS, Block, Statistics
+from bpsta_cli import kernels
+from bpsta_cli.kernels.block_spec import POOLS, BlockSpec, Statistics
 from bpsta_cli.network.layers import Conv, MaxPool, ReLU, is_constant
 from bpsta_cli.network.neurons import LIF, Firing
 from bpsta_cli.network.norms import FoldedNorm
@@ -39,7 +39,7 @@ class Fusible(NamedTuple):
         """How many layers it stands for."""
         return sum(layer is not None for layer in self)
 
-    def serves(self, x: Tensor) -> bool:
+    def supports(self, x: Tensor) -> bool:
         """Whether the kernel can take the place of these layers on input `x`, and nothing would miss them.
 
         A layer with a hook is run by itself, so that the hook sees its input and output.
@@ -50,11 +50,8 @@ class Fusible(NamedTuple):
             self.neuron.active
             and several
             and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
-            and self._backend(x, self._dtype(x)) in BLOCKS
+            and kernels.supports_block(x.device, self._dtype(x), self.neuron.rule, backend=self.neuron.backend)
         )
-
-    def _backend(self, x: Tensor, dtype: torch.dtype) -> str:
-        return dispatch.choose(self.neuron.backend, device=x.device, dtype=dtype, rule=self.neuron.rule).name
 
     def _dtype(self, x: Tensor) -> torch.dtype:
         """What the convolution makes of `x`, which is not always of its type under autocast."""
@@ -69,27 +66,29 @@ class Fusible(NamedTuple):
             x = x[:1]
         if self.conv is not None:
             x = self.conv(x)
-        kernel = BLOCKS[self._backend(x, x.dtype)]
-        if norm.training:
-            seen = kernel.statistics(x, per_step=norm.per_step and len(x) > 1)
-            norm.track(*seen, rows=x[0, :, 0].numel(), steps=steps)
-        else:
-            seen = Statistics(*(value.double()[None] for value in norm.running()))
-        settings = Block(
+        spec = BlockSpec(
             steps=steps,
             relu=self.relu is not None,
-            pool=1 if self.pool is None else side(self.pool),
+            pool=1 if self.pool is None else window_size(self.pool),
             threshold=neuron.threshold,
             decay=neuron.decay,
             rule=neuron.rule,
             eps=norm.eps,
         )
-        # nobody but this norm has seen what the convolution gave
-        mine = self.conv is not None and norm.training
-        spikes: Tensor
-        spikes, fired = kernel.block(x, norm.gain, norm.bias, seen, settings, from_batch=norm.training, in_place=mine)
+        spikes, spike_count, stats = kernels.block(
+            x,
+            norm.gain,
+            norm.bias,
+            spec,
+            stats=None if norm.training else Statistics(*(value.double()[None] for value in norm.running())),
+            per_step=norm.per_step and len(x) > 1,
+            in_place=self.conv is not None and norm.training,  # nobody else has seen what the convolution gave
+            backend=neuron.backend,
+        )
+        if norm.training:
+            norm.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
         # a value that is not finite makes the statistics so
-        neuron.tell(Firing(fired, steps * x[0].numel(), seen.mean + seen.var if norm.training else x))
+        neuron.tell(Firing(spike_count, steps * x[0].numel(), stats.mean + stats.var if norm.training else x))
         return spikes
 
 
@@ -101,11 +100,11 @@ def connect(layers: nn.Module) -> None:
 
 
 def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """Run `layers` one after another on `x`, as one operation where that can serve."""
+    """Run `layers` one after another on `x`, as one operation where that is supported."""
     place = 0
     while place < len(layers):
         found = fusible(layers[place:])
-        if found is not None and found.serves(x):
+        if found is not None and found.supports(x):
             x = found.run(x)
             place += found.length
         else:
@@ -122,7 +121,7 @@ def fusible(layers: Sequence[nn.Module]) -> Fusible | None:
     if norm is None or neuron is None:
         return None
     pool = _take(rest, MaxPool)
-    return Fusible(conv, norm, relu, neuron, pool if pool is not None and side(pool) in POOLS else None)
+    return Fusible(conv, norm, relu, neuron, pool if pool is not None and window_size(pool) in POOLS else None)
 
 
 def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:
@@ -134,7 +133,7 @@ def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:
     return first
 
 
-def side(pool: MaxPool) -> int:
-    """Side of its square windows."""
+def window_size(pool: MaxPool) -> int:
+    """Side of its square windows, in neurons."""
     size = pool.kernel_size
     return size if isinstance(size, int) else size[0]

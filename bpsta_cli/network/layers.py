@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bpsta_cli import rules
+from bpsta_cli import kernels, rules
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels import sparse_conv, sparse_conv_training
 
-CONVOLUTIONS = ("dense", "auto", "event")
+CONVOLUTIONS = ("dense", "auto", "sparse")
 """How a convolution may be computed; `Conv.convolution` says what each is."""
 
 
@@ -49,14 +48,14 @@ class Conv(nn.Conv2d):
     """Convolution at every time step.
 
     Attributes:
-        convolution: how it and its gradients are computed: "dense", every product; "event", as sums over events
-            wherever the input is spikes; "auto", those of them for which few enough are 1. Which it is, is decided by
-            the input's own values, so that it is the same in every run. They add in another order than "dense", and a
-            potential within rounding of the threshold may fall on its other side.
+        convolution: how it and its gradients are computed: "dense", every product; "sparse", without the products
+            by 0 wherever the input is spikes; "auto", sparse where few enough are 1. Which it is, is decided by the
+            input's own values, so that it is the same in every run. Sparse sums are added in another order than dense
+            ones, and a potential within rounding of the threshold may fall on its other side.
         senders: the neurons that the input may come from, pooled or not; () where it may come from anything else.
-            Where the rule of all of them passes an error on at spikes alone, sums over events leave the input's
-            gradient out, as 0, where the input is 0.
-        watchers: told at every call how many images came, and whether they were computed as a sum over events.
+            Where the rule of all of them passes an error on at spikes alone, the sparse convolution leaves the
+            input's gradient out, as 0, where the input is 0.
+        watchers: told at every call how many images came, and whether their convolution was sparse.
     """
 
     convolution = "dense"
@@ -71,19 +70,19 @@ class Conv(nn.Conv2d):
         return over_time(self._images, x)
 
     def _images(self, x: Tensor) -> Tensor:
-        summed = None if self.convolution == "dense" else self._summed(x)
+        y = None if self.convolution == "dense" else self._sparse(x)
         for watcher in self.watchers:
-            watcher(len(x), summed is not None)
-        return super().forward(x) if summed is None else summed
+            watcher(len(x), y is not None)
+        return super().forward(x) if y is None else y
 
-    def _summed(self, x: Tensor) -> Tensor | None:
-        limit = 1.0 if self.convolution == "event" else None
-        if not torch.is_grad_enabled():
-            return sparse_conv.serve(self, x, limit=limit)
-        silent = bool(self.senders) and all(
-            sender.active and rules.errs_at_spikes_alone(sender.rule) for sender in self.senders
+    def _sparse(self, x: Tensor) -> Tensor | None:
+        max_density = 1.0 if self.convolution == "sparse" else None
+        zero_gradient_without_spike = bool(self.senders) and all(
+            sender.active and rules.zero_gradient_without_spike(sender.rule) for sender in self.senders
         )
-        return sparse_conv_training.serve(self, x, limit=limit, silent=silent)
+        return kernels.sparse_conv(
+            self, x, max_density=max_density, zero_gradient_without_spike=zero_gradient_without_spike
+        )
 
 
 def check_convolution(name: str) -> None:
@@ -97,7 +96,7 @@ def check_convolution(name: str) -> None:
             "unknown way of convolving",
             expected=f"one of {', '.join(CONVOLUTIONS)}",
             got=repr(name),
-            todo='"dense" computes every product, "event" leaves out those with 0, "auto" takes the faster.',
+            todo='"dense" computes every product, "sparse" leaves out those with 0, "auto" takes the faster.',
         )
 
 

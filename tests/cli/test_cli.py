@@ -116,9 +116,9 @@ def test_eval_says_which_convolutions_skipped_zeros_where_that_was_asked_for(cap
     assert (auto.pop("convolution"), auto.pop("event_driven")) == ("auto", {"conv1": 0})
     assert auto == plain  # conv1 sees an image, and no spikes
     assert run([*common, "--convolution", "auto"]) == 0
-    assert "convolutions over events: conv1 0 %" in capsys.readouterr().out
+    assert "sparse convolutions: conv1 0 %" in capsys.readouterr().out
     for command in ("eval", "latency"):
-        assert "one of dense, auto, event" in refusal(capsys, [command, trained, "--convolution", "sparse"])
+        assert "one of dense, auto, sparse" in refusal(capsys, [command, trained, "--convolution", "loose"])
 
 
 def test_several_runs_come_as_a_list(capsys, data, trained):

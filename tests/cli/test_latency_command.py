@@ -92,7 +92,7 @@ def test_the_clock_stands_beside_the_twin_and_early_exit_with_machine_and_energy
     assert set(timed["event_driven"]) == {"conv1"}
     table = latency(*arguments).out
     for words in (
-        "convolutions over events: conv1 ",
+        "sparse convolutions: conv1 ",
         "p99",
         "all steps",
         "early exit",

@@ -140,12 +140,12 @@ def test_how_convolutions_are_computed_changes_no_count_and_is_told_by_layer(dig
     network = build("8C3-6C3-MP2-5C3-AP4-2Voting", digits.shape, 10)
     split = digits.split("test")
     found = {}
-    for convolution in ("dense", "event"):
+    for convolution in ("dense", "sparse"):
         network.convolution = convolution
         with accuracy.event_driven(network) as shares:
             found[convolution] = evaluate(network, digits, split, T=3, device=CPU, samples=40)
     assert shares == {"conv1": 0, "conv2": float(SERVED), "conv3": float(SERVED)}
-    dense, event = found["dense"], found["event"]
-    assert event.firing_rates == pytest.approx(dense.firing_rates, abs=1e-3)
-    assert event.loss == pytest.approx(dense.loss, abs=1e-3)
+    dense, sparse = found["dense"], found["sparse"]
+    assert sparse.firing_rates == pytest.approx(dense.firing_rates, abs=1e-3)
+    assert sparse.loss == pytest.approx(dense.loss, abs=1e-3)
     assert not any(conv.watchers for conv in network.convolutions().values())

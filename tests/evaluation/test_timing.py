@@ -103,15 +103,15 @@ def test_the_clock_says_which_convolutions_skipped_zeros_and_the_twins_do_not(di
     network = build("4C3-MP2-5C3-AP4-2Voting", digits.shape, 10)
     found = timing.clock(network, digits, T=3, device=CPU, batch=5, repeats=1)
     assert (found["convolution"], found["event_driven"]) == ("dense", {"conv1": 0, "conv2": 0})
-    network.convolution = "event"
+    network.convolution = "sparse"
     served = []
-    real = sparse_conv.serve
+    real = sparse_conv.convolve
     monkeypatch.setattr(
-        sparse_conv, "serve", lambda layer, *rest, **options: served.append(layer) or real(layer, *rest, **options)
+        sparse_conv, "convolve", lambda layer, *rest, **options: served.append(layer) or real(layer, *rest, **options)
     )
     found = timing.clock(network, digits, T=3, device=CPU, batch=5, repeats=1)
     fused = dispatch.choose().name == "cpu"
-    assert (found["convolution"], found["event_driven"]) == ("event", {"conv1": 0, "conv2": int(fused)})
+    assert (found["convolution"], found["event_driven"]) == ("sparse", {"conv1": 0, "conv2": int(fused)})
     assert set(served) == set(network.convolutions().values())
 
 

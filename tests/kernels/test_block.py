@@ -1,4 +1,4 @@
-"""The block kernel is held to torch's batch norm, ReLU and max pooling around the reference neuron."""
+"""The CPU's block is held to torch's batch norm, ReLU and max pooling around the reference neuron."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bpsta_cli import kernels, rules, surrogates
 from bpsta_cli.kernels import dispatch
-from bpsta_cli.kernels.block_spec import POOLS, Block, Statistics
+from bpsta_cli.kernels.block_spec import POOLS, BlockSpec, Statistics
 from bpsta_cli.kernels.cpu import block as kernel
 
 CHOICE = dispatch.choose()
@@ -52,12 +52,10 @@ def tensors(shape, dtype, seed=0):
 def assert_equal_to_torch(leaves, block, *, per_step=False, running=None, tolerance=1e-10):
     x = leaves[0]
     expected, expected_count = plain(*leaves, block, per_step=per_step, running=running)
-    seen = kernel.statistics(x, per_step=per_step)
-    if running:
-        seen = Statistics(*(value.double()[None] for value in running))
-    spikes, fired = kernel.block(*leaves, seen, block, from_batch=running is None)
+    stats = Statistics(*(value.double()[None] for value in running)) if running else None
+    spikes, spike_count, _ = kernels.block(*leaves, block, stats=stats, per_step=per_step, backend="cpu")
     assert torch.equal(spikes, expected)
-    assert fired.item() == expected_count.item()
+    assert spike_count.item() == expected_count.item()
     error = torch.randn(expected.shape, generator=torch.Generator().manual_seed(9), dtype=x.dtype)
     gradients, wanted = (torch.autograd.grad(out, leaves, error) for out in (spikes, expected))
     for gradient, other in zip(gradients, wanted, strict=True):
@@ -66,7 +64,7 @@ def assert_equal_to_torch(leaves, block, *, per_step=False, running=None, tolera
 
 
 def make(steps, *, relu=True, pool=2, rule=RULES[1], threshold=0.5, decay=0.9):
-    return Block(steps, relu, pool, threshold, decay, rule, EPS)
+    return BlockSpec(steps, relu, pool, threshold, decay, rule, EPS)
 
 
 @pytest.fixture(autouse=True)
@@ -163,9 +161,8 @@ def test_the_number_of_threads_changes_no_bit():
         was = torch.get_num_threads()
         torch.set_num_threads(threads)
         leaves = tensors((4, 5, 6, 9, 11), torch.float32)
-        seen = kernel.statistics(leaves[0], per_step=False)
-        spikes, fired = kernel.block(*leaves, seen, make(4), from_batch=True)
-        results.append([*seen, spikes, fired, *torch.autograd.grad(spikes.square().sum(), leaves)])
+        spikes, spike_count, stats = kernels.block(*leaves, make(4), backend="cpu")
+        results.append([*stats, spikes, spike_count, *torch.autograd.grad(spikes.square().sum(), leaves)])
         torch.set_num_threads(was)
     for other in results[1:]:
         assert all(torch.equal(one, two) for one, two in zip(results[0], other, strict=True))
@@ -187,7 +184,7 @@ def test_strides_of_the_input_and_of_its_error_change_nothing(layout):
     results = []
     for arrange in (LAYOUTS["channels last"], LAYOUTS[layout]):
         leaf = arrange(x).requires_grad_()
-        spikes, _ = kernel.block(leaf, weight, bias, kernel.statistics(leaf, per_step=False), make(4), from_batch=True)
+        spikes = kernels.block(leaf, weight, bias, make(4), backend="cpu").spikes
         error = arrange(torch.linspace(-1, 1, spikes.numel(), dtype=x.dtype).view(spikes.shape))
         results.append((spikes, *torch.autograd.grad(spikes, leaf, error)))
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
@@ -198,7 +195,7 @@ def test_the_convolutions_output_and_the_norms_weights_alone_are_saved():
     leaves = tensors((3, 2, 4, 6, 6), torch.float32)
     x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
-        kernel.block(x, *leaves[1:], kernel.statistics(x, per_step=False), make(3), from_batch=True)
+        kernels.block(x, *leaves[1:], make(3), backend="cpu")
     assert [tensor.data_ptr() for tensor in saved] == [tensor.data_ptr() for tensor in (x, *leaves[1:])]
 
 
@@ -209,8 +206,8 @@ def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, pe
     for in_place in (False, True):
         leaves = tensors((4, 3, 5, 6, 7), torch.float64)
         x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
-        seen = kernel.statistics(x, per_step=per_step)
-        spikes, _ = kernel.block(x, *leaves[1:], seen, make(4, pool=pool), from_batch=True, in_place=in_place)
+        options = {"per_step": per_step, "in_place": in_place, "backend": "cpu"}
+        spikes = kernels.block(x, *leaves[1:], make(4, pool=pool), **options).spikes
         error = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(9), dtype=x.dtype)
         results.append(torch.autograd.grad(spikes, (x, *leaves[1:]), error))
         assert (results[-1][0].data_ptr() == x.data_ptr()) == in_place
@@ -220,8 +217,7 @@ def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, pe
 def test_in_place_torch_refuses_a_second_backward_pass():
     leaves = tensors((4, 3, 5, 6, 7), torch.float64)
     x = LAYOUTS["channels last"](leaves[0].detach()).requires_grad_()
-    seen = kernel.statistics(x, per_step=False)
-    spikes, _ = kernel.block(x, *leaves[1:], seen, make(4), from_batch=True, in_place=True)
+    spikes = kernels.block(x, *leaves[1:], make(4), in_place=True, backend="cpu").spikes
     spikes.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         spikes.sum().backward()

@@ -90,7 +90,7 @@ def test_other_constants_change_nothing_about_that(threshold, decay, dtype):
 
 
 @needs_kernel
-def test_more_steps_than_a_block_was_made_for():
+def test_more_steps_than_a_chunk_was_made_for():
     assert_equal_to_reference(randn(1000, 130), randn(1000, 130, seed=1), rules.BPSTA())
 
 
@@ -232,7 +232,7 @@ def test_a_second_backward_and_a_second_derivative_are_refused(backend):
         first.sum().backward()
 
 
-# Which backend serves what
+# Which backend supports what
 
 
 class Own(rules.BPSTA):
@@ -242,30 +242,30 @@ class Own(rules.BPSTA):
 
 
 @needs_kernel
-def test_auto_takes_the_kernel_for_what_it_can_serve_and_says_why_not():
+def test_auto_takes_the_kernel_for_what_it_supports_and_says_why_not():
     for dtype, rule in itertools.product(DTYPES, RULES):
         assert dispatch.choose(dtype=dtype, rule=rule).name == "cpu"
     assert dispatch.choose(dtype=torch.bfloat16) == (
         "reference",
-        "cpu cannot serve: it has float32 and float64 and the input is bfloat16",
+        "cpu does not support this: it has float32 and float64 and the input is bfloat16",
     )
     assert dispatch.choose(rule=Own()) == (
         "reference",
-        "cpu cannot serve: it knows the rules stbp, bpsa and bpsta, and not Own",
+        "cpu does not support this: it knows the rules stbp, bpsa and bpsta, and not Own",
     )
-    assert library.refusal(torch.device("cuda:1"), torch.float32, None) == (
+    assert library.unsupported_reason(torch.device("cuda:1"), torch.float32, None) == (
         "it runs on the CPU and the input is on cuda"
     )
     assert dispatch.choose("cpu") == ("cpu", "asked for by name")
     assert kernels.lif(randn(2, 3).half()).dtype == torch.float16
 
 
-def test_the_kernel_asked_for_by_name_where_it_cannot_serve_is_told():
+def test_a_kernel_asked_for_by_name_where_it_is_unsupported_is_refused_with_the_reason():
     with pytest.raises(SettingsError) as told:
         kernels.lif(randn(2, 3).bfloat16(), backend="cpu")
     assert str(told.value) == (
-        'unusable backend "cpu": expected one that can serve this input and rule here, got a refusal: it has float32 '
-        'and float64 and the input is bfloat16. "auto" takes "reference" instead, with the same spikes.'
+        'unusable backend "cpu": expected one that supports this input and rule here, got one that does not: it has '
+        'float32 and float64 and the input is bfloat16. "auto" takes "reference" instead, with the same spikes.'
     )
     with pytest.raises(SettingsError, match="and not Own"):
         LIF(Own(), backend="cpu")
@@ -316,9 +316,9 @@ def test_two_processes_that_build_at_once_leave_one_whole_library_that_shares_to
     ],
 )
 @needs_kernel
-def test_without_compiler_or_vectors_the_reference_serves_and_says_why(environment, why, tmp_path):
+def test_without_compiler_or_vectors_the_reference_runs_and_the_choice_says_why(environment, why, tmp_path):
     told = in_a_process(tmp_path, **environment)
-    assert f"Choice(name='reference', why='cpu cannot serve: {why}')" in told
+    assert f"Choice(name='reference', why='cpu does not support this: {why}')" in told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -338,7 +338,7 @@ def test_a_build_that_fails_is_told_in_one_line(empty_cache, monkeypatch):
     monkeypatch.setattr(library, "SOURCES", (broken,))
     choice = dispatch.choose()
     assert choice.name == "reference"
-    assert choice.why.startswith("cpu cannot serve: the compiler failed: ")
+    assert choice.why.startswith("cpu does not support this: the compiler failed: ")
     assert "\n" not in choice.why
     with pytest.raises(SettingsError, match="the compiler failed"):
         LIF(backend="cpu")
@@ -348,15 +348,15 @@ def test_a_build_that_fails_is_told_in_one_line(empty_cache, monkeypatch):
 @needs_kernel
 def test_a_cache_that_cannot_be_written_is_told(empty_cache):
     (empty_cache / "cache").write_text("a file where the folder should be")
-    assert dispatch.choose().why.startswith("cpu cannot serve: the kernel could not be built or loaded: ")
+    assert dispatch.choose().why.startswith("cpu does not support this: the kernel could not be built or loaded: ")
 
 
 def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path):
     for name in ("BPSTA_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert library._cache() == tmp_path / ".cache" / "bpsta"
+    assert library.cache_folder() == tmp_path / ".cache" / "bpsta"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    assert library._cache() == tmp_path / "caches" / "bpsta"
+    assert library.cache_folder() == tmp_path / "caches" / "bpsta"
     monkeypatch.setenv("BPSTA_CACHE", str(tmp_path / "mine"))
-    assert library._cache() == tmp_path / "mine"
+    assert library.cache_folder() == tmp_path / "mine"

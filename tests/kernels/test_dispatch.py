@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import dispatch, lif, lif_step
+from bpsta_cli.kernels import block, dispatch, lif, lif_step, supports_block
+from bpsta_cli.kernels.block_spec import BlockSpec
 
 X = torch.ones(2, 3)
 
@@ -29,6 +31,17 @@ def test_an_unknown_backend_is_told_with_the_nearest_name():
     assert str(told.value) == (f'unknown backend: expected one of {listed}, got "refrence". Did you mean reference?')
     with pytest.raises(SettingsError, match='"auto" picks one that runs here'):
         dispatch.choose("zzz")
+
+
+def test_a_block_without_a_backend_for_it_is_refused_and_foretold():
+    x, spec = torch.ones(2, 3, 4, 5, 5), BlockSpec(2, True, 1, 0.5, 0.9, rules.BPSTA(), 1e-5)
+    assert not supports_block(x.device, x.dtype, spec.rule, backend="reference")
+    with pytest.raises(SettingsError) as error:
+        block(x, torch.ones(4), torch.zeros(4), spec, backend="reference")
+    assert str(error.value) == (
+        "no backend for a block: expected an input and a rule that one of cpu, gpu supports, got the backend reference "
+        "(asked for by name). Run norm, ReLU, neuron and pooling one by one."
+    )
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.5, math.nan, math.inf])

@@ -15,8 +15,8 @@ from bpsta_cli.kernels.gpu import launch, ops
 from bpsta_cli.network import build, losses
 from bpsta_cli.network.neurons import LIF
 
-DEVICE = ops.home()
-WHY_NOT = ops.refusal(DEVICE, torch.float32, None)
+DEVICE = ops.default_device()
+WHY_NOT = ops.unsupported_reason(DEVICE, torch.float32, None)
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 COMBINATIONS = [*itertools.product((True, False), (2, 1), (True, False))]
@@ -151,15 +151,13 @@ def test_the_input_alone_is_saved_and_nothing_without_gradient():
 # The block
 
 
-def agree(leaves, settings, *, per_step=False, running=None, tolerance=1e-10):
+def agree(leaves, spec, *, per_step=False, running=None, tolerance=1e-10):
     """The block's results are those of torch's layers, gradients to `tolerance` of the largest."""
-    expected, count = plain(*leaves, settings, per_step=per_step, running=running)
-    seen = ops.statistics(leaves[0], per_step=per_step)
-    if running:
-        seen = Statistics(*(value.double()[None] for value in running))
-    spikes, fired = ops.block(*leaves, seen, settings, from_batch=running is None)
+    expected, count = plain(*leaves, spec, per_step=per_step, running=running)
+    stats = Statistics(*(value.double()[None] for value in running)) if running else None
+    spikes, spike_count, _ = kernels.block(*leaves, spec, stats=stats, per_step=per_step, backend="gpu")
     assert torch.equal(spikes, expected)
-    assert fired.item() == count.item()
+    assert spike_count.item() == count.item()
     error = randn(*expected.shape, dtype=expected.dtype, seed=9)
     gradients, wanted = (torch.autograd.grad(out, leaves, error) for out in (spikes, expected))
     for gradient, other in zip(gradients, wanted, strict=True):
@@ -221,8 +219,7 @@ def test_strides_of_the_input_and_of_its_error_change_nothing_about_the_block(la
     results = []
     for arrange in (torch.Tensor.contiguous, LAYOUTS[layout]):
         leaf = arrange(x).requires_grad_()
-        seen = ops.statistics(leaf, per_step=False)
-        spikes, _ = ops.block(leaf, weight, bias, seen, block_of(2, pool=1), from_batch=True)
+        spikes = kernels.block(leaf, weight, bias, block_of(2, pool=1), backend="gpu").spikes
         results.append((spikes, *torch.autograd.grad(spikes, leaf, arrange(g))))
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
@@ -233,8 +230,7 @@ def test_in_place_the_gradient_is_the_same_and_lies_where_the_input_was(pool, sm
     for in_place in (False, True):
         x, weight, bias = on_device((3, 1, 2, 3, 4), torch.float64)
         x = x.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
-        seen = ops.statistics(x, per_step=False)
-        spikes, _ = ops.block(x, weight, bias, seen, block_of(3, pool=pool), from_batch=True, in_place=in_place)
+        spikes = kernels.block(x, weight, bias, block_of(3, pool=pool), in_place=in_place, backend="gpu").spikes
         results.append(torch.autograd.grad(spikes.square().sum(), (x, weight, bias)))
         assert (results[-1][0].data_ptr() == x.data_ptr()) == in_place
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
@@ -248,11 +244,10 @@ def test_half_precision_is_storage_alone(dtype, per_step):
     results = []
     for stored in (x, x.float()):
         leaf = stored.requires_grad_()
-        seen = ops.statistics(leaf, per_step=per_step)
-        spikes, fired = ops.block(leaf, *leaves[1:], seen, block_of(2), from_batch=True)
+        spikes, spike_count, stats = kernels.block(leaf, *leaves[1:], block_of(2), per_step=per_step, backend="gpu")
         assert spikes.dtype == leaf.dtype
         error = randn(*spikes.shape, dtype=dtype).to(leaf.dtype)
-        results.append([*seen, fired, spikes, *torch.autograd.grad(spikes, [*leaves[1:], leaf], error)])
+        results.append([*stats, spike_count, spikes, *torch.autograd.grad(spikes, [*leaves[1:], leaf], error)])
     *same, gradient = results[0]
     *expected_same, expected = results[1]
     assert all(torch.equal(one.double(), two.double()) for one, two in zip(same, expected_same, strict=True))
@@ -313,8 +308,8 @@ def test_a_network_gives_the_layers_own_votes_gradients_and_running_statistics(c
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_under_autocast_the_block_takes_what_the_convolution_gives(dtype, monkeypatch):
     taken = []
-    real = ops.block
-    monkeypatch.setattr(ops, "block", lambda x, *rest, **options: taken.append(x.dtype) or real(x, *rest, **options))
+    real = ops.block_forward
+    monkeypatch.setattr(ops, "block_forward", lambda x, *rest: taken.append(x.dtype) or real(x, *rest))
     network = build("4C3-MP2-5C3-2Voting", (2, 4, 4), 3).to(DEVICE)
     results = passed(network, randn(2, 3, 2, 4, 4, dtype=torch.float32), "gpu", dtype)
     assert taken == [dtype, dtype]
@@ -323,7 +318,7 @@ def test_under_autocast_the_block_takes_what_the_convolution_gives(dtype, monkey
     assert network.state_dict()["layers.norm1.running_var"].dtype == torch.float32
 
 
-# Which backend serves what
+# Which backend supports what
 
 
 class Own(rules.BPSTA):
@@ -332,14 +327,14 @@ class Own(rules.BPSTA):
     name = "own"
 
 
-def test_the_backend_says_what_it_cannot_serve():
+def test_the_backend_says_what_it_does_not_support():
     assert dispatch.choose("gpu") == ("gpu", "asked for by name")
     assert LIF(backend="gpu").backend == "gpu"
     with pytest.raises(SettingsError, match="it knows the rules stbp, bpsa and bpsta, and not Own"):
         LIF(Own(), backend="gpu")
     with pytest.raises(SettingsError, match="it has no float8_e5m2"):
         dispatch.choose("gpu", dtype=torch.float8_e5m2)
-    assert ops.refusal(torch.device("meta"), torch.float32, None) == (
+    assert ops.unsupported_reason(torch.device("meta"), torch.float32, None) == (
         f"it runs on {DEVICE.type} and the input is on meta"
     )
 
@@ -348,22 +343,22 @@ def test_the_backend_says_what_it_cannot_serve():
 def test_without_a_gpu_the_reference_stands_in_for_it_and_says_why(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET")
     why = "there is no GPU that torch can use"
-    assert dispatch.choose(device="cuda:1") == ("reference", f"gpu cannot serve: {why}")
+    assert dispatch.choose(device="cuda:1") == ("reference", f"gpu does not support this: {why}")
     with pytest.raises(SettingsError) as told:
         LIF(backend="gpu")
     assert str(told.value) == (
-        f'unusable backend "gpu": expected one that can serve this input and rule here, got a refusal: {why}. '
+        f'unusable backend "gpu": expected one that supports this input and rule here, got one that does not: {why}. '
         '"auto" takes "reference" instead, with the same spikes.'
     )
 
 
 def test_without_triton_or_with_one_that_fails_the_backend_says_so(monkeypatch):
     monkeypatch.setattr(ops.importlib.util, "find_spec", lambda _: None)
-    assert ops._trial.__wrapped__(DEVICE) == "Triton is not installed"
+    assert ops.smoke_test.__wrapped__(DEVICE) == "Triton is not installed"
     monkeypatch.undo()
 
     def fail(*_, **__):
         raise RuntimeError("no compiler\nand more")
 
     monkeypatch.setattr(ops, "lif", fail)
-    assert ops._trial.__wrapped__(DEVICE) == "a kernel could not be compiled or run: no compiler"
+    assert ops.smoke_test.__wrapped__(DEVICE) == "a kernel could not be compiled or run: no compiler"

@@ -1,4 +1,4 @@
-"""The convolution over events is held to torch's own, and refuses what is not made of spikes."""
+"""The sparse convolution is held to torch's own, and leaves to torch what is not made of spikes."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def layer(channels, filters, kernel, **options):
 
 @torch.no_grad()
 def assert_equal_to_torch(conv, x):
-    found = sparse_conv.serve(conv, x, limit=1.0)
+    found = sparse_conv.convolve(conv, x, max_density=1.0)
     expected = F.conv2d(x.double(), conv.weight.double(), _double(conv.bias), conv.stride, conv.padding)
     assert found.shape == expected.shape
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
@@ -53,7 +53,7 @@ def test_it_equals_torchs_convolution_up_to_rounding(sizes, filters, kernel, str
 
 
 @pytest.mark.parametrize("view", [(0, 1, 3, 2), (0, 1, 2, 3)], ids=["transposed", "planes"])
-def test_an_input_of_any_strides_is_served(view):
+def test_an_input_of_any_strides_is_convolved(view):
     x = spikes(4, 12, 7, 7, density=0.3).permute(view)[::2, 1:]
     assert_equal_to_torch(layer(11, 5, 3, padding=1), x)
 
@@ -64,66 +64,66 @@ def test_places_reach_to_the_end_of_the_widest_row_and_no_further():
     widest[..., -1] = 1
     assert_equal_to_torch(conv, widest)
     with torch.no_grad():
-        assert sparse_conv.serve(conv, spikes(1, 64, 2, 1025, density=0.01), limit=1.0) is None
+        assert sparse_conv.convolve(conv, spikes(1, 64, 2, 1025, density=0.01), max_density=1.0) is None
 
 
 @pytest.mark.parametrize("channels", [3, 16])
 @pytest.mark.parametrize("value", [0.5, -1.0, 2.0, float("nan"), float("inf"), 1 + 2**-23, 1e-45])
-def test_an_input_with_any_other_value_is_refused(channels, value):
+def test_an_input_with_any_other_value_is_left_to_torch(channels, value):
     x = spikes(3, channels, 5, 5, density=0.1)
     x[1, channels - 1, 4, 4] = value
     with torch.no_grad():
-        assert sparse_conv.serve(layer(channels, 4, 3), x, limit=1.0) is None
+        assert sparse_conv.convolve(layer(channels, 4, 3), x, max_density=1.0) is None
 
 
-def test_minus_zero_is_no_event():
+def test_minus_zero_is_no_spike():
     x = -torch.zeros(1, 20, 3, 3)
     with torch.no_grad():
-        assert torch.equal(sparse_conv.serve(conv := layer(20, 2, 3), x), conv.bias.view(1, 2, 1, 1))
+        assert torch.equal(sparse_conv.convolve(conv := layer(20, 2, 3), x), conv.bias.view(1, 2, 1, 1))
 
 
-def test_the_limit_is_a_share_of_ones_that_is_still_served():
+def test_the_largest_density_asked_for_is_still_convolved():
     conv, x = layer(10, 4, 3), torch.zeros(2, 10, 5, 5)
     x.flatten()[::5] = 1
     with torch.no_grad():
-        assert sparse_conv.serve(conv, x, limit=0.2) is not None
-        assert sparse_conv.serve(conv, x, limit=0.199) is None
+        assert sparse_conv.convolve(conv, x, max_density=0.2) is not None
+        assert sparse_conv.convolve(conv, x, max_density=0.199) is None
         x.flatten()[1] = 1
-        assert sparse_conv.serve(conv, x, limit=0.2) is None
+        assert sparse_conv.convolve(conv, x, max_density=0.2) is None
 
 
 @pytest.mark.parametrize(
-    ("channels", "side", "filters", "limit"),
+    ("channels", "side", "filters", "max_density"),
     [
-        (64, 5, 64, sparse_conv.LIMIT),
-        (64, 4, 64, sparse_conv.LIMIT),
-        (256, 5, 64, sparse_conv.LIMIT),
-        (256, 4, 64, sparse_conv.SMALL_LIMIT),
-        (64, 5, 33, sparse_conv.LIMIT * 33 / 64),
+        (64, 5, 64, sparse_conv.MAX_DENSITY),
+        (64, 4, 64, sparse_conv.MAX_DENSITY),
+        (256, 5, 64, sparse_conv.MAX_DENSITY),
+        (256, 4, 64, sparse_conv.SMALL_IMAGE_MAX_DENSITY),
+        (64, 5, 33, sparse_conv.MAX_DENSITY * 33 / 64),
     ],
 )
 @torch.no_grad()
-def test_auto_goes_by_the_share_of_ones_and_is_more_cautious_where_a_block_is_not_full(channels, side, filters, limit):
+def test_auto_goes_by_the_density_and_is_more_cautious_where_a_group_is_not_full(channels, side, filters, max_density):
     conv, x = layer(channels, filters, 3, padding=1), torch.zeros(1, channels, side, side)
-    x.flatten()[: int(limit * x.numel())] = 1
-    assert sparse_conv.serve(conv, x) is not None
-    x.flatten()[: int(limit * x.numel()) + 1] = 1
-    assert sparse_conv.serve(conv, x) is None
+    x.flatten()[: int(max_density * x.numel())] = 1
+    assert sparse_conv.convolve(conv, x) is not None
+    x.flatten()[: int(max_density * x.numel()) + 1] = 1
+    assert sparse_conv.convolve(conv, x) is None
 
 
 @torch.no_grad()
 def test_autocast_and_weights_whose_changes_leave_no_trace_are_left_to_torch():
     conv, x = layer(4, 4, 3), spikes(1, 4, 6, 6, density=0.1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert sparse_conv.serve(conv, x, limit=1.0) is None
+        assert sparse_conv.convolve(conv, x, max_density=1.0) is None
     with torch.inference_mode():
-        assert sparse_conv.serve(layer(4, 4, 3), x, limit=1.0) is None
-        assert sparse_conv.serve(conv, x, limit=1.0) is not None
+        assert sparse_conv.convolve(layer(4, 4, 3), x, max_density=1.0) is None
+        assert sparse_conv.convolve(conv, x, max_density=1.0) is not None
 
 
 @torch.no_grad()
 def test_auto_leaves_layers_with_little_work_to_torch():
-    assert sparse_conv.FEWEST == 128
+    assert sparse_conv.MIN_PRODUCTS == 128
     for channels, kernel, stride, expected in (
         (14, 3, 1, False),
         (15, 3, 1, True),
@@ -131,8 +131,8 @@ def test_auto_leaves_layers_with_little_work_to_torch():
         (57, 3, 2, True),
     ):
         conv, x = layer(channels, 64, kernel, stride=stride), torch.zeros(1, channels, 5, 5)
-        assert (sparse_conv.serve(conv, x) is not None) == expected
-        assert sparse_conv.serve(conv, x, limit=1.0) is not None
+        assert (sparse_conv.convolve(conv, x) is not None) == expected
+        assert sparse_conv.convolve(conv, x, max_density=1.0) is not None
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,9 @@ def test_auto_leaves_layers_with_little_work_to_torch():
 def test_other_convolutions_are_left_to_torch(options):
     conv = layer(4, 4, 3, **options)
     with torch.no_grad():
-        assert sparse_conv.serve(conv, spikes(1, 4, 6, 6, density=0.1).to(conv.weight.dtype), limit=1.0) is None
+        assert (
+            sparse_conv.convolve(conv, spikes(1, 4, 6, 6, density=0.1).to(conv.weight.dtype), max_density=1.0) is None
+        )
 
 
 def test_the_number_of_threads_changes_no_bit():
@@ -161,7 +163,7 @@ def test_the_number_of_threads_changes_no_bit():
         for number in (1, 2, 3):
             torch.set_num_threads(number)
             with torch.no_grad():
-                found.append(sparse_conv.serve(conv, x, limit=1.0))
+                found.append(sparse_conv.convolve(conv, x, max_density=1.0))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(found[0], found[1])

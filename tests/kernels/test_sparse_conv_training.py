@@ -1,4 +1,4 @@
-"""The gradients over events are held to torch's own, each part by itself and all together."""
+"""The sparse gradients are held to torch's own, each part by itself and all together."""
 
 import copy
 
@@ -21,10 +21,10 @@ def spikes(*shape, density, seed=0):
     return (torch.rand(shape, generator=random) < density).float()
 
 
-def with_ones(share, *shape):
+def with_ones(density, *shape):
     """Images of which exactly so many values, rounded down, are 1."""
     x = torch.zeros(shape)
-    x.flatten()[: int(share * x.numel())] = 1
+    x.flatten()[: int(density * x.numel())] = 1
     return x.requires_grad_()
 
 
@@ -46,18 +46,18 @@ def expected_of(conv, x):
     return y, gradients(y, x, exact)
 
 
-def parts_over_events(monkeypatch, conv, x, **options):
-    """Which parts of a step were computed over events."""
+def sparse_parts(monkeypatch, conv, x, **options):
+    """Which parts of a step were sparse."""
     made = []
     with monkeypatch.context() as patched:
         for module, name in (
-            (sparse_conv, "summed"),
-            (sparse_conv_training, "_of_weights"),
-            (sparse_conv_training, "_of_input"),
+            (sparse_conv, "sparse_forward"),
+            (sparse_conv_training, "_sparse_weight_gradient"),
+            (sparse_conv_training, "_sparse_input_gradient"),
         ):
             function = getattr(module, name)
             patched.setattr(module, name, lambda *a, f=function, n=name: (made.append(n), f(*a))[1])
-        y = sparse_conv_training.serve(conv, x, **options)
+        y = sparse_conv_training.convolve(conv, x, **options)
         if y is not None:
             y.sum().backward()
     return made
@@ -71,21 +71,23 @@ def parts_over_events(monkeypatch, conv, x, **options):
     padding=st.integers(0, 4),
     bias=st.booleans(),
     density=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
-    silent=st.booleans(),
+    zero_gradient_without_spike=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
 @example((2, 3, 7, 5), 70, (3, 3), 2, 1, True, 0.5, True)
 @example((70, 4, 9, 9), 64, (3, 3), 1, 1, True, 0.5, True)  # more images than are gone through at once
 def test_output_and_every_gradient_equal_torchs_up_to_rounding(
-    sizes, filters, kernel, stride, padding, bias, density, silent
+    sizes, filters, kernel, stride, padding, bias, density, zero_gradient_without_spike
 ):
     height, width = (max(n, k - 2 * padding) for n, k in zip(sizes[2:], kernel, strict=True))
     conv = layer(sizes[1], filters, kernel, stride=stride, padding=padding, bias=bias)
     x = spikes(*sizes[:2], height, width, density=density).requires_grad_()
     y, expected = expected_of(conv, x)
-    found = sparse_conv_training.serve(conv, x, limit=1.0, silent=silent)
+    found = sparse_conv_training.convolve(
+        conv, x, max_density=1.0, zero_gradient_without_spike=zero_gradient_without_spike
+    )
     torch.testing.assert_close(found.double(), y, rtol=1e-5, atol=1e-5)
-    if silent:
+    if zero_gradient_without_spike:
         expected["x"] = expected["x"] * x.detach()
     for name, value in gradients(found, x, conv).items():
         assert value.shape == expected[name].shape
@@ -95,7 +97,7 @@ def test_output_and_every_gradient_equal_torchs_up_to_rounding(
 def test_the_gradient_of_a_large_batch_keeps_its_digits():
     # in one float after another the 16,000 terms of each sum would leave an error five times as large
     conv, x = layer(2, 16, 3, padding=1), spikes(16, 2, 45, 45, density=0.5)
-    y = sparse_conv_training.serve(conv, x, limit=1.0)
+    y = sparse_conv_training.convolve(conv, x, max_density=1.0)
     grad = torch.rand(y.shape, generator=torch.Generator().manual_seed(2))
     exact = torch.nn.grad.conv2d_weight(x.double(), conv.weight.shape, grad.double(), padding=1)
     found = torch.autograd.grad(y, conv.weight, grad)[0]
@@ -103,52 +105,59 @@ def test_the_gradient_of_a_large_batch_keeps_its_digits():
 
 
 @pytest.mark.parametrize(
-    ("channels", "filters", "side", "limits"),
+    ("channels", "filters", "side", "max_densities"),
     [
-        (64, 64, 5, {"summed": 0.25, "_of_weights": 0.2, "_of_input": 0.15}),
-        (64, 96, 5, {"summed": 0.25 * 0.75, "_of_weights": 0.2 * 0.75, "_of_input": 0.15}),
-        (256, 64, 4, {"summed": 0.5, "_of_weights": 0.2, "_of_input": 0.15}),
-        (63, 64, 5, {"summed": 0.25, "_of_weights": 0.1, "_of_input": 0.1}),
-        (64, 32, 5, {"summed": 0.25, "_of_weights": 0.1, "_of_input": 0.1}),
-        (16, 64, 5, {"summed": 0.25, "_of_weights": 0.1, "_of_input": 0.1}),
-        (32, 32, 5, {"summed": 0.25, "_of_weights": 0.1, "_of_input": 0.1}),
+        (64, 64, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.2, "_sparse_input_gradient": 0.15}),
+        (
+            64,
+            96,
+            5,
+            {"sparse_forward": 0.25 * 0.75, "_sparse_weight_gradient": 0.2 * 0.75, "_sparse_input_gradient": 0.15},
+        ),
+        (256, 64, 4, {"sparse_forward": 0.5, "_sparse_weight_gradient": 0.2, "_sparse_input_gradient": 0.15}),
+        (63, 64, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
+        (64, 32, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
+        (16, 64, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
+        (32, 32, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
         (31, 33, 5, {}),  # too few weights for each place of the kernel
         (14, 74, 5, {}),  # too few for each output
     ],
 )
-def test_auto_takes_each_part_over_events_up_to_a_share_of_ones_of_its_own(
-    monkeypatch, channels, filters, side, limits
-):
+def test_auto_makes_each_part_sparse_up_to_a_density_of_its_own(monkeypatch, channels, filters, side, max_densities):
     conv = layer(channels, filters, 3, padding=1)
-    for share in sorted({0.05, *limits.values()}):
-        for x in (with_ones(share, 2, channels, side, side), with_ones(share + 1e-3, 2, channels, side, side)):
-            seen = x.detach().count_nonzero().item() / x.numel()
-            expected = {name for name, limit in limits.items() if seen <= limit}
-            assert set(parts_over_events(monkeypatch, conv, x, silent=True)) == expected
+    for density in sorted({0.05, *max_densities.values()}):
+        for x in (with_ones(density, 2, channels, side, side), with_ones(density + 1e-3, 2, channels, side, side)):
+            found = x.detach().count_nonzero().item() / x.numel()
+            expected = {name for name, most in max_densities.items() if found <= most}
+            assert set(sparse_parts(monkeypatch, conv, x, zero_gradient_without_spike=True)) == expected
 
 
 def test_the_inputs_gradient_is_whole_unless_nobody_asks_for_it_at_zeros(monkeypatch):
     conv, x = layer(64, 64, 3, padding=1), with_ones(0.1, 2, 64, 5, 5)
-    assert parts_over_events(monkeypatch, conv, x) == ["summed", "_of_weights"]
+    assert sparse_parts(monkeypatch, conv, x) == ["sparse_forward", "_sparse_weight_gradient"]
     assert (x.grad[x == 0] != 0).all()
     x.grad = None
-    assert set(parts_over_events(monkeypatch, conv, x, silent=True)) == {"summed", "_of_weights", "_of_input"}
+    assert set(sparse_parts(monkeypatch, conv, x, zero_gradient_without_spike=True)) == {
+        "sparse_forward",
+        "_sparse_weight_gradient",
+        "_sparse_input_gradient",
+    }
     assert (x.grad[x == 0] == 0).all()
     assert (x.grad[x == 1] != 0).all()
 
 
 @pytest.mark.parametrize("wanted", [("x",), ("weight",), ("bias",), ("weight", "bias"), ("x", "bias")])
-@pytest.mark.parametrize("limits", [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
-def test_only_gradients_that_are_wanted_are_made_whichever_way(monkeypatch, wanted, limits):
-    monkeypatch.setattr(sparse_conv_training, "WEIGHTS_LIMIT", limits[0])
-    monkeypatch.setattr(sparse_conv_training, "INPUT_LIMIT", limits[1])
+@pytest.mark.parametrize("max_densities", [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
+def test_only_gradients_that_are_wanted_are_made_whichever_way(monkeypatch, wanted, max_densities):
+    monkeypatch.setattr(sparse_conv_training, "WEIGHT_MAX_DENSITY", max_densities[0])
+    monkeypatch.setattr(sparse_conv_training, "INPUT_MAX_DENSITY", max_densities[1])
     conv, x = layer(64, 64, 3), spikes(2, 64, 5, 5, density=0.1)
     _, expected = expected_of(conv, x)
-    expected["x"] *= x if limits[1] else 1
+    expected["x"] *= x if max_densities[1] else 1
     leaves = {"x": x, **dict(conv.named_parameters())}
     for name, leaf in leaves.items():
         leaf.requires_grad_(name in wanted)
-    y = sparse_conv_training.serve(conv, x, silent=True)
+    y = sparse_conv_training.convolve(conv, x, zero_gradient_without_spike=True)
     y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(3)))
     assert [name for name, leaf in leaves.items() if leaf.grad is not None] == list(wanted)
     for name in wanted:
@@ -157,10 +166,10 @@ def test_only_gradients_that_are_wanted_are_made_whichever_way(monkeypatch, want
 
 def test_the_lists_are_kept_in_the_inputs_place_where_they_do_for_the_gradients():
     conv = layer(64, 64, 3)
-    for share, kept in ((0.1, False), (0.22, True)):  # of which the weights' gradient is dense
-        x, saved = with_ones(share, 2, 64, 5, 5), []
+    for density, kept in ((0.1, False), (0.22, True)):  # of which the weights' gradient is dense
+        x, saved = with_ones(density, 2, 64, 5, 5), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
-            sparse_conv_training.serve(conv, x, silent=True)
+            sparse_conv_training.convolve(conv, x, zero_gradient_without_spike=True)
         assert any(tensor.shape == x.shape for tensor in saved) == kept
 
 
@@ -170,7 +179,11 @@ def test_the_number_of_threads_changes_no_bit():
     try:
         for number in (1, 2, 3, 64):
             torch.set_num_threads(number)
-            found.append(gradients(sparse_conv_training.serve(conv, x, limit=1.0, silent=True), x, conv))
+            found.append(
+                gradients(
+                    sparse_conv_training.convolve(conv, x, max_density=1.0, zero_gradient_without_spike=True), x, conv
+                )
+            )
     finally:
         torch.set_num_threads(threads)
     for name, value in found[0].items():
@@ -179,7 +192,7 @@ def test_the_number_of_threads_changes_no_bit():
 
 def test_weights_that_were_changed_before_the_backward_pass_are_refused():
     conv, x = layer(4, 4, 3), spikes(1, 4, 6, 6, density=0.1).requires_grad_()
-    y = sparse_conv_training.serve(conv, x, limit=1.0)
+    y = sparse_conv_training.convolve(conv, x, max_density=1.0)
     with torch.no_grad():
         conv.weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -188,8 +201,8 @@ def test_weights_that_were_changed_before_the_backward_pass_are_refused():
 
 def test_what_is_not_spikes_and_what_autocast_is_for_are_left_to_torch():
     conv, x = layer(64, 64, 3), spikes(1, 64, 6, 6, density=0.1)
-    assert sparse_conv_training.serve(conv, x, silent=True) is not None
-    assert sparse_conv_training.serve(conv, 2 * x, limit=1.0) is None
-    assert sparse_conv_training.serve(conv.double(), x.double(), limit=1.0) is None
+    assert sparse_conv_training.convolve(conv, x, zero_gradient_without_spike=True) is not None
+    assert sparse_conv_training.convolve(conv, 2 * x, max_density=1.0) is None
+    assert sparse_conv_training.convolve(conv.double(), x.double(), max_density=1.0) is None
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert sparse_conv_training.serve(conv.float(), x, limit=1.0) is None
+        assert sparse_conv_training.convolve(conv.float(), x, max_density=1.0) is None

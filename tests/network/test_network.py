@@ -260,21 +260,23 @@ def test_later_steps_depend_on_earlier_ones_and_never_the_other_way_round():
     assert not network(x[:3]).equal(network(x))
 
 
-def test_convolutions_over_events_are_asked_for_by_name_in_evaluation_and_in_training(monkeypatch):
+def test_sparse_convolutions_are_asked_for_by_name_in_evaluation_and_in_training(monkeypatch):
     network = build(TINY, (1, 8, 8), 3)
     assert network.convolution == "dense"
-    with pytest.raises(SettingsError, match="one of dense, auto, event"):
-        network.convolution = "sparse"
+    with pytest.raises(SettingsError, match="one of dense, auto, sparse"):
+        network.convolution = "loose"
     asked = []
-    monkeypatch.setattr(sparse_conv, "serve", lambda layer, x, limit: asked.append(limit))
-    monkeypatch.setattr(sparse_conv_training, "serve", lambda layer, x, limit, silent: asked.append((limit, silent)))
+    monkeypatch.setattr(sparse_conv, "convolve", lambda layer, x, **options: asked.append(tuple(options.values())))
+    monkeypatch.setattr(
+        sparse_conv_training, "convolve", lambda layer, x, **options: asked.append(tuple(options.values()))
+    )
     x = torch.rand(2, 3, 1, 8, 8)
     network.train().votes(x)
     with torch.no_grad():
         network.votes(x)
     assert asked == []
-    network.convolution = "event"
-    assert network.convolution == "event"
+    network.convolution = "sparse"
+    assert network.convolution == "sparse"
     with torch.no_grad():
         network.votes(x)
     network.votes(x)
@@ -283,11 +285,11 @@ def test_convolutions_over_events_are_asked_for_by_name_in_evaluation_and_in_tra
     with torch.no_grad():
         network.votes(x)
     gradients = [(1.0, False), (1.0, True), (None, False), (None, True)]
-    assert asked == [1.0, 1.0, *gradients, None, None]
+    assert asked == [(1.0,), (1.0,), *gradients, (None,), (None,)]
 
 
 @pytest.mark.parametrize("structure", ["8C3-6C3-MP2-5C5-AP2-2Voting", "resnet18"])
-def test_convolutions_over_events_change_votes_by_rounding_alone(structure):
+def test_sparse_convolutions_change_votes_by_rounding_alone(structure):
     torch.manual_seed(2)
     network, x = build(structure, (2, 8, 8), 3), torch.rand(3, 2, 2, 8, 8)
     for layer in network.modules():
@@ -296,7 +298,7 @@ def test_convolutions_over_events_change_votes_by_rounding_alone(structure):
     with torch.no_grad():
         network.votes(x)
         expected = network.eval().votes(x)
-        network.convolution = "event"
+        network.convolution = "sparse"
         # (a potential within rounding of the threshold would flip a spike; there is none in these)
         torch.testing.assert_close(network.votes(x), expected, rtol=0, atol=1e-5)
     assert 0 < expected.mean() < 1

@@ -1,4 +1,4 @@
-"""A network whose convolutions and their gradients are sums over events learns what the dense one learns."""
+"""A network whose convolutions and their gradients are sparse learns what the dense one learns."""
 
 import copy
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def frames(T, B):
 
 
 def step(network, x, votes=None):
-    """Votes, which convolutions ran over events, and the gradient of the input and of every weight."""
+    """Votes, which convolutions were sparse, and the gradient of the input and of every weight."""
     x = x.clone().requires_grad_()
     with event_driven(network) as shares:
         seen = network.votes(x) if votes is None else votes(network, x)
@@ -57,11 +57,11 @@ def step(network, x, votes=None):
     return seen.detach(), shares, {"input": x.grad} | {name: p.grad for name, p in network.named_parameters()}
 
 
-def assert_the_same(network, x, *, over_events):
-    dense, summed = network, copy.deepcopy(network)
-    summed.convolution = "event"
-    (expected, _, wanted), (votes, shares, found) = step(dense, x), step(summed, x)
-    assert list(shares.values()) == over_events
+def assert_the_same(network, x, *, sparse):
+    dense, other = network, copy.deepcopy(network)
+    other.convolution = "sparse"
+    (expected, _, wanted), (votes, shares, found) = step(dense, x), step(other, x)
+    assert list(shares.values()) == sparse
     torch.testing.assert_close(votes, expected, rtol=0, atol=0)
     for name, value in wanted.items():
         before_norm = name.endswith("bias") and "conv" in name  # whose gradient the norm makes 0 but for rounding
@@ -76,7 +76,7 @@ def assert_the_same(network, x, *, over_events):
 @pytest.mark.parametrize("T", [1, 3])
 def test_votes_and_every_gradient_are_those_of_the_dense_network(rule, backend, norm, T):
     network = made(PLAIN, rule, backend=backend, norm=norm)
-    found = assert_the_same(network, frames(T, 3), over_events=[0, 1, 1])
+    found = assert_the_same(network, frames(T, 3), sparse=[0, 1, 1])
     assert min(value.norm() for name, value in found.items() if "conv" not in name) > 1e-4
 
 
@@ -88,26 +88,30 @@ def test_so_they_are_when_no_neuron_fires_when_few_do_and_when_most_do(rule, shi
     with network.watched(lambda name, _: lambda firing: fired.append((name, firing.spikes / firing.slots))):
         network.votes(x)
     assert dict(fired)["lif1"].item() == pytest.approx(rate, abs=0.02)
-    assert_the_same(network, x, over_events=[0, 1, 1])
+    assert_the_same(network, x, sparse=[0, 1, 1])
 
 
 @pytest.mark.parametrize("rule", ["bpsta", "stbp"])
 def test_spikes_that_go_to_a_shortcut_too_get_the_whole_error(rule):
     network = made("resnet18", rule, shift=0.3)
-    found = assert_the_same(network, frames(2, 2), over_events=[0, *[1] * 19])
+    found = assert_the_same(network, frames(2, 2), sparse=[0, *[1] * 19])
     assert found["layers.stage2.block1.shortcut.conv.weight"].norm() > 1e-6
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_an_input_of_zeros_and_ones_is_an_input_and_gets_its_gradient_everywhere(rule):
     x = (frames(3, 3) < 0.2).float()
-    found = assert_the_same(made(PLAIN, rule), x, over_events=[1, 1, 1])["input"]
+    found = assert_the_same(made(PLAIN, rule), x, sparse=[1, 1, 1])["input"]
     assert found[x == 0].norm() > 0.5 * found[x == 1].norm()
 
 
 def test_the_inputs_gradient_is_left_out_at_zeros_for_rules_that_do_not_ask_for_it_there(monkeypatch):
     asked = []
-    monkeypatch.setattr(sparse_conv_training, "serve", lambda layer, x, limit, silent: asked.append(silent))
+    monkeypatch.setattr(
+        sparse_conv_training,
+        "convolve",
+        lambda layer, x, max_density, zero_gradient_without_spike: asked.append(zero_gradient_without_spike),
+    )
     for rule, expected in (("bpsa", True), ("bpsta", True), ("stbp", False), ("own", False)):
         network = made(PLAIN, rule)
         network.convolution = "auto"
@@ -121,7 +125,7 @@ def test_the_inputs_gradient_is_left_out_at_zeros_for_rules_that_do_not_ask_for_
 @pytest.mark.parametrize("structure", [PLAIN, "resnet18"])
 def test_recomputed_activations_change_no_bit_and_are_told_once(structure):
     network = made(structure, "bpsta")
-    network.convolution = "event"
+    network.convolution = "sparse"
     other = copy.deepcopy(network)
     told = []
     for one in (network, other):
@@ -134,13 +138,13 @@ def test_recomputed_activations_change_no_bit_and_are_told_once(structure):
 def test_a_hook_sees_its_layer_and_changes_nothing():
     network, seen = made(PLAIN, "bpsta"), []
     network.layers.conv2.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape))
-    assert_the_same(network, frames(3, 2), over_events=[0, 1, 1])
+    assert_the_same(network, frames(3, 2), sparse=[0, 1, 1])
     assert len(seen) == 2
 
 
 def test_under_autocast_every_convolution_is_torchs():
     network = made(PLAIN, "bpsta")
-    network.convolution = "event"
+    network.convolution = "sparse"
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert list(step(network, frames(2, 2))[1].values()) == [0, 0, 0]
 
@@ -150,19 +154,19 @@ def test_a_run_with_auto_learns_as_the_dense_one_and_is_evaluated_densely(
     settings, digits, tmp_path, monkeypatch, choices
 ):
     data = {"network": "32C3-MP2-32C3-AP4-2Voting", "epochs": 3, "warmup_epochs": 1}
-    real, served, epochs = sparse_conv_training.serve, [], []
+    real, convolved, epochs = sparse_conv_training.convolve, [], []
 
-    def serve(layer, x, **options):
-        y = real(layer, x, limit=1.0, silent=options["silent"])  # as if few were ones
+    def convolve(layer, x, **options):
+        y = real(layer, x, **options | {"max_density": 1.0})  # as if few were ones
         if layer.in_channels > 1:
-            served.append((len(epochs), y is not None))
+            convolved.append((len(epochs), y is not None))
         return y
 
     def never(*_, **__):
-        raise AssertionError("an evaluation over events")
+        raise AssertionError("an evaluation with sparse convolutions")
 
-    monkeypatch.setattr(sparse_conv_training, "serve", serve)
-    monkeypatch.setattr(sparse_conv, "serve", never)
+    monkeypatch.setattr(sparse_conv_training, "convolve", convolve)
+    monkeypatch.setattr(sparse_conv, "convolve", never)
     losses = []
     for choice in ("auto", "dense"):
         chosen = settings(data=data, training={"convolution": choice, **choices})
@@ -172,6 +176,6 @@ def test_a_run_with_auto_learns_as_the_dense_one_and_is_evaluated_densely(
         assert RunDir(tmp_path / choice).info().settings.training.convolution == choice
         losses.append(pd.read_csv(tmp_path / choice / "history.csv")["train_loss"].to_list())
     # the twin's epoch has no spikes; the dense run, epochs 3 to 5, is not asked
-    assert set(served) == {(0, False), (1, True), (2, True)}
+    assert set(convolved) == {(0, False), (1, True), (2, True)}
     assert losses[0][0] == losses[1][0]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)

@@ -1,6 +1,6 @@
 """The compiled kernels: built by g++ when they are first needed, and kept in a cache folder.
 
-The folder is `BPSTA_CACHE`, or `bpsta` in `XDG_CACHE_HOME`, or ~/.cache/bpsta.
+The folder is `BPSTA_CACHE`, else that of this user's caches: `bpsta` in `XDG_CACHE_HOME`, else ~/.cache/bpsta.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 
 from bpsta_cli.files import replacing
-from bpsta_cli.kernels.rule_codes import numbered
+from bpsta_cli.kernels.rule_codes import rule_code
 from bpsta_cli.rules import Rule
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "lif.cpp", HERE / "block.cpp", HERE / "sparse_conv.cpp", HERE / "sparse_conv_backward.cpp")
-HEADERS = (HERE / "rules.hpp", HERE / "sparse_conv.hpp")
+SOURCES = tuple(sorted(HERE.glob("*.cpp")))
+HEADERS = tuple(sorted(HERE.glob("*.hpp")))
 COMPILER = "g++"
-"""GCC, whose OpenMP runtime is torch's: another compiler would bring a second pool of threads."""
+"""GCC, because its OpenMP runtime is torch's: another compiler would bring a second pool of threads."""
 FLAGS = (
     "-std=c++17",
     "-O3",
-    "-mavx2",  # not -march=native: one library serves every machine that shares a cache folder
+    "-mavx2",  # not -march=native: one library is for every machine that shares a cache folder
     "-mfma",
     "-ffp-contract=off",  # the sources say themselves what is fused
     "-fno-trapping-math",  # lets comparisons become masks
@@ -48,8 +50,8 @@ LINK_FLAGS = ("-shared", "-Wl,--as-needed")
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
-def refusal(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
-    """Why the kernels cannot serve such an input and rule, in one clause; empty when they can.
+def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
+    """Why the kernels do not support such an input and rule, in one clause; empty if they do.
 
     Builds them if need be, once in a process.
     """
@@ -57,17 +59,50 @@ def refusal(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
         return f"it runs on the CPU and the input is on {device.type}"
     if dtype not in DTYPES:
         return f"it has float32 and float64 and the input is {str(dtype).removeprefix('torch.')}"
-    if rule is not None and numbered(rule) is None:
+    if rule is not None and rule_code(rule) is None:
         return f"it knows the rules stbp, bpsa and bpsta, and not {type(rule).__name__}"
     loaded = _library()
     return loaded if isinstance(loaded, str) else ""
 
 
-def entry(name: str, dtype: torch.dtype) -> Any:
-    """The function `name` for a dtype; `refusal` was asked before."""
+Argument = torch.Tensor | Sequence[torch.Tensor | None] | ctypes.Structure | int | float
+
+
+def call(name: str, dtype: torch.dtype, *arguments: Argument) -> int:
+    """Run the function `name` for a dtype in as many threads as torch's; `unsupported_reason` was asked before.
+
+    Args:
+        name: the C++ function without the dtype at its end. Its last argument is the number of threads.
+        dtype: of the values, one of `DTYPES`.
+        arguments: the others, in order. A tensor becomes the address of its memory, several an array of addresses
+            (null for None), a structure its address, a whole number or a bool an int64_t, any other number a double.
+
+    Returns:
+        What the function returns, an int64_t; nothing to use where it is void.
+    """
+    threads = ctypes.c_int(torch.get_num_threads())
+    return int(native_function(name, dtype)(*map(_native_argument, arguments), threads))
+
+
+def native_function(name: str, dtype: torch.dtype) -> Callable[..., Any]:
+    """The compiled function `name` for a dtype."""
     library = _library()
     assert isinstance(library, ctypes.CDLL)
-    return getattr(library, f"{name}_{DTYPES[dtype]}")
+    function = library[f"{name}_{DTYPES[dtype]}"]
+    function.restype = ctypes.c_int64
+    return function
+
+
+def _native_argument(argument: Argument) -> Any:
+    if isinstance(argument, torch.Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if isinstance(argument, ctypes.Structure):
+        return ctypes.byref(argument)
+    if isinstance(argument, int):
+        return ctypes.c_int64(argument)
+    if isinstance(argument, float):
+        return ctypes.c_double(argument)
+    return (ctypes.c_void_p * len(argument))(*(None if each is None else each.data_ptr() for each in argument))
 
 
 class _UnusableError(Exception):
@@ -125,7 +160,7 @@ def _built() -> Path:
     version = _stdout(compiler, "-dumpfullversion", "-dumpmachine")
     depends = [version, openmp.name, *_flags(), *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *SOURCES))]
     name = hashlib.sha256("\0".join(depends).encode()).hexdigest()[:16]
-    library = _cache() / f"cpu-{name}.so"
+    library = cache_folder() / f"cpu-{name}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory() as folder:
             output = _compile(compiler, openmp, Path(folder))
@@ -149,18 +184,16 @@ def _compile(compiler: str, openmp: Path, folder: Path) -> Path:
 
     with ThreadPoolExecutor(len(SOURCES)) as workers:
         objects = list(workers.map(to_object, SOURCES))
-    # torch's own runtime serves before the compiler's, which -fopenmp adds
+    # torch's own runtime comes before the compiler's, which -fopenmp adds
     inputs = [*objects, str(openmp)] if openmp.is_absolute() else objects
     _stdout(compiler, *_flags(), *LINK_FLAGS, *inputs, "-o", str(output))
     return output
 
 
-def _cache() -> Path:
-    if named := os.environ.get("BPSTA_CACHE"):
-        return Path(named)
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches, "bpsta")
-    return Path.home() / ".cache" / "bpsta"
+def cache_folder() -> Path:
+    """`BPSTA_CACHE`, or `bpsta` where this user's programs keep their caches."""
+    named = os.environ.get("BPSTA_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("bpsta")
 
 
 def _stdout(*command: str) -> str:

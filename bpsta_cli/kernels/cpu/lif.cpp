@@ -1,4 +1,4 @@
-// The neuron on the CPU, forward and backward: all steps of a block of elements in one pass over memory.
+// The neuron on the CPU, forward and backward: all steps of a chunk of elements in one pass over memory.
 //
 // The results are those of reference.py, bit for bit where no exponential is taken. Elements do not see each other,
 // so the number of threads changes nothing.
@@ -11,8 +11,8 @@ using namespace bpsta;
 
 namespace {
 
-constexpr int64_t FORWARD_BLOCK = 256;       // elements
-constexpr int64_t SCRATCH_BYTES = 64 * 1024; // potentials of a block, kept in the cache between the two passes
+constexpr int64_t FORWARD_CHUNK = 256;       // elements
+constexpr int64_t SCRATCH_BYTES = 64 * 1024; // potentials of a chunk, kept in the cache between the two passes
 constexpr int64_t GRAIN = 32768;             // elements of all steps below which one thread is faster
 
 template <typename Real>
@@ -21,9 +21,9 @@ void forward(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t
     const Real threshold = Real(threshold_), decay = Real(decay_);
     if (steps * size < GRAIN) threads = 1;
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t start = 0; start < size; start += FORWARD_BLOCK) {
-        const int64_t n = size - start < FORWARD_BLOCK ? size - start : FORWARD_BLOCK;
-        alignas(64) Real v[FORWARD_BLOCK];
+    for (int64_t start = 0; start < size; start += FORWARD_CHUNK) {
+        const int64_t n = size - start < FORWARD_CHUNK ? size - start : FORWARD_CHUNK;
+        alignas(64) Real v[FORWARD_CHUNK];
         std::memset(v, 0, sizeof v);
         for (int64_t t = 0; t < steps; ++t) {
             const Real *__restrict x_t = x + t * x_step + start;
@@ -39,7 +39,7 @@ void forward(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t
     }
 }
 
-// One step of a block of elements: dL/du[t] = dL/do[t] do/du + decay dL/du[t+1] dv/du; `after` is null at the last.
+// One step of a chunk of elements: dL/du[t] = dL/do[t] do/du + decay dL/du[t+1] dv/du; `after` is null at the last.
 template <typename Real> struct Step {
     const Real *u, *grad_o, *after;
     Real *grad_u;
@@ -47,7 +47,7 @@ template <typename Real> struct Step {
     Real threshold, decay;
 };
 
-template <typename Real, typename Rule> void descend(const Step<Real> &step, const void *shared) {
+template <typename Real, typename Rule> void backward_step(const Step<Real> &step, const void *shared) {
     const Rule rule = *static_cast<const Rule *>(shared); // its own, so that its constants stay in registers
     const Real threshold = step.threshold, decay = step.decay;
     const Real *__restrict u = step.u, *__restrict grad_o = step.grad_o, *__restrict after = step.after;
@@ -83,29 +83,29 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_,
               void (*step)(const Step<Real> &, const void *), const void *rule, int threads) {
     const Real threshold = Real(threshold_), decay = Real(decay_);
     const int64_t fitting = SCRATCH_BYTES / int64_t(sizeof(Real)) / a.steps / 64 * 64;
-    const int64_t block = fitting < 64 ? 64 : fitting > 1024 ? 1024 : fitting;
+    const int64_t chunk = fitting < 64 ? 64 : fitting > 1024 ? 1024 : fitting;
     if (a.steps * a.size < GRAIN) threads = 1;
     bool complete = true;
 #pragma omp parallel num_threads(threads) reduction(&& : complete)
     {
-        Real *const u = static_cast<Real *>(std::aligned_alloc(64, size_t(a.steps * block) * sizeof(Real)));
+        Real *const u = static_cast<Real *>(std::aligned_alloc(64, size_t(a.steps * chunk) * sizeof(Real)));
         complete = u != nullptr;
 #pragma omp for schedule(static)
-        for (int64_t start = 0; start < a.size; start += block) {
+        for (int64_t start = 0; start < a.size; start += chunk) {
             if (u == nullptr) continue;
-            const int64_t n = a.size - start < block ? a.size - start : block;
+            const int64_t n = a.size - start < chunk ? a.size - start : chunk;
             std::memcpy(u, a.x + start, size_t(n) * sizeof(Real));
             for (int64_t t = 1; t < a.steps; ++t) {
                 const Real *__restrict x_t = a.x + t * a.x_step + start;
-                const Real *__restrict u_before = u + (t - 1) * block;
-                Real *__restrict u_t = u + t * block;
+                const Real *__restrict u_before = u + (t - 1) * chunk;
+                Real *__restrict u_t = u + t * chunk;
 #pragma omp simd
                 for (int64_t i = 0; i < n; ++i) u_t[i] = fused(decay, after_reset(u_before[i], threshold), x_t[i]);
             }
             for (int64_t t = a.steps - 1; t >= 0; --t) {
                 Real *const grad_u = a.grad_x + t * a.size + start;
                 const Real *const after = t == a.steps - 1 ? nullptr : grad_u + a.size;
-                step({u + t * block, a.grad_o + t * a.grad_o_step + start, after, grad_u, n, threshold, decay}, rule);
+                step({u + t * chunk, a.grad_o + t * a.grad_o_step + start, after, grad_u, n, threshold, decay}, rule);
             }
         }
         std::free(u);
@@ -117,17 +117,17 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_,
 
 // x and grad_o: step t begins at t times their step; spikes and grad_x: at t times size. All in elements.
 #define ENTRIES(Real, name)                                                                                            \
-    extern "C" void forward_##name(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t size,           \
-                                   double threshold, double decay, int threads) {                                      \
+    extern "C" void lif_forward_##name(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t size,       \
+                                       double threshold, double decay, int threads) {                                  \
         forward<Real>(x, x_step, spikes, steps, size, threshold, decay, threads);                                      \
     }                                                                                                                  \
-    extern "C" int backward_##name(const Real *x, int64_t x_step, const Real *grad_o, int64_t grad_o_step,             \
-                                   Real *grad_x, int64_t steps, int64_t size, double threshold, double decay,          \
-                                   int rule, double parameter, int detach_reset, int threads) {                        \
+    extern "C" int64_t lif_backward_##name(const Real *x, int64_t x_step, const Real *grad_o, int64_t grad_o_step,     \
+                                           Real *grad_x, int64_t steps, int64_t size, double threshold, double decay,  \
+                                           int64_t rule, double parameter, int64_t detach_reset, int threads) {        \
         const Arrays<Real> arrays{x, x_step, grad_o, grad_o_step, grad_x, steps, size};                                \
         return with_rule<Real>(rule, parameter, detach_reset != 0, threshold, [&](const auto &chosen) {                \
             using Rule = std::decay_t<decltype(chosen)>;                                                               \
-            return backward<Real>(arrays, threshold, decay, descend<Real, Rule>, &chosen, threads);                    \
+            return backward<Real>(arrays, threshold, decay, backward_step<Real, Rule>, &chosen, threads);              \
         });                                                                                                            \
     }
 

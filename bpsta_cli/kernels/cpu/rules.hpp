@@ -103,7 +103,7 @@ template <typename Real> struct Gaussian {
 
 // Calls `visit` with the rule that rule_codes.py numbers so; false if there is none.
 template <typename Real, typename Visit>
-bool with_rule(int rule, double parameter, bool detach_reset, double threshold, const Visit &visit) {
+bool with_rule(int64_t rule, double parameter, bool detach_reset, double threshold, const Visit &visit) {
     const Real th = Real(threshold);
     const auto stbp = [&](auto curve) {
         using Curve = decltype(curve);

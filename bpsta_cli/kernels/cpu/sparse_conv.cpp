@@ -1,10 +1,10 @@
-// Convolution of spikes as a sum over events: where an input is 1, a row of the weights is added to each output that
-// it reaches, and where it is 0 nothing is done.
+// Sparse convolution: where an input is 1, a row of the weights is added to each output that it reaches; where it is 0,
+// nothing is done.
 //
-// An event is its place in an image row (sparse_conv.hpp), so that the events that an output sees in one row of the kernel
-// are neighbours in the list, and their weights' rows are found from their places: the weights lie
-// [block of outputs][kernel row][kernel column][input channel][output in block].
-// A block's sums stay in registers. Each is taken in one order, so that the number of threads changes nothing.
+// A spike is listed by its place in an image row (sparse_conv.hpp). So the spikes that an output sees in one row of the
+// kernel are neighbours in the list, and their weights' rows are found from their places. The weights lie
+// [group of filters][kernel row][kernel column][input channel][filter in group].
+// A group's sums stay in registers. Each is taken in one order, so that the number of threads changes nothing.
 
 #include <algorithm>
 #include <atomic>
@@ -50,36 +50,36 @@ inline int64_t list(const float *values, int64_t n, int64_t first, Place *places
     return count;
 }
 
-// The outputs of one block of LANES * V filters.
+// The outputs of one group of LANES * V filters.
 template <int V>
 void gather(const Sizes &a, const int32_t *starts, const Place *places, const float *weights, const float *bias,
             float *out, int threads) {
     constexpr int64_t width = LANES * V;
-    const int64_t blocks = (a.filters + width - 1) / width, row = a.kernel_width * a.channels;
+    const int64_t groups = (a.filters + width - 1) / width, row = a.kernel_width * a.channels;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t item = 0; item < blocks * a.images * a.out_height; ++item) {
+    for (int64_t item = 0; item < groups * a.images * a.out_height; ++item) {
         const int64_t y = item % a.out_height, image = item / a.out_height % a.images;
-        const int64_t block = item / a.out_height / a.images, top = y * a.stride - a.padding;
+        const int64_t group = item / a.out_height / a.images, top = y * a.stride - a.padding;
         const int64_t first = std::max(-top, int64_t(0)), last = std::min(a.height - top, a.kernel_height);
         const int32_t *const start = starts + image * a.starts();
         const Place *const place = places + image * a.room();
-        float *target = out + item % (a.images * a.out_height) * a.out_width * a.filters + block * width;
+        float *target = out + item % (a.images * a.out_height) * a.out_width * a.filters + group * width;
         for (int64_t x = 0; x < a.out_width; ++x, target += a.filters) {
             const int64_t left = x * a.stride - a.padding;
             const int64_t begin = std::clamp(left, int64_t(0), a.width);
             const int64_t end = std::clamp(left + a.kernel_width, int64_t(0), a.width);
             Vector sum[V];
-            for (int j = 0; j < V; ++j) sum[j] = *reinterpret_cast<const Vector *>(bias + block * width + LANES * j);
+            for (int j = 0; j < V; ++j) sum[j] = *reinterpret_cast<const Vector *>(bias + group * width + LANES * j);
             for (int64_t k = first; k < last; ++k) {
-                const int64_t from = (block * a.kernel_height + k) * row - left * a.channels; // of place 0
+                const int64_t from = (group * a.kernel_height + k) * row - left * a.channels; // of place 0
                 const int32_t *const pixels = start + (top + k) * a.width;
-                for (int32_t event = pixels[begin]; event < pixels[end]; ++event) {
-                    const float *const added = weights + (from + place[event]) * width;
+                for (int32_t spike = pixels[begin]; spike < pixels[end]; ++spike) {
+                    const float *const added = weights + (from + place[spike]) * width;
 #pragma GCC unroll 8
                     for (int j = 0; j < V; ++j) sum[j] += *reinterpret_cast<const Vector *>(added + LANES * j);
                 }
             }
-            const int64_t filled = std::min(width, a.filters - block * width); // the last block may be wider than left
+            const int64_t filled = std::min(width, a.filters - group * width); // the last group may be wider than left
             if (filled == width)
                 for (int j = 0; j < V; ++j) *reinterpret_cast<Vector *>(target + LANES * j) = sum[j];
             else std::copy_n(reinterpret_cast<const float *>(sum), filled, target);
@@ -89,11 +89,12 @@ void gather(const Sizes &a, const int32_t *starts, const Place *places, const fl
 
 } // namespace
 
-// The events of images `x` [images, pixels, channels], `width` pixels a row: `places` [images, pixels * channels + 8],
+// The spikes of images `x` [images, pixels, channels], `width` pixels a row: `places` [images, pixels * channels + 8],
 // and where those of each pixel begin, `starts` [images, pixels + 1]. Returns how many there are; -1 if there are more
 // than `most`, and -2 if a value is neither 0 nor 1 (either, if both are so), with nothing to be read in the lists.
-extern "C" int64_t events_list_float32(const float *x, int64_t images, int64_t pixels, int64_t width, int64_t channels,
-                                       int64_t most, int32_t *starts, Place *places, int threads) {
+extern "C" int64_t sparse_conv_list_float32(const float *x, int64_t images, int64_t pixels, int64_t width,
+                                            int64_t channels, int64_t most, int32_t *starts, Place *places,
+                                            int threads) {
     std::atomic<int64_t> total{0};
     std::atomic<bool> refused{false};
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -116,9 +117,10 @@ extern "C" int64_t events_list_float32(const float *x, int64_t images, int64_t p
 }
 
 // The convolution `out` [images, out_height, out_width, filters]. `weights` and `bias` are filled up with zeros to
-// whole blocks of `block` filters: 16, 32 or 64.
-extern "C" void events_gather_float32(const Sizes *sizes, int64_t block, const int32_t *starts, const Place *places,
-                                      const float *weights, const float *bias, float *out, int threads) {
-    const auto chosen = block == 64 ? gather<8> : block == 32 ? gather<4> : gather<2>;
+// whole groups of `group` filters: 16, 32 or 64.
+extern "C" void sparse_conv_forward_float32(const Sizes *sizes, int64_t group, const int32_t *starts,
+                                            const Place *places, const float *weights, const float *bias, float *out,
+                                            int threads) {
+    const auto chosen = group == 64 ? gather<8> : group == 32 ? gather<4> : gather<2>;
     chosen(*sizes, starts, places, weights, bias, out, threads);
 }

@@ -1,6 +1,6 @@
-// What the two passes over events share: how events and sizes are told.
+// What the sparse convolution's forward and backward pass share: the list of spikes and the sizes.
 //
-// Images lie channels last. An event is the place of a 1 in its image row, column * channels + channel; those of an
+// Images lie channels last. A spike is the place of a 1 in its image row, column * channels + channel; those of an
 // image lie in order of its pixels, and `starts` has where each pixel's begin.
 
 #pragma once

@@ -1,6 +1,6 @@
-// The gradients of a convolution of spikes, as sums over events (sparse_conv.hpp).
+// The gradients of a sparse convolution, as sums over the input's spikes (sparse_conv.hpp).
 //
-// An event at row y meets the kernel's row k in the output's row (y + padding - k) / stride, where that division leaves
+// A spike at row y meets the kernel's row k in the output's row (y + padding - k) / stride, where that division leaves
 // nothing over: where y + padding and k leave the same. All sums are taken in one order, so that the number of threads
 // changes nothing.
 
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t TOGETHER = 1 << 18; // bytes of frames that are gone through at once: they stay in the second cache
 
-// The gradient of an image of the output lies in a frame of zeros, so that what an event would meet outside adds
+// The gradient of an image of the output lies in a frame of zeros, so that what a spike would meet outside adds
 // nothing.
 struct Frame {
     int64_t above, left, height, width;
@@ -25,8 +25,9 @@ struct Frame {
           width(left + (a.width - 1 + a.padding) / a.stride + 1) {}
 };
 
-// The events of `images` in channels [first, last), sorted by channel and by what is left over of their row and column:
-// `list` has the places in the frames where the kernel's first row and column meet them, `begin` where each kind begins.
+// The spikes of `images` in channels [first, last), sorted by channel and by what is left over of their row and column:
+// `list` has the places in the frames where the kernel's first row and column meet them, `begin` where each kind
+// begins.
 void sort(const Sizes &a, const Frame &frame, int64_t images, const int32_t *starts, const Place *places,
           int64_t first, int64_t last, std::vector<int32_t> &begin, std::vector<int32_t> &list) {
     const int64_t kinds = a.stride * a.stride;
@@ -39,8 +40,8 @@ void sort(const Sizes &a, const Frame &frame, int64_t images, const int32_t *sta
                     const int64_t row = y + a.padding, column = x + a.padding, at_row = frame.above + row / a.stride;
                     const int64_t kind = row % a.stride * a.stride + column % a.stride;
                     const int64_t at = (image * frame.height + at_row) * frame.width + frame.left + column / a.stride;
-                    for (int32_t event = start[0]; event < start[1]; ++event) {
-                        const int64_t channel = place[event] - x * a.channels;
+                    for (int32_t spike = start[0]; spike < start[1]; ++spike) {
+                        const int64_t channel = place[spike] - x * a.channels;
                         if (channel >= first && channel < last) told((channel - first) * kinds + kind, int32_t(at));
                     }
                 }
@@ -54,22 +55,22 @@ void sort(const Sizes &a, const Frame &frame, int64_t images, const int32_t *sta
 }
 
 // The weights' gradient, of LANES * V filters at once: for each channel and place of the kernel the sum of what the
-// channel's events meet there, of some images by themselves before these are added.
+// channel's spikes meet there, of some images by themselves before these are added.
 template <int V>
 void weights(const Sizes &a, const int32_t *starts, const Place *places, const float *grad, float *out, int threads) {
     constexpr int64_t width = LANES * V;
     const Frame frame(a);
     const int64_t area = frame.height * frame.width, kinds = a.stride * a.stride;
     const int64_t together = std::clamp(TOGETHER / (area * width * int64_t(sizeof(float))), int64_t(1), a.images);
-    const int64_t blocks = (a.filters + width - 1) / width;
-    const int64_t shares = std::min((threads + blocks - 1) / blocks, a.channels); // of the channels, one a thread
+    const int64_t groups = (a.filters + width - 1) / width;
+    const int64_t shares = std::min((threads + groups - 1) / groups, a.channels); // of the channels, one a thread
     const int64_t rows = std::min(a.out_height, frame.height - frame.above);      // others see nothing but padding
     const int64_t columns = std::min(a.out_width, frame.width - frame.left);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t item = 0; item < blocks * shares; ++item) {
-        const int64_t block = item / shares, share = item % shares;
+    for (int64_t item = 0; item < groups * shares; ++item) {
+        const int64_t group = item / shares, share = item % shares;
         const int64_t first = share * a.channels / shares, last = (share + 1) * a.channels / shares;
-        const int64_t filled = std::min(width, a.filters - block * width);
+        const int64_t filled = std::min(width, a.filters - group * width);
         std::vector<float> framed(size_t(together * area * width), 0.0F);
         std::vector<int32_t> begin(size_t((last - first) * kinds + 2)), list;
         for (int64_t done = 0; done < a.images; done += together) {
@@ -81,7 +82,7 @@ void weights(const Sizes &a, const int32_t *starts, const Place *places, const f
                         std::memcpy(
                             &framed[size_t(
                                 (image * area + (frame.above + y) * frame.width + frame.left + x) * width)],
-                            grad + (((done + image) * a.out_height + y) * a.out_width + x) * a.filters + block * width,
+                            grad + (((done + image) * a.out_height + y) * a.out_width + x) * a.filters + group * width,
                             size_t(filled) * sizeof(float));
             for (int64_t channel = first; channel < last; ++channel)
                 for (int64_t k = 0; k < a.kernel_height * a.kernel_width; ++k) {
@@ -91,27 +92,27 @@ void weights(const Sizes &a, const int32_t *starts, const Place *places, const f
                     const int32_t from = begin[size_t(kind)], to = begin[size_t(kind + 1)];
                     if (from == to) continue;
                     Vector sum[V] = {};
-                    for (int32_t event = from; event < to; ++event) {
-                        const float *const row = framed.data() + (list[size_t(event)] - back) * width;
+                    for (int32_t spike = from; spike < to; ++spike) {
+                        const float *const row = framed.data() + (list[size_t(spike)] - back) * width;
 #pragma GCC unroll 8
                         for (int j = 0; j < V; ++j) sum[j] += *reinterpret_cast<const Vector *>(row + LANES * j);
                     }
                     float *const into =
-                        out + ((block * a.kernel_height * a.kernel_width + k) * a.channels + channel) * width;
+                        out + ((group * a.kernel_height * a.kernel_width + k) * a.channels + channel) * width;
                     for (int j = 0; j < V; ++j) *reinterpret_cast<Vector *>(into + LANES * j) += sum[j];
                 }
         }
     }
 }
 
-// Adds to each event's sum the products of V Vectors of the gradient with those of its row of weights.
+// Adds to each spike's sum the products of V Vectors of the gradient with those of its row of weights.
 template <int V>
 inline void multiply(const float *grad, const float *weights, int64_t filters, const Place *begin, const Place *end,
                      int64_t first, float *sums) {
     Vector g[V];
     for (int j = 0; j < V; ++j) g[j] = *reinterpret_cast<const Vector *>(grad + LANES * j);
-    for (const Place *event = begin; event < end; ++event, sums += LANES) {
-        const float *const row = weights + (*event - first) * filters;
+    for (const Place *spike = begin; spike < end; ++spike, sums += LANES) {
+        const float *const row = weights + (*spike - first) * filters;
         Vector sum = *reinterpret_cast<const Vector *>(sums);
 #pragma GCC unroll 8
         for (int j = 0; j < V; ++j) sum += g[j] * *reinterpret_cast<const Vector *>(row + LANES * j);
@@ -121,22 +122,22 @@ inline void multiply(const float *grad, const float *weights, int64_t filters, c
 
 } // namespace
 
-// The gradient of the weights, added to `out` in the order of sparse_conv.cpp's weights, for blocks of `block` filters: 16,
-// 32 or 64. `grad` is that of the output [images, out_height, out_width, filters].
-extern "C" void events_weights_float32(const Sizes *sizes, int64_t block, const int32_t *starts, const Place *places,
-                                       const float *grad, float *out, int threads) {
-    const auto chosen = block == 64 ? weights<8> : block == 32 ? weights<4> : weights<2>;
+// The gradient of the weights, added to `out` in the order of sparse_conv.cpp's weights, for groups of `group` filters:
+// 16, 32 or 64. `grad` is that of the output [images, out_height, out_width, filters].
+extern "C" void sparse_conv_weight_gradient_float32(const Sizes *sizes, int64_t group, const int32_t *starts,
+                                                    const Place *places, const float *grad, float *out, int threads) {
+    const auto chosen = group == 64 ? weights<8> : group == 32 ? weights<4> : weights<2>;
     chosen(*sizes, starts, places, grad, out, threads);
 }
 
 // The gradient of the input [images, height, width, channels] where that is 1; elsewhere `out` stays as it is. The
 // weights lie [kernel row][kernel column][channel][filter].
-extern "C" void events_input_float32(const Sizes *sizes, const int32_t *starts, const Place *places, const float *grad,
-                                     const float *weights, float *out, int threads) {
+extern "C" void sparse_conv_input_gradient_float32(const Sizes *sizes, const int32_t *starts, const Place *places,
+                                                   const float *grad, const float *weights, float *out, int threads) {
     const Sizes &a = *sizes;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<float> sums(size_t(a.channels * LANES)); // LANES for each event of a pixel
+        std::vector<float> sums(size_t(a.channels * LANES)); // LANES for each spike of a pixel
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < a.images * a.height; ++row) {
             const int64_t image = row / a.height, y = row % a.height + a.padding;
@@ -163,14 +164,14 @@ extern "C" void events_input_float32(const Sizes *sizes, const int32_t *starts, 
                         if (left >= 32) take(multiply<4>, 32);
                         if (left >= 16) take(multiply<2>, 16);
                         if (left >= 8) take(multiply<1>, 8);
-                        for (const Place *event = begin; left && event < end; ++event)
+                        for (const Place *spike = begin; left && spike < end; ++spike)
                             for (int64_t f = 0; f < left; ++f)
-                                sums[size_t((event - begin) * LANES + f)] += g[f] * w[(*event - first) * a.filters + f];
+                                sums[size_t((spike - begin) * LANES + f)] += g[f] * w[(*spike - first) * a.filters + f];
                     }
                 float *const target = out + (row * a.width + column) * a.channels - first;
-                for (const Place *event = begin; event < end; ++event) {
-                    const float *const s = &sums[size_t((event - begin) * LANES)];
-                    target[*event] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+                for (const Place *spike = begin; spike < end; ++spike) {
+                    const float *const s = &sums[size_t((spike - begin) * LANES)];
+                    target[*spike] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
                 }
             }
         }

@@ -2,110 +2,34 @@
 
 launch.py, which alone imports this module, gives the arguments; README.md has the equations. A window is what is pooled
 together, POOL x POOL pixels; the last of an odd row or column hangs over the edge. Values of its pixels ("cells") are
-tuples of tiles [P, CB], so that they stay in registers. Time is cut into segments of SEGMENT steps, which are
-unrolled; the neuron alone is a block of one pixel without a norm, its elements the channels.
+tuples of tiles [WINDOWS, CHANNELS], so that they stay in registers. Time is cut into segments of SEGMENT steps, which
+are unrolled. The neuron alone is a block of one pixel without a norm, its elements the channels.
+
+Other tuples: `cells`, where every cell lies in one step, and which cells there are; `columns`, the program's channels,
+and how many there are in all; `norm`, scale, shift and mean; `grad_norm`, gain, slope and offset of
+`block_spec.NormGradCoefficients`.
 """
 
 import triton
 import triton.language as tl
 
 from bpsta_cli.kernels.gpu.rules import fused, reset_gradient, spike_gradient
-
-# Where a program works
-
-
-@triton.jit
-def tile(channels, INDEX: tl.constexpr, P: tl.constexpr, CB: tl.constexpr):
-    """The program's place among the tiles of windows, its windows [P] and its channels [CB]."""
-    blocks = tl.cast(tl.cdiv(channels, CB), tl.int32)
-    place = tl.program_id(0) // blocks
-    block = tl.program_id(0) % blocks
-    return place, place.to(INDEX) * P + tl.arange(0, P), block.to(INDEX) * CB + tl.arange(0, CB)
-
-
-@triton.jit
-def pixel(window, images, height, width, CELL: tl.constexpr, POOL: tl.constexpr):
-    """Row of a cell's pixels in [images height width, C], and which of them there are: [P, 1] each."""
-    if POOL == 1:
-        row = window
-        inside = window < images * height * width
-    else:
-        across = tl.cdiv(width, POOL)
-        down = tl.cdiv(height, POOL)
-        y = window // across % down * POOL + CELL // POOL
-        x = window % across * POOL + CELL % POOL
-        image = window // (across * down)
-        row = (image * height + y) * width + x
-        inside = (image < images) & (y < height) & (x < width)
-    return row[:, None], inside[:, None]
-
-
-@triton.jit
-def pooled(window, channel, images, channels, height, width, POOL: tl.constexpr):
-    """Places of the windows in one step of the pooled images, and which of them are whole: [P, CB]."""
-    if POOL == 1:
-        row, inside = pixel(window, images, height, width, 0, POOL)
-    else:
-        across = tl.cdiv(width, POOL)
-        down = tl.cdiv(height, POOL)
-        y = window // across % down
-        x = window % across
-        image = window // (across * down)
-        row = ((image * (height // POOL) + y) * (width // POOL) + x)[:, None]
-        inside = ((image < images) & (y < height // POOL) & (x < width // POOL))[:, None]
-    return row * channels + channel[None, :], inside & (channel < channels)[None, :]
-
-
-@triton.jit
-def places(window, channel, images, channels, height, width, POOL: tl.constexpr):
-    """Places of every cell in one step [images height width, C], and which there are: tuples of [P, CB]."""
-    place = ()
-    mask = ()
-    for cell in tl.static_range(POOL * POOL):
-        row, inside = pixel(window, images, height, width, cell, POOL)
-        place = place + (row * channels + channel[None, :],)
-        mask = mask + (inside & (channel < channels)[None, :],)
-    return place, mask
-
-
-@triton.jit
-def zeros(CELLS: tl.constexpr, P: tl.constexpr, CB: tl.constexpr, STATE: tl.constexpr):
-    """A tile of zeros for every cell."""
-    result = ()
-    for _ in tl.static_range(CELLS):
-        result = result + (tl.zeros((P, CB), STATE),)
-    return result
-
+from bpsta_cli.kernels.gpu.tiles import of_channels, of_step, places, pooled, store_sums, tile, zeros
 
 # What a step does to every cell
 
 
 @triton.jit
-def of_channels(values, channel, channels, NORM: tl.constexpr):
-    """Values of the channels [1, CB]; nothing to use where there is no norm."""
-    if NORM:
-        result = tl.load(values + channel, mask=channel < channels, other=0)[None, :]
-    else:
-        result = 0
-    return result
-
-
-@triton.jit
-def of_step(values, t, known, channel, channels, PER_STEP: tl.constexpr):
-    """Those of step t where each has its own, else the `known` ones."""
-    if PER_STEP:
-        known = tl.load(values + t * channels + channel, mask=channel < channels, other=0)[None, :]
-    return known
-
-
-@triton.jit
-def charge(x, place, mask, live, scale, shift, v, decay, NORM: tl.constexpr, RELU: tl.constexpr, STATE: tl.constexpr):
+def update_potential(
+    x, cells, live, norm, v, decay, NORM: tl.constexpr, RELU: tl.constexpr, STATE: tl.constexpr
+):  # fmt: skip
     """Potentials before the spike: u = decay v + max(x scale + shift, 0), NaN for NaN."""
+    place, mask = cells
     result = ()
     for cell in tl.static_range(len(place)):
         current = tl.load(x + place[cell], mask=mask[cell] & live, other=0).to(STATE)
         if NORM:
-            current = fused(current, scale, shift)
+            current = fused(current, norm[0], norm[1])
         if RELU:
             current = tl.where(current < 0, 0, current)
         result = result + (fused(decay, v[cell], current),)
@@ -122,12 +46,18 @@ def reset(u, threshold, STATE: tl.constexpr):
 
 
 @triton.jit
-def taken(error, u, threshold):
-    """The part of the pooled spikes' error that each cell gets: all for the first that fired, or if none did."""
-    any_fires = u[0] >= threshold
+def pool_spikes(u, threshold):
+    """Whether any cell of a window fires."""
+    result = u[0] >= threshold
     for cell in tl.static_range(1, len(u)):
-        any_fires = any_fires | (u[cell] >= threshold)
-    result = (tl.where((u[0] >= threshold) | (~any_fires), error, 0),)
+        result = result | (u[cell] >= threshold)
+    return result
+
+
+@triton.jit
+def unpool(error, u, threshold):
+    """The part of the pooled spikes' error that each cell gets: all for the first that fired, or if none did."""
+    result = (tl.where((u[0] >= threshold) | (~pool_spikes(u, threshold)), error, 0),)
     before = u[0] >= threshold
     for cell in tl.static_range(1, len(u)):
         result = result + (tl.where((u[cell] >= threshold) & (~before), error, 0),)
@@ -136,10 +66,103 @@ def taken(error, u, threshold):
 
 
 @triton.jit
-def add_up(sums, grad, gradx, channel, channels):
-    """Put a tile's sums over its windows in their place, [2, C] from `sums` on."""
-    tl.store(sums + channel, tl.sum(grad, 0), mask=channel < channels)
-    tl.store(sums + channels + channel, tl.sum(gradx, 0), mask=channel < channels)
+def neuron_backward(
+    error, u, after, is_last, threshold, decay,
+    RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr, STATE: tl.constexpr,
+):  # fmt: skip
+    """dL/du of a cell from dL/do, and from dL/du of the step `after` where there is one."""
+    spike = spike_gradient(u, u >= threshold, threshold, RULE, PARAMETER, STATE)
+    kept = reset_gradient(u, u >= threshold, spike, RULE, PARAMETER, DETACH, STATE)
+    g = error * spike
+    return tl.where(is_last, g, fused(decay * after, kept, g))
+
+
+@triton.jit
+def norm_backward(g, value, mean, coefficients):
+    """dL/dx = gain g + slope (x - mean) + offset, with g = dL/dy at the norm's output."""
+    return fused(coefficients[0], g, fused(coefficients[1], value - mean, coefficients[2]))
+
+
+# What a segment of the backward pass does
+
+
+@triton.jit
+def recompute_segment(
+    x, x_step, first, steps, cells, columns, norm, known, v, threshold, decay,
+    NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr, SEGMENT: tl.constexpr, STATE: tl.constexpr,
+):  # fmt: skip
+    """Potentials before the spike of the steps from `first` on, and those after the last step's spike."""
+    us = ()
+    for k in tl.static_range(SEGMENT):
+        t = first + k
+        now = of_step(norm, t, t < steps, known, columns, PER_STEP)
+        u = update_potential(x + t * x_step, cells, t < steps, now, v, decay, NORM, RELU, STATE)
+        v = reset(u, threshold, STATE)
+        us = us + (u,)
+    return us, v
+
+
+@triton.jit
+def store_states(
+    states, state_size, segments, x, x_step, steps, cells, columns, norm, known, v, threshold, decay,
+    NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr, SEGMENT: tl.constexpr, STATE: tl.constexpr,
+):  # fmt: skip
+    """Store the potentials that the segments begin with, but for the first; `v` is zeros."""
+    place, mask = cells
+    for segment in range(segments - 1):
+        first = tl.cast(segment * SEGMENT, tl.int64)
+        _, v = recompute_segment(
+            x, x_step, first, steps, cells, columns, norm, known, v, threshold, decay,
+            NORM, PER_STEP, RELU, SEGMENT, STATE,
+        )  # fmt: skip
+        for cell in tl.static_range(len(place)):
+            tl.store(states + segment * state_size + place[cell], v[cell], mask=mask[cell])
+    tl.debug_barrier()  # they may be read by another thread of the program
+
+
+@triton.jit
+def load_state(states, cells, is_first):
+    """The potentials that a segment begins with: zeros for the first."""
+    place, mask = cells
+    result = ()
+    for cell in tl.static_range(len(place)):
+        result = result + (tl.load(states + place[cell], mask=mask[cell] & (~is_first), other=0),)
+    return result
+
+
+@triton.jit
+def step_back(
+    x, grad, cells, live, is_last, errors, u, after, total, sum_g, sum_gx, norm, grad_norm, threshold, decay,
+    RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr, NORM: tl.constexpr, RELU: tl.constexpr,
+    SUMS: tl.constexpr, GRADIENT: tl.constexpr, CONSTANT: tl.constexpr, STATE: tl.constexpr,
+):  # fmt: skip
+    """One step from dL/do (`errors`) to dL/du, to dL/dy, its sums or its `total`, and to dL/dx, which is stored.
+
+    `norm` and `grad_norm` are values here. Returns dL/du, the total and the two sums.
+    """
+    place, mask = cells
+    carry = ()
+    next_total = ()
+    for cell in tl.static_range(len(place)):
+        here = mask[cell] & live
+        g = neuron_backward(
+            errors[cell], u[cell], after[cell], is_last, threshold, decay, RULE, PARAMETER, DETACH, STATE
+        )
+        g = tl.where(here, g, 0)
+        carry = carry + (g,)
+        if NORM:
+            value = tl.load(x + place[cell], mask=here, other=0).to(STATE)
+            if RELU:
+                g = tl.where(fused(value, norm[0], norm[1]) <= 0, 0, g)
+            if SUMS:
+                sum_g += g
+                sum_gx = fused(g, value - norm[2], sum_gx)
+        next_total = next_total + ((total[cell] + g) if CONSTANT else g,)
+        if GRADIENT and not CONSTANT:
+            if NORM:
+                g = norm_backward(g, value, norm[2], grad_norm)
+            tl.store(grad + place[cell], g, mask=here)
+    return carry, next_total, sum_g, sum_gx
 
 
 # The kernels. Of the sizes, those that no stride is made of alone are the same to the compiler whatever their value.
@@ -147,36 +170,34 @@ def add_up(sums, grad, gradx, channel, channels):
 
 @triton.jit(do_not_specialize=["steps", "images", "height", "width"])
 def forward(
-    x, x_step, scale, shift, out, out_step, fired, steps, images, channels, height, width,
+    x, x_step, scale, shift, out, out_step, spike_counts, steps, images, channels, height, width,
     NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr, POOL: tl.constexpr, SEGMENT: tl.constexpr,
     THRESHOLD: tl.constexpr, DECAY: tl.constexpr, STATE: tl.constexpr, INDEX: tl.constexpr,
-    P: tl.constexpr, CB: tl.constexpr,
+    WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Spikes of all steps after pooling and, where there is a norm, how many neurons fired, a number a program."""
     threshold = tl.full((), THRESHOLD, STATE)
     decay = tl.full((), DECAY, STATE)
-    _, window, channel = tile(channels, INDEX, P, CB)
-    place, mask = places(window, channel, images, channels, height, width, POOL)
+    _, window, channel = tile(channels, INDEX, WINDOWS, CHANNELS)
+    cells = places(window, channel, images, channels, height, width, POOL)
     out_place, out_mask = pooled(window, channel, images, channels, height, width, POOL)
-    a = of_channels(scale, channel, channels, NORM)
-    b = of_channels(shift, channel, channels, NORM)
-    count = tl.zeros((P, CB), tl.int32)
-    v = zeros(POOL * POOL, P, CB, STATE)
+    columns = (channel, channels)
+    norm = (scale, shift)
+    known = of_channels(norm, columns, NORM)
+    count = tl.zeros((WINDOWS, CHANNELS), tl.int32)
+    v = zeros(POOL * POOL, WINDOWS, CHANNELS, STATE)
     for segment in range(tl.cdiv(steps, SEGMENT)):
         for k in tl.static_range(SEGMENT):
             t = tl.cast(segment * SEGMENT + k, tl.int64)
-            a = of_step(scale, t, a, channel, channels, PER_STEP)
-            b = of_step(shift, t, b, channel, channels, PER_STEP)
-            u = charge(x + t * x_step, place, mask, t < steps, a, b, v, decay, NORM, RELU, STATE)
+            now = of_step(norm, t, t < steps, known, columns, PER_STEP)
+            u = update_potential(x + t * x_step, cells, t < steps, now, v, decay, NORM, RELU, STATE)
             v = reset(u, threshold, STATE)
-            any_fires = u[0] >= threshold
-            for cell in tl.static_range(POOL * POOL):
-                any_fires = any_fires | (u[cell] >= threshold)
-                if NORM:
-                    count += ((u[cell] >= threshold) & mask[cell] & (t < steps)).to(tl.int32)
-            tl.store(out + t * out_step + out_place, any_fires.to(STATE), mask=out_mask & (t < steps))
+            if NORM:
+                for cell in tl.static_range(POOL * POOL):
+                    count += ((u[cell] >= threshold) & cells[1][cell] & (t < steps)).to(tl.int32)
+            tl.store(out + t * out_step + out_place, pool_spikes(u, threshold).to(STATE), mask=out_mask & (t < steps))
     if NORM:
-        tl.store(fired + tl.program_id(0), tl.sum(tl.sum(count, 1), 0))
+        tl.store(spike_counts + tl.program_id(0), tl.sum(tl.sum(count, 1), 0))
 
 
 @triton.jit(do_not_specialize=["steps", "images", "height", "width"])
@@ -187,125 +208,86 @@ def backward(
     NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr, POOL: tl.constexpr,
     SUMS: tl.constexpr, GRADIENT: tl.constexpr, CONSTANT: tl.constexpr, SEGMENT: tl.constexpr, SEVERAL: tl.constexpr,
     THRESHOLD: tl.constexpr, DECAY: tl.constexpr, STATE: tl.constexpr, INDEX: tl.constexpr,
-    P: tl.constexpr, CB: tl.constexpr,
+    WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """From dL/do after pooling to what the norm's gradients are sums of (SUMS), or to dL/dx (GRADIENT), or to both."""
-    CELLS: tl.constexpr = POOL * POOL
     threshold = tl.full((), THRESHOLD, STATE)
     decay = tl.full((), DECAY, STATE)
-    number, window, channel = tile(channels, INDEX, P, CB)
-    place, mask = places(window, channel, images, channels, height, width, POOL)
+    number, window, channel = tile(channels, INDEX, WINDOWS, CHANNELS)
+    cells = places(window, channel, images, channels, height, width, POOL)
     error_place, error_mask = pooled(window, channel, images, channels, height, width, POOL)
-    a = of_channels(scale, channel, channels, NORM)
-    b = of_channels(shift, channel, channels, NORM)
-    m = of_channels(mean, channel, channels, NORM)
-    c = of_channels(gain, channel, channels, NORM and GRADIENT)
-    d = of_channels(slope, channel, channels, NORM and GRADIENT)
-    e = of_channels(offset, channel, channels, NORM and GRADIENT)
+    columns = (channel, channels)
+    norm = (scale, shift, mean)
+    grad_norm = (gain, slope, offset)
+    known = of_channels(norm, columns, NORM)
+    known_grad = of_channels(grad_norm, columns, NORM and GRADIENT)
     segments = tl.cdiv(steps, SEGMENT)
     state_size = tl.cast(images, tl.int64) * height * width * channels
+    start = zeros(POOL * POOL, WINDOWS, CHANNELS, STATE)
+    if SEVERAL:
+        store_states(
+            states, state_size, segments, x, x_step, steps, cells, columns, norm, known, start, threshold, decay,
+            NORM, PER_STEP, RELU, SEGMENT, STATE,
+        )  # fmt: skip
 
-    if SEVERAL:  # the potentials that the segments begin with, but for the first
-        v = zeros(CELLS, P, CB, STATE)
-        for segment in range(segments - 1):
-            for k in tl.static_range(SEGMENT):
-                t = tl.cast(segment * SEGMENT + k, tl.int64)
-                a = of_step(scale, t, a, channel, channels, PER_STEP)
-                b = of_step(shift, t, b, channel, channels, PER_STEP)
-                v = reset(
-                    charge(x + t * x_step, place, mask, t < steps, a, b, v, decay, NORM, RELU, STATE), threshold, STATE
-                )
-            for cell in tl.static_range(CELLS):
-                tl.store(states + segment * state_size + place[cell], v[cell], mask=mask[cell])
-        tl.debug_barrier()  # they may be read by another thread of the program
-
-    carry = zeros(CELLS, P, CB, STATE)  # dL/du of the step after
-    total = zeros(CELLS, P, CB, STATE)  # over the steps, of a CONSTANT x
-    sum_g = tl.zeros((P, CB), STATE)
-    sum_gx = tl.zeros((P, CB), STATE)
+    carry = zeros(POOL * POOL, WINDOWS, CHANNELS, STATE)  # dL/du of the step after
+    total = zeros(POOL * POOL, WINDOWS, CHANNELS, STATE)  # over the steps, of a CONSTANT x
+    sum_g = tl.zeros((WINDOWS, CHANNELS), STATE)
+    sum_gx = tl.zeros((WINDOWS, CHANNELS), STATE)
     for back in range(segments):
         first = tl.cast((segments - 1 - back) * SEGMENT, tl.int64)
-        v = zeros(CELLS, P, CB, STATE)
+        v = start
         if SEVERAL:
-            v = ()
-            for cell in tl.static_range(CELLS):
-                state = states + (segments - 2 - back) * state_size + place[cell]
-                v = v + (tl.load(state, mask=mask[cell] & (first > 0), other=0),)
-        us = ()
-        for k in tl.static_range(SEGMENT):
-            a = of_step(scale, first + k, a, channel, channels, PER_STEP)
-            b = of_step(shift, first + k, b, channel, channels, PER_STEP)
-            u = charge(x + (first + k) * x_step, place, mask, first + k < steps, a, b, v, decay, NORM, RELU, STATE)
-            v = reset(u, threshold, STATE)
-            us = us + (u,)
+            v = load_state(states + (segments - 2 - back) * state_size, cells, first == 0)
+        us, _ = recompute_segment(
+            x, x_step, first, steps, cells, columns, norm, known, v, threshold, decay,
+            NORM, PER_STEP, RELU, SEGMENT, STATE,
+        )  # fmt: skip
         for k in tl.static_range(SEGMENT - 1, -1, -1):
             t = first + k
-            a = of_step(scale, t, a, channel, channels, PER_STEP)
-            b = of_step(shift, t, b, channel, channels, PER_STEP)
-            m = of_step(mean, t, m, channel, channels, PER_STEP)
-            c = of_step(gain, t, c, channel, channels, PER_STEP and GRADIENT)
-            d = of_step(slope, t, d, channel, channels, PER_STEP and GRADIENT)
-            e = of_step(offset, t, e, channel, channels, PER_STEP and GRADIENT)
+            now = of_step(norm, t, t < steps, known, columns, PER_STEP)
+            grad_now = of_step(grad_norm, t, t < steps, known_grad, columns, PER_STEP and GRADIENT)
             pooled_error = tl.load(error + t * error_step + error_place, mask=error_mask & (t < steps), other=0)
-            errors = taken(pooled_error.to(STATE), us[k], threshold)
-            next_carry = ()
-            next_total = ()
-            for cell in tl.static_range(CELLS):
-                u = us[k][cell]
-                here = mask[cell] & (t < steps)
-                spike = spike_gradient(u, u >= threshold, threshold, RULE, PARAMETER, STATE)
-                kept = reset_gradient(u, u >= threshold, spike, RULE, PARAMETER, DETACH, STATE)
-                g = errors[cell] * spike
-                g = tl.where(t < steps - 1, fused(decay * carry[cell], kept, g), g)
-                g = tl.where(here, g, 0)
-                next_carry = next_carry + (g,)
-                if NORM:
-                    value = tl.load(x + t * x_step + place[cell], mask=here, other=0).to(STATE)
-                    if RELU:
-                        g = tl.where(fused(value, a, b) <= 0, 0, g)
-                    if SUMS:
-                        sum_g += g
-                        sum_gx = fused(g, value - m, sum_gx)
-                next_total = next_total + ((total[cell] + g) if CONSTANT else g,)
-                if GRADIENT and not CONSTANT:
-                    if NORM:
-                        g = fused(c, g, fused(d, value - m, e))
-                    tl.store(grad + t * grad_step + place[cell], g, mask=here)
-            carry = next_carry
-            total = next_total
+            errors = unpool(pooled_error.to(STATE), us[k], threshold)
+            carry, total, sum_g, sum_gx = step_back(
+                x + t * x_step, grad + t * grad_step if GRADIENT else grad, cells, t < steps, t >= steps - 1,
+                errors, us[k], carry, total, sum_g, sum_gx, now, grad_now, threshold, decay,
+                RULE, PARAMETER, DETACH, NORM, RELU, SUMS, GRADIENT, CONSTANT, STATE,
+            )  # fmt: skip
             if SUMS and PER_STEP:
                 if t < steps:
-                    add_up(sums + (number * steps + t) * 2 * channels, sum_g, sum_gx, channel, channels)
-                sum_g = tl.zeros((P, CB), STATE)
-                sum_gx = tl.zeros((P, CB), STATE)
+                    store_sums(sums + (number * steps + t) * 2 * channels, sum_g, sum_gx, columns)
+                sum_g = tl.zeros((WINDOWS, CHANNELS), STATE)
+                sum_gx = tl.zeros((WINDOWS, CHANNELS), STATE)
     if SUMS and not PER_STEP:
-        add_up(sums + number.to(tl.int64) * 2 * channels, sum_g, sum_gx, channel, channels)
+        store_sums(sums + number.to(tl.int64) * 2 * channels, sum_g, sum_gx, columns)
     if GRADIENT and CONSTANT:
-        for cell in tl.static_range(CELLS):
-            value = tl.load(x + place[cell], mask=mask[cell], other=0).to(STATE)
-            tl.store(grad + place[cell], fused(c, total[cell], fused(d, value - m, e)), mask=mask[cell])
+        for cell in tl.static_range(POOL * POOL):
+            place, mask = cells[0][cell], cells[1][cell]
+            value = tl.load(x + place, mask=mask, other=0).to(STATE)
+            tl.store(grad + place, norm_backward(total[cell], value, known[2], known_grad), mask=mask)
 
 
 @triton.jit(do_not_specialize=["rows"])
 def moments(
     x, x_step, origin, sums, rows, channels,
     RUN: tl.constexpr, STATE: tl.constexpr, INDEX: tl.constexpr,
-    P: tl.constexpr, CB: tl.constexpr,
+    WINDOWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """Sums of x - origin and of its square over RUN x P rows of one step, [steps, tiles, 2, C]."""
-    blocks = tl.cdiv(channels, CB)
-    number, _, channel = tile(channels, INDEX, P, CB)
-    start = number.to(INDEX) * RUN * P + tl.arange(0, P)
+    """Sums of x - origin and of its square over RUN x WINDOWS rows of one step, [steps, tiles, 2, C]."""
+    number, _, channel = tile(channels, INDEX, WINDOWS, CHANNELS)
+    start = number.to(INDEX) * RUN * WINDOWS + tl.arange(0, WINDOWS)
     t = tl.program_id(1).to(tl.int64)
-    around = of_channels(origin, channel, channels, True)
-    first = tl.zeros((P, CB), STATE)
-    second = tl.zeros((P, CB), STATE)
+    columns = (channel, channels)
+    around = of_channels((origin,), columns, True)[0]
+    first = tl.zeros((WINDOWS, CHANNELS), STATE)
+    second = tl.zeros((WINDOWS, CHANNELS), STATE)
     for k in range(RUN):
-        row = start + k * P
+        row = start + k * WINDOWS
         mask = (row < rows)[:, None] & (channel < channels)[None, :]
         value = tl.load(x + t * x_step + row[:, None] * channels + channel[None, :], mask=mask, other=0).to(STATE)
         away = tl.where(mask, value - around, 0)
         first += away
         second = fused(away, away, second)
-    tiles = tl.num_programs(0) // blocks
-    add_up(sums + (t * tiles + number) * 2 * channels, first, second, channel, channels)
+    tiles = tl.num_programs(0) // tl.cdiv(channels, CHANNELS)
+    store_sums(sums + (t * tiles + number) * 2 * channels, first, second, columns)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bpsta_cli.kernels.block_spec import Block
+from bpsta_cli.kernels.block_spec import BlockSpec
 from bpsta_cli.kernels.layouts import step_size
 from bpsta_cli.kernels.reference import state_dtype
-from bpsta_cli.kernels.rule_codes import numbered
+from bpsta_cli.kernels.rule_codes import rule_code
 
 THREADS = 128
 POTENTIALS = 32
@@ -25,9 +25,9 @@ LONGEST = 16
 FORWARD = 16
 """Pixels and steps that the forward pass unrolls; it keeps one potential a pixel."""
 CHANNELS = 64
-"""Of a block that a program works on at most: 128 bytes of a row in half precision, which is a cache line."""
+"""That a program works on at most: 128 bytes of a row in half precision, which is a cache line."""
 RUN = 32
-"""Values that are added up in float before the sum goes on in double, as in block.cpp."""
+"""Values that are added up in float before the sum goes on in double, as in cpu/norm.cpp."""
 OPTIONS = {"num_warps": THREADS // 32, "enable_fp_fusion": False}
 
 
@@ -60,14 +60,14 @@ class _Tiles(NamedTuple):
     segments: int
 
 
-def _tiles(sizes: Sizes, settings: Block, *, most: int, kept: bool) -> _Tiles:
+def _tiles(sizes: Sizes, spec: BlockSpec, *, most: int, kept: bool) -> _Tiles:
     """For a kernel that unrolls `most` steps and pixels of a window, and has all their potentials at once or not."""
-    cells = settings.pool**2
-    segments = math.ceil(settings.steps / min(most // cells, LONGEST))
-    segment = math.ceil(settings.steps / segments)
+    cells = spec.pool**2
+    segments = math.ceil(spec.steps / min(most // cells, LONGEST))
+    segment = math.ceil(spec.steps / segments)
     a_thread = POTENTIALS // 2 // (cells * (_power_of_2(segment) if kept else 1))
     elements = THREADS * max(1, min(ELEMENTS, a_thread))
-    windows = sizes.images * math.ceil(sizes.height / settings.pool) * math.ceil(sizes.width / settings.pool)
+    windows = sizes.images * math.ceil(sizes.height / spec.pool) * math.ceil(sizes.width / spec.pool)
     channels = min(_power_of_2(sizes.channels), elements, CHANNELS if windows > 1 else elements)
     programs = math.ceil(windows / (elements // channels)) * math.ceil(sizes.channels / channels)
     return _Tiles(programs, elements // channels, channels, segment, segments)
@@ -81,38 +81,37 @@ def values(x: Tensor, *of_channels: Tensor) -> Values:
     return tuple(value.to(state_dtype(x.dtype)).contiguous() for value in of_channels)
 
 
-def run_forward(x: Tensor, sizes: Sizes, settings: Block, norm: Values | None, out: Tensor) -> Tensor:
-    """Fill `out` with the spikes after pooling; how many fired before it, a number a program, if there is a norm."""
-    tiles = _tiles(sizes, settings, most=FORWARD, kept=False)
+def run_forward(x: Tensor, sizes: Sizes, spec: BlockSpec, norm: Values | None, out: Tensor) -> Tensor:
+    """Fill `out` with the spikes after pooling; returns how many neurons fired, a number a program, with a norm."""
+    tiles = _tiles(sizes, spec, most=FORWARD, kept=False)
     scale, shift, _ = norm or (None, None, None)
-    fired = torch.empty(tiles.programs if norm else 0, dtype=torch.int32, device=x.device)
+    spike_counts = torch.empty(tiles.programs if norm else 0, dtype=torch.int32, device=x.device)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _device_code().forward[(tiles.programs,)](
-            *(x, _step(x), scale, shift, out, _step(out), fired, settings.steps),
+            *(x, _step(x), scale, shift, out, _step(out), spike_counts, spec.steps),
             *(sizes.images, sizes.channels, sizes.height, sizes.width),
-            **_constants(x, sizes, settings, norm, tiles),
+            **_constants(x, sizes, spec, norm, tiles),
         )
-    return fired
+    return spike_counts
 
 
 def run_backward(
     x: Tensor,
     sizes: Sizes,
-    settings: Block,
+    spec: BlockSpec,
     norm: Values | None,
     error: Tensor,
     *,
     grad: Tensor | None = None,
-    through: Values | None = None,
+    coefficients: Values | None = None,
     sums: bool = False,
 ) -> Tensor:
-    """Fill `grad`, through the norm where there is one; the sums [parts, sets, 2, C] if asked for."""
-    tiles = _tiles(sizes, settings, most=POTENTIALS, kept=True)
-    known = numbered(settings.rule)
-    assert known is not None  # dispatch asked
-    number, parameter, detach_reset = known
+    """Fill `grad`, through the norm where there is one; returns the sums [parts, sets, 2, C] if asked for."""
+    tiles = _tiles(sizes, spec, most=POTENTIALS, kept=True)
+    code = rule_code(spec.rule)
+    assert code is not None  # dispatch asked
     scale, shift, mean = norm or (None, None, None)
-    gain, slope, offset = through or (None, None, None)
+    gain, slope, offset = coefficients or (None, None, None)
     state = functools.partial(torch.empty, dtype=state_dtype(x.dtype), device=x.device)
     parts = tiles.programs // math.ceil(sizes.channels / tiles.channels) if sums else 0
     added = state(parts, 0 if mean is None else len(mean), 2, sizes.channels)
@@ -121,11 +120,11 @@ def run_backward(
         _device_code().backward[(tiles.programs,)](
             *(x, _step(x), scale, shift, mean, error, _step(error), gain, slope, offset),
             *(grad, 0 if grad is None else _step(grad), added, begun),
-            *(settings.steps, sizes.images, sizes.channels, sizes.height, sizes.width),
-            **{"RULE": number, "PARAMETER": parameter, "DETACH": detach_reset, "SUMS": sums},
-            **{"GRADIENT": grad is not None, "CONSTANT": norm is not None and len(x) < settings.steps},
+            *(spec.steps, sizes.images, sizes.channels, sizes.height, sizes.width),
+            **{"RULE": code.number, "PARAMETER": code.parameter, "DETACH": code.detach_reset, "SUMS": sums},
+            **{"GRADIENT": grad is not None, "CONSTANT": norm is not None and len(x) < spec.steps},
             **{"SEVERAL": tiles.segments > 1},
-            **_constants(x, sizes, settings, norm, tiles),
+            **_constants(x, sizes, spec, norm, tiles),
         )
     return added
 
@@ -142,26 +141,32 @@ def run_moments(x: Tensor, origin: Tensor) -> Tensor:
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _device_code().moments[(tiles * math.ceil(channels / columns), steps)](
             *(x, _step(x), origin, sums, rows, channels),
-            **{"RUN": run, "STATE": _state(x), "INDEX": _index(Sizes.of_images(x)), "P": lines, "CB": columns},
+            **{
+                "RUN": run,
+                "STATE": _state(x),
+                "INDEX": _index(Sizes.of_images(x)),
+                "WINDOWS": lines,
+                "CHANNELS": columns,
+            },
             **OPTIONS,
         )
     return sums
 
 
-def _constants(x: Tensor, sizes: Sizes, settings: Block, norm: Values | None, tiles: _Tiles) -> dict[str, Any]:
+def _constants(x: Tensor, sizes: Sizes, spec: BlockSpec, norm: Values | None, tiles: _Tiles) -> dict[str, Any]:
     """What a kernel is compiled for."""
     return {
         "NORM": norm is not None,
         "PER_STEP": norm is not None and len(norm[0]) > 1,
-        "RELU": settings.relu,
-        "POOL": settings.pool,
+        "RELU": spec.relu,
+        "POOL": spec.pool,
         "SEGMENT": tiles.segment,
-        "THRESHOLD": settings.threshold,
-        "DECAY": settings.decay,
+        "THRESHOLD": spec.threshold,
+        "DECAY": spec.decay,
         "STATE": _state(x),
         "INDEX": _index(sizes),
-        "P": tiles.windows,
-        "CB": tiles.channels,
+        "WINDOWS": tiles.windows,
+        "CHANNELS": tiles.channels,
         **OPTIONS,
     }
 

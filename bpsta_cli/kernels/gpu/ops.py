@@ -1,4 +1,4 @@
-"""The neuron and its block on a GPU, or in Triton's interpreter: `lif` as in cpu/lif.py, the rest as in cpu/block.py.
+"""The neuron and its block on a GPU, or in Triton's interpreter: `lif`, and the passes that block_autograd.py asks for.
 
 kernels.py has what the device runs; README.md in the folder above says what is computed and saved, and how it rounds.
 """
@@ -14,37 +14,44 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.block_spec import Block, Statistics, from_moments, parameter_gradients, through_norm
+from bpsta_cli.kernels.block_spec import (
+    BlockSpec,
+    Statistics,
+    from_moments,
+    norm_grad_coefficients,
+    rows_of_a_set,
+    scale_and_shift,
+)
 from bpsta_cli.kernels.gpu.launch import Sizes, run_backward, run_forward, run_moments, values
-from bpsta_cli.kernels.layouts import channels_last, dense_steps, empty_images, empty_like
+from bpsta_cli.kernels.layouts import channels_last, dense_steps, empty_like
 from bpsta_cli.kernels.reference import state_dtype
-from bpsta_cli.kernels.rule_codes import numbered
+from bpsta_cli.kernels.rule_codes import rule_code
 from bpsta_cli.rules import BPSA, Rule
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def refusal(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
-    """Why the kernels cannot serve such an input and rule, in one clause; empty when they can.
+def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | None) -> str:
+    """Why the kernels do not support such an input and rule, in one clause; empty if they do.
 
     Compiles and runs one of them the first time it is asked about a device.
     """
     if dtype not in DTYPES:
         return f"it has no {str(dtype).removeprefix('torch.')}"
-    if rule is not None and numbered(rule) is None:
+    if rule is not None and rule_code(rule) is None:
         return f"it knows the rules stbp, bpsa and bpsta, and not {type(rule).__name__}"
-    if device.type != home().type:
-        return f"it runs on {home().type} and the input is on {device.type}"
-    return _trial(device)
+    if device.type != default_device().type:
+        return f"it runs on {default_device().type} and the input is on {device.type}"
+    return smoke_test(device)
 
 
-def home() -> torch.device:
+def default_device() -> torch.device:
     """Where the kernels run: a GPU, or the CPU in Triton's interpreter."""
     return torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
 
 
 @functools.cache
-def _trial(device: torch.device) -> str:
+def smoke_test(device: torch.device) -> str:
     """What one kernel fails with on a device, in one clause; empty if it runs."""
     if device.type == "cuda" and not torch.cuda.is_available():
         return "there is no GPU that torch can use"
@@ -58,20 +65,20 @@ def _trial(device: torch.device) -> str:
 
 
 def lif(x: Tensor, *, threshold: float, decay: float, rule: Rule) -> Tensor:
-    """Spikes of all T steps, [T, ...] -> [T, ...]; arguments as in `bpsta_cli.kernels.lif`, not refused."""
-    settings = Block(len(x), False, 1, threshold, decay, rule, 0.0)
+    """Spikes of all T steps, [T, ...] -> [T, ...]; arguments as in `bpsta_cli.kernels.lif`, unchecked."""
+    spec = BlockSpec(len(x), False, 1, threshold, decay, rule, 0.0)
     if torch.is_grad_enabled() and x.requires_grad:
-        spikes: Tensor = _LIF.apply(x, settings)
+        spikes: Tensor = _LIF.apply(x, spec)
         return spikes
-    return _fire(x, settings)
+    return _fire(x, spec)
 
 
 class _LIF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, settings: Block) -> Tensor:
+    def forward(ctx: Any, x: Tensor, spec: BlockSpec) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.settings = settings
-        return _fire(x, settings)
+        ctx.spec = spec
+        return _fire(x, spec)
 
     @staticmethod
     @once_differentiable
@@ -80,14 +87,14 @@ class _LIF(torch.autograd.Function):
         if error.stride()[1:] != x.stride()[1:] or error.is_neg():
             error = empty_like(x).copy_(error)
         grad = empty_like(x)
-        run_backward(x, Sizes.of_steps(x), ctx.settings, None, error, grad=grad)
+        run_backward(x, Sizes.of_steps(x), ctx.spec, None, error, grad=grad)
         return grad, None
 
 
-def _fire(x: Tensor, settings: Block) -> Tensor:
+def _fire(x: Tensor, spec: BlockSpec) -> Tensor:
     x = dense_steps(x.detach())
     spikes = empty_like(x)
-    run_forward(x, Sizes.of_steps(x), settings, None, spikes)
+    run_forward(x, Sizes.of_steps(x), spec, None, spikes)
     return spikes
 
 
@@ -101,72 +108,37 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
     return from_moments(origin, sums, rows, per_step=per_step)
 
 
-def block(
+def block_forward(
+    x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, spec: BlockSpec, spikes: Tensor
+) -> Tensor:
+    """As `block_autograd.Backend` has it."""
+    spike_counts = run_forward(x, Sizes.of_images(x), spec, _norm(x, weight, bias, stats, spec), spikes)
+    return spike_counts.sum(dtype=torch.float64)
+
+
+def block_backward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor,
-    seen: Statistics,
-    settings: Block,
+    stats: Statistics,
+    spec: BlockSpec,
+    grad_spikes: Tensor,
+    grad_x: Tensor,
     *,
-    from_batch: bool,
-    in_place: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """max_pool(LIF(ReLU(norm(x)))), all T steps at once; arguments and results as in cpu/block.py's.
-
-    With `in_place` the backward pass may put the gradient of `x` where `x` was. It can then be run once, and torch
-    tells who needs `x` afterwards.
-    """
-    spikes, fired = _BlockFunction.apply(x, weight, bias, seen, settings, from_batch, in_place)
-    return spikes, fired
-
-
-class _BlockFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        seen: Statistics,
-        settings: Block,
-        from_batch: bool,
-        in_place: bool,
-    ) -> tuple[Tensor, Tensor]:
-        x = channels_last(x)
-        ctx.save_for_backward(x, weight, bias)
-        ctx.seen, ctx.settings, ctx.from_batch, ctx.in_place = seen, settings, from_batch, in_place
-        sizes, pool = Sizes.of_images(x), settings.pool
-        pooled = (settings.steps, sizes.images, sizes.channels, sizes.height // pool, sizes.width // pool)
-        spikes = empty_images(pooled, x)
-        fired = run_forward(x, sizes, settings, _norm(x, weight, bias, seen, settings), spikes)
-        total = fired.sum(dtype=torch.float64)
-        ctx.mark_non_differentiable(total)
-        return spikes, total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, error: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias = ctx.saved_tensors
-        seen: Statistics = ctx.seen
-        settings: Block = ctx.settings
-        gapless = len(x) > 1 and x.stride(0) == x[0].numel()
-        grad = x.detach() if ctx.in_place and gapless else empty_images(x.shape, x)
-        run = functools.partial(
-            run_backward, x, Sizes.of_images(x), settings, _norm(x, weight, bias, seen, settings), channels_last(error)
-        )
-        if ctx.from_batch:  # the gradient takes sums over all of x: once for them, and again
-            sums = run(sums=True).sum(0, dtype=torch.float64)
-            rows = x[:, :, 0].numel() if len(seen.mean) == 1 else x[0, :, 0].numel()
-            run(grad=grad, through=values(x, *through_norm(weight, seen, settings.eps, sums, rows)))
-        else:
-            through = values(x, *through_norm(weight, seen, settings.eps))
-            sums = run(sums=True, grad=grad, through=through).sum(0, dtype=torch.float64)
-        if grad.data_ptr() == x.data_ptr():
-            torch.autograd.graph.increment_version(x)
-        return grad, *parameter_gradients(seen, settings.eps, sums, weight), None, None, None, None
+    through_stats: bool,
+) -> Tensor:
+    """As `block_autograd.Backend` has it."""
+    norm = _norm(x, weight, bias, stats, spec)
+    run = functools.partial(run_backward, x, Sizes.of_images(x), spec, norm, grad_spikes)
+    rows = rows_of_a_set(x, stats)
+    if through_stats:  # the gradient takes sums over all of x: once for them, and again
+        sums = run(sums=True).sum(0, dtype=torch.float64)
+        run(grad=grad_x, coefficients=values(x, *norm_grad_coefficients(weight, stats, spec.eps, sums, rows)))
+        return sums
+    coefficients = values(x, *norm_grad_coefficients(weight, stats, spec.eps, None, rows))
+    return run(sums=True, grad=grad_x, coefficients=coefficients).sum(0, dtype=torch.float64)
 
 
-def _norm(x: Tensor, weight: Tensor, bias: Tensor, seen: Statistics, settings: Block) -> tuple[Tensor, ...]:
+def _norm(x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, spec: BlockSpec) -> tuple[Tensor, ...]:
     """The norm as x scale + shift, and its mean."""
-    scale = weight.detach().double() * (seen.var + settings.eps).rsqrt()
-    return values(x, scale, bias.detach().double() - seen.mean * scale, seen.mean)
+    return values(x, *scale_and_shift(weight, bias, stats, spec.eps), stats.mean)
