@@ -88,8 +88,8 @@ def native_function(name: str, dtype: torch.dtype) -> Callable[..., Any]:
     """The compiled function `name` for a dtype."""
     library = _library()
     assert isinstance(library, ctypes.CDLL)
-    function = library[f"{name}_{DTYPES[dtype]}"]
-    function.restype = ctypes.c_int64
+    function: Callable[..., Any] = getattr(library, f"{name}_{DTYPES[dtype]}")  # kept by the library
+    function.restype = ctypes.c_int64  # type: ignore[attr-defined]
     return function
 
 
