@@ -25,9 +25,7 @@ NETWORK = "4C3-MP2-6C3-AP4-2Voting"
 def write_store(folder, x, y, *, train, classes):
     """A prepared store of the first `train` samples to train on and the others to test on."""
     parts = {"train": Images(x[:train], y[:train]), "test": Images(x[train:], y[train:])}
-    row = dataclasses.replace(
-        catalogue.get("digits"), shape=x.shape[1:], classes=tuple(map(str, range(classes))), scale=1 / 16
-    )
+    row = dataclasses.replace(catalogue.get("digits"), shape=x.shape[1:], classes=tuple(map(str, range(classes))))
     folder.parent.mkdir(parents=True, exist_ok=True)
     build.build(folder, row, Settings(), Source(folder, (), parts.__getitem__), lambda *_: None)
     return open_store(folder)

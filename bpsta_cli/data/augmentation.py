@@ -38,7 +38,7 @@ _STREAM = 1
 
 
 def for_epoch(
-    preset: Preset, kind: Kind, samples: int, *, mirrors: bool, seed: int, epoch: int
+    preset: Preset, kind: Kind, samples: int, *, flip_safe: bool, seed: int, epoch: int
 ) -> Callable[[Array, Rows], Array]:
     """What changes the batches of one epoch.
 
@@ -49,7 +49,7 @@ def for_epoch(
         preset: "none" or "standard".
         kind: of the samples, which decides what "standard" does.
         samples: training samples.
-        mirrors: whether a mirrored sample keeps its class.
+        flip_safe: whether a mirrored sample keeps its class.
         seed: the run's seed.
         epoch: which pass over the training part, from 0.
 
@@ -63,7 +63,7 @@ def for_epoch(
     draws = np.random.default_rng([seed, epoch, _STREAM]).random((samples, 3))
     if kind == "speech":
         return lambda x, rows: _delayed(x, draws[rows, 0])
-    mirrored = (draws[:, 2] < 0.5) & mirrors
+    mirrored = (draws[:, 2] < 0.5) & flip_safe
     return lambda x, rows: _moved(x, draws[rows, 0], draws[rows, 1], mirrored[rows])
 
 

@@ -74,7 +74,7 @@ def settings_for(
         if given not in get_args(allowed):
             choices = " or ".join(f"'{each}'" for each in get_args(allowed))
             raise DataError(f"unknown {what}", expected=choices, got=f"'{given}'", todo="Choose one.")
-    if dataset.kind != "events" and not dataset.own and (size is not None or test_fraction is not None):
+    if dataset.kind != "events" and not dataset.user_supplied and (size is not None or test_fraction is not None):
         raise DataError(
             f"{dataset.name} holds {'images' if dataset.kind == 'image' else 'sound'}",
             expected="neither a frame size nor a test fraction",
@@ -109,7 +109,7 @@ def _size_that_matters(dataset: Dataset, size: int | None) -> int | None:
         raise DataError(
             f"{dataset.name} holds sound", expected="no frame size", got=f"size {size}", todo="Leave --size out."
         )
-    if dataset.own:  # its files are not looked into yet
+    if dataset.user_supplied:  # its files are not looked into yet
         return size
     _, height, width = dataset.shape
     cell_of(size, height, width)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.preparation import Settings
@@ -21,8 +21,6 @@ from bpsta_cli.errors import DataError
 SplitName = Literal["train", "test", "validation"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
 """Those that every store holds."""
-_ARCHIVES = ("DvsGesture.tar.gz", "cifar-10-binary.tar.gz", "cifar-100-binary.tar.gz")
-"""Archives that are not downloaded here, but found where a user put them."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +148,7 @@ def find(dataset: Dataset, source: Path | None, raw: Path) -> Source:
             got=str(source),
             todo="Check the path, or leave --source out to download.",
         )
-    module, function = dataset.loader.split(":")
-    loader = cast(Loader, getattr(importlib.import_module(module), function))
+    loader: Loader = catalogue.function(dataset.loader)
     return loader(dataset, source, raw)
 
 
@@ -216,7 +213,7 @@ def damaged(path: Path, expected: str, got: str) -> DataError:
 
 def missing(dataset: Dataset, source: Path, looked_for: str) -> DataError:
     """The error for a source folder that does not hold the data set's files."""
-    packed = [name for name in (*dataset.checksums, *_ARCHIVES) if (source / name).is_file()]
+    packed = [name for name in (*dataset.checksums, *dataset.archives_by_hand) if (source / name).is_file()]
     return DataError(
         f"no {dataset.title} files in the source folder",
         expected=looked_for,

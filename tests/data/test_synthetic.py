@@ -45,7 +45,7 @@ def one_of_each():
 @pytest.fixture
 def few(monkeypatch):
     for row in (GESTURES, SPEECH):
-        monkeypatch.setitem(catalogue._BY_NAME, row.name, dataclasses.replace(row, counts=(22, 11)))
+        monkeypatch.setitem(catalogue._rows(), row.name, dataclasses.replace(row, counts=(22, 11)))
 
 
 def test_the_first_recording_of_each_class_is_the_same_byte_for_byte_on_every_machine(one_of_each):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data.catalogue import Dataset, Kind, Recipe
+from bpsta_cli.data.catalogue import Dataset, Kind
 from bpsta_cli.data.encoding import Events, check_events
 from bpsta_cli.data.formats.aedat import read_aedat
+from bpsta_cli.data.formats.audio import LEVELS, log_mel, read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
 from bpsta_cli.data.formats.images import check_like, formats, read_image
 from bpsta_cli.data.parallel import enough_processes, in_order
@@ -32,11 +31,9 @@ _READERS: dict[str, Callable[[Path], Events]] = {
 _LARGEST_SIDE = 2048
 """Pixels; no event camera has more, and a damaged file may claim any number."""
 _NOT_DATA = ("Thumbs.db", "desktop.ini")
-_RECIPES: dict[Kind, Recipe] = {
-    "image": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
-    "events": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=16),
-    "speech": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
-}
+_FULL_SCALE: dict[Kind, int] = {"image": 255, "events": 1, "speech": LEVELS}
+_EVENT_BATCH = 16
+"""Samples a step of event recordings, each of which is T frames; the row's recipe is for images and sound."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +48,6 @@ class _Listing:
     files: dict[SplitName, list[tuple[str, int]]]
 
 
-def store_name(source: Path) -> str:
-    """A name for the folder that no other folder shares: its own and eight digits of its whole path's hash."""
-    whole = source.resolve()
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", whole.name).strip(".") or "root"
-    return f"{plain}-{sha256(str(whole).encode()).hexdigest()[:8]}"
-
-
 def describe(row: Dataset, source: Path | None) -> Dataset:
     """The catalogue's row with what the names in the folder tell: classes, kind, split and recipe.
 
@@ -68,15 +58,15 @@ def describe(row: Dataset, source: Path | None) -> Dataset:
     assert source is not None
     name = source.resolve().name
     split = "its train/ and test/ folders" if listing.files["test"] else "no test/ folder"
-    scale = {"image": 1 / 255, "events": 1.0, "speech": 1 / 255}[listing.kind]
+    recipe = replace(row.recipe, batch_size=_EVENT_BATCH) if listing.kind == "events" else row.recipe
     return replace(
         row,
         title=name,
         kind=listing.kind,
         classes=listing.classes,
         split=f"{name}: {split}",
-        scale=scale,
-        recipe=_RECIPES[listing.kind],
+        full_scale=_FULL_SCALE[listing.kind],
+        recipe=recipe,
     )
 
 
@@ -220,8 +210,6 @@ def _shape(first: Path, size: int | None, resize: str | None) -> tuple[int, ...]
 
 def _read_sound(path: Path, settings: Settings) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is."""
-    from bpsta_cli.data.formats.audio import log_mel, read_wav
-
     assert settings.T is not None
     samples, rate = read_wav(path)
     try:

@@ -182,7 +182,7 @@ def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict
 def _split_in_words(dataset: Dataset, settings: Settings) -> str:
     if settings.test_fraction is None:
         return dataset.split
-    whose = f"{dataset.title}, " if dataset.own else ""
+    whose = f"{dataset.title}, " if dataset.user_supplied else ""
     seed = settings.split_seed or 0
     return f"{whose}not official: {settings.test_fraction:g} of the training samples held out, seed {seed}"
 
@@ -191,6 +191,6 @@ def _partial(dataset: Dataset, arrays: dict[str, ArrayRecord]) -> str | None:
     """How much of the whole data set this is; None if all of it."""
     train, test = (arrays[f"{split}_y"].shape[0] for split in SPLITS)
     whole_train, whole_test = dataset.counts
-    if (train, test) == dataset.counts or dataset.own:
+    if (train, test) == dataset.counts or dataset.user_supplied:
         return None
     return f"{train:,} of {whole_train:,} training and {test:,} of {whole_test:,} test samples"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import numpy.typing as npt
 
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset, Kind
-from bpsta_cli.data.datasets import folder
 from bpsta_cli.data.encoding import Resize, SplitBy
 from bpsta_cli.data.preparation import Settings, settings_for
 from bpsta_cli.data.sources import SPLITS, Progress, Source, SplitName, find, hold_out
@@ -184,19 +185,16 @@ def whole_store(path: Path) -> Store | None:
         return None
 
 
-def row_of(name: str, source: Path | None) -> Dataset:
-    """The catalogue's row; for `folder` with what the names in `source` tell.
-
-    Raises:
-        DataError: no such data set, or a folder that is not laid out as one.
-    """
-    row = catalogue.get(name)
-    return folder.describe(row, source) if row.own else row
-
-
 def _name_of(dataset: Dataset, source: Path | None) -> str:
     """The data set's folder in prepared/; each folder of the user's own has one for itself."""
-    return f"{dataset.name}/{folder.store_name(source)}" if dataset.own and source else dataset.name
+    return f"{dataset.name}/{_folder_key(source)}" if dataset.user_supplied and source else dataset.name
+
+
+def _folder_key(source: Path) -> str:
+    """A name for a folder that no other folder shares: its own and eight digits of its whole path's hash."""
+    whole = source.resolve()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", whole.name).strip(".") or "root"
+    return f"{plain}-{sha256(str(whole).encode()).hexdigest()[:8]}"
 
 
 def store_path(
@@ -216,7 +214,7 @@ def store_path(
     Raises:
         DataError: an argument that this data set cannot be prepared with.
     """
-    dataset = row_of(name, source)
+    dataset = catalogue.described(name, source)
     settings = settings_for(
         dataset,
         T=T,
@@ -277,7 +275,7 @@ def prepare(
     Raises:
         DataError: an unusable argument, missing or damaged files, or a failed download.
     """
-    dataset = row_of(name, source)
+    dataset = catalogue.described(name, source)
     settings = settings_for(
         dataset,
         T=T,
