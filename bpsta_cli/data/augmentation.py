@@ -13,8 +13,8 @@ Presets:
     side. Half of the images and recordings are mirrored left to right too, where the data set's row in the
     catalogue says that a mirrored sample keeps its class.
 
-This runs on what the store holds, before `encoding.to_input`: in NumPy, where a shift is one copy of a block of
-small integers. An image is changed once, not at each of its T steps.
+This runs on what the store holds, before `encoding.to_input`: in NumPy, where a shift copies one part of an
+array of small integers. An image is changed once, not at each of its T steps.
 """
 
 from __future__ import annotations

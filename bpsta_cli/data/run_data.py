@@ -52,7 +52,7 @@ def prepared_store(
     return store
 
 
-def recut(
+def rebin(
     trained_on: Store,
     settings: DatasetSettings,
     *,

@@ -43,7 +43,7 @@ class Clip(NamedTuple):
 
 
 Progress = Callable[[int, int, str], None]
-"""Is told samples done, their total, and what is under way."""
+"""Called with the number of samples done, their total, and a text that says what is being done."""
 Item = Path | Clip | str
 """What is read at a time, or, as plain text, made; its text names it in a message."""
 

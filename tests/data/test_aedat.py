@@ -164,7 +164,7 @@ def test_the_first_nine_tenths_of_each_class_of_dvs_cifar10_train(tmp_path, inne
     assert (train.y.tolist(), test.y.tolist()) == (sorted([*range(10)] * 3), sorted([*range(10)] * 2))
     assert train.x.sum(axis=(1, 2, 3, 4))[:3].tolist() == [20, 21, 919]
     assert test.x.sum(axis=(1, 2, 3, 4))[:2].tolist() == [920, 1019]
-    assert store.split_in_words.startswith(
+    assert store.split_description.startswith(
         "no official split: the first 90 % of each class (recordings 0 to 899) train"
     )
 

@@ -15,7 +15,7 @@ from data_files import write_n_mnist
 from test_cifar import write_ten
 
 from bpsta_cli.data import catalogue
-from bpsta_cli.data.downloads import download, sweep
+from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
@@ -79,7 +79,7 @@ def published(monkeypatch):
     return publish
 
 
-def told(tmp_path, published_file, *wanted):
+def assert_message(tmp_path, published_file, *wanted):
     """Prepare, and check that the error names the file, its size, its checksum and the folder for it."""
     content, md5 = published_file
     with pytest.raises(DataError, match="download of CIFAR-10 failed") as caught:
@@ -104,27 +104,29 @@ def test_another_content_is_told_with_both_checksums(tmp_path, serve, archive, p
     other = bytes(len(archive) + 5)
     md5 = published(archive, serve(other))
     got = f"{len(other):,} bytes with checksum {hashlib.md5(other).hexdigest()} in {tmp_path / 'raw' / NAME}"
-    told(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) | {got}")
+    assert_message(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) | {got}")
 
 
 def test_a_web_page_in_place_of_the_archive_is_told(tmp_path, serve, archive, published):
     md5 = published(archive, serve(b"<!DOCTYPE html><title>Sign in</title>"))
-    told(tmp_path, (archive, md5), "a web page of 37 bytes that starts with b'<!DOCTYPE html><'")
+    assert_message(tmp_path, (archive, md5), "a web page of 37 bytes that starts with b'<!DOCTYPE html><'")
 
 
 def test_an_archive_that_broke_off_is_told_with_how_much_came(tmp_path, serve, archive, published):
     md5 = published(archive, serve(archive[:500], length=len(archive)))
-    told(tmp_path, (archive, md5), "the first 500 bytes in")
+    assert_message(tmp_path, (archive, md5), "the first 500 bytes in")
 
 
-def test_a_server_that_refuses_is_told(tmp_path, serve, archive, published):
+def test_a_server_that_refuses_is_reported(tmp_path, serve, archive, published):
     md5 = published(archive, serve(b"no", status=403))
-    told(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) from https://www.cs.toronto.edu", "403")
+    assert_message(
+        tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) from https://www.cs.toronto.edu", "403"
+    )
 
 
 def test_no_network_is_told(tmp_path, archive, published):
     md5 = published(archive, f"http://127.0.0.1:9/{NAME}")
-    told(tmp_path, (archive, md5), "Connection refused")
+    assert_message(tmp_path, (archive, md5), "Connection refused")
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_unpacked(tmp_path, serve, archive, published, monkeypatch):
@@ -197,7 +199,7 @@ def test_what_a_killed_download_had_begun_to_unpack_is_swept_and_nothing_else(tm
     (tmp_path / "mine").mkdir()
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "0"], check=False)
     assert (tmp_path / "Train").is_dir()
-    sweep(catalogue.get("n-mnist"), tmp_path)
+    remove_partial_downloads(catalogue.get("n-mnist"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "started"]
 
 
@@ -206,7 +208,7 @@ def test_a_download_under_way_is_waited_for_and_not_swept(tmp_path):
     while not (tmp_path / "started").exists():
         assert other.poll() is None
         time.sleep(0.01)
-    sweep(catalogue.get("n-mnist"), tmp_path)
+    remove_partial_downloads(catalogue.get("n-mnist"), tmp_path)
     assert (tmp_path / "Test").is_dir()
     assert other.wait() == 0
 

@@ -38,7 +38,7 @@ def test_images_in_train_and_test_become_a_store_of_their_own_shape_and_classes(
     assert (train.x.shape, train.x.dtype, store.split("test").x.shape) == ((6, 1, 4, 6), np.uint8, (2, 1, 4, 6))
     assert (train.y.tolist(), train.x[:, 0, 0, 0].tolist()) == ([0, 0, 0, 1, 1, 1], [0, 1, 2, 10, 11, 12])
     assert (store.classes, store.shape, store.scale, store.T) == (("cat", "dog"), (1, 4, 6), 1 / 255, None)
-    assert (store.manifest.dataset, store.split_in_words) == ("folder", "pets: its train/ and test/ folders")
+    assert (store.manifest.dataset, store.split_description) == ("folder", "pets: its train/ and test/ folders")
 
 
 def test_colours_keep_their_order_and_rows_are_rows(tmp_path):
@@ -58,7 +58,7 @@ def test_a_stated_share_of_each_class_is_held_out_and_the_seed_says_which(tmp_pa
         assert len(store.split("train")) == 24
     assert stores[0].content_hash != stores[1].content_hash
     assert stores[1].path.name == "images-holdout0.2-seed1"
-    assert stores[1].split_in_words == "pets, not official: 0.2 of the training samples held out, seed 1"
+    assert stores[1].split_description == "pets, not official: 0.2 of the training samples held out, seed 1"
     again = prepare("folder", T=2, source=source, data_dir=tmp_path / "other", test_fraction=0.2, split_seed=1)
     assert again.content_hash == stores[1].content_hash
 

@@ -75,7 +75,7 @@ def test_a_recompressed_cifar10_is_a_folder_and_never_called_cifar10(tmp_path):
     train, test = store.split("train"), store.split("test")
     assert (train.x.shape, test.x.shape, store.dataset) == ((50_000, 3, 32, 32), (10_000, 3, 32, 32), "folder")
     assert np.bincount(train.y).tolist() == [5000] * 10
-    assert store.split_in_words == "cifar10-jpeg: its train/ and test/ folders"
+    assert store.split_description == "cifar10-jpeg: its train/ and test/ folders"
     with pytest.raises(DataError, match="no CIFAR-10 files in the source folder"):
         prepare("cifar10", T=4, source=source, data_dir=tmp_path)
 

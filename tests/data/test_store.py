@@ -157,16 +157,16 @@ def test_a_folder_that_is_no_store_is_never_overwritten(tmp_path):
 
 
 def test_progress_counts_the_samples_of_each_split(tmp_path):
-    told = []
+    calls = []
     source = write_n_mnist(tmp_path / "given", train=3, test=1)
-    prepare("n-mnist", T=2, source=source, data_dir=tmp_path, progress=lambda *step: told.append(step))
+    prepare("n-mnist", T=2, source=source, data_dir=tmp_path, progress=lambda *step: calls.append(step))
     expected = [
         (1, 3, "n-mnist train"),
         (2, 3, "n-mnist train"),
         (3, 3, "n-mnist train"),
         (1, 1, "n-mnist test"),
     ]
-    assert told[1:] == expected
+    assert calls[1:] == expected
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path):
@@ -212,10 +212,10 @@ def test_two_processes_that_prepare_the_same_do_not_disturb_each_other(tmp_path)
     while not (tmp_path / "started").exists():
         assert other.poll() is None
         time.sleep(0.01)
-    told = []
-    store = prepare("mnist", T=4, source=source, data_dir=tmp_path, progress=lambda *step: told.append(step))
+    calls = []
+    store = prepare("mnist", T=4, source=source, data_dir=tmp_path, progress=lambda *step: calls.append(step))
     assert other.wait() == 0
-    assert len(told) == 1, "the second process waited and found the store made"
+    assert len(calls) == 1, "the second process waited and found the store made"
     store.verify()
 
 

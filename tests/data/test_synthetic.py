@@ -198,13 +198,13 @@ def test_the_words_of_the_catalogue_are_those_that_are_spoken():
 
 
 def test_the_commands_say_that_the_data_are_synthetic(tmp_path, few, capsys):
-    told = "synthetic-speech is synthetic: simulated, not recorded"
+    disclosure = "synthetic-speech is synthetic: simulated, not recorded"
     data = ["--data-dir", str(tmp_path)]
     shared = ["--dataset", "synthetic-speech", "--T", "2"]
     assert run(["prepare", *shared, *data]) == 0
-    assert told in capsys.readouterr().out
+    assert disclosure in capsys.readouterr().out
     short = ["--epochs", "1", "--warmup-epochs", "0", "--network", "2C3-AP8-10Voting", "--out", str(tmp_path / "run")]
     assert run(["train", *shared, *data, *short]) == 0
-    assert told in capsys.readouterr().out
+    assert disclosure in capsys.readouterr().out
     assert run(["eval", str(tmp_path / "run"), *data]) == 0
-    assert told in capsys.readouterr().out
+    assert disclosure in capsys.readouterr().out

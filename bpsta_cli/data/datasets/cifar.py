@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.downloads import download, sweep
+from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import Samples, Source, SplitName, missing, refuse_web_page
 from bpsta_cli.errors import DataError
@@ -60,8 +60,8 @@ _HUNDRED = (
 def cifar10(dataset: Dataset, source: Path | None, raw: Path) -> Source:
     """CIFAR-10: five files of training batches and one to test, in `source` or the published folder in it.
 
-    Without `source` raw/ is searched in the same way, and the python version is downloaded to it, where
-    torchvision lays it.
+    Without `source` raw/ is searched in the same way, and the python version is downloaded to it, in
+    torchvision's directory layout.
 
     Raises:
         DataError: a file is missing, or the download failed.
@@ -76,7 +76,7 @@ def cifar100(dataset: Dataset, source: Path | None, raw: Path) -> Source:
 
 def _find(dataset: Dataset, source: Path | None, raw: Path, versions: tuple[_Version, ...], class_name: str) -> Source:
     if source is None:
-        sweep(dataset, raw)
+        remove_partial_downloads(dataset, raw)
     found = _search(source or raw, versions)
     if found is None and source is None:
         download(dataset, raw, lambda: _fetch(class_name, raw), [raw / versions[0].folder])

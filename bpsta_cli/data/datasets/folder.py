@@ -17,7 +17,7 @@ from bpsta_cli.data.formats.aedat import read_aedat
 from bpsta_cli.data.formats.audio import LEVELS, log_mel, read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
 from bpsta_cli.data.formats.images import check_like, formats, read_image
-from bpsta_cli.data.parallel import enough_processes, in_order
+from bpsta_cli.data.parallel import enough_processes, parallel_map
 from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName
 from bpsta_cli.errors import DataError
@@ -119,7 +119,7 @@ def _given(source: Path | None) -> Path:
 
 def _list(source: Path) -> _Listing:
     roots = _split_roots(source)
-    classes = _in_order(_folders(roots["train"]))
+    classes = _sorted_classes(_folders(roots["train"]))
     if len(classes) < 2:
         raise _misplaced(roots["train"], "a sub-folder for each of two or more classes", f"{len(classes)}")
     files: dict[SplitName, list[tuple[str, int]]] = {"train": [], "test": []}
@@ -162,7 +162,7 @@ def _files(root: Path) -> Iterator[str]:
                 yield f"{folder_name}{os.sep}{name}"
 
 
-def _in_order(names: list[str]) -> tuple[str, ...]:
+def _sorted_classes(names: list[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
 
 
@@ -226,9 +226,9 @@ def _measure(names: tuple[str, ...], dataset: Dataset, progress: Progress, proce
     """
     files = [Path(name) for name in names]
     sides, done = np.ones(2, dtype=np.int64), 0
-    for block in in_order(_sides, files, processes or enough_processes(files, len(files))):
-        sides = np.maximum(sides, block.max(axis=0))
-        done += len(block)
+    for chunk in parallel_map(_sides, files, processes or enough_processes(files, len(files))):
+        sides = np.maximum(sides, chunk.max(axis=0))
+        done += len(chunk)
         progress(done, len(files), "looking how large the frames must be")
     return replace(dataset, shape=(2, int(sides[0]), int(sides[1])))
 

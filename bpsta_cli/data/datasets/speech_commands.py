@@ -1,4 +1,4 @@
-"""Google Speech Commands, as torchaudio lays it: a folder a word, and the lists that split it."""
+"""Google Speech Commands, in torchaudio's directory layout: a folder for each word, and the lists of the splits."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _REPEAT_SEED = 0
 
 
 def speech_commands(dataset: Dataset, source: Path | None, raw: Path) -> Source:
-    """The folder of words in `source`, or in a version's folder below it; the newest version goes before.
+    """The folder of words in `source`, or in a version's folder below it; the newest version comes first.
 
-    Without `source` it is looked for in raw/SpeechCommands, where torchaudio puts it, and version 0.02
-    downloaded if it is missing. The test and the validation part are those that the copy's lists name, the
-    training part is the rest. Which version it is shows in its words: with any of the five that 0.02 added
+    Without `source` it is looked for in raw/SpeechCommands, where torchaudio puts it, and version 0.02 is
+    downloaded if nothing is there. The lists of the copy name the test and the validation part; the rest is the
+    training part. The words tell which version it is: with any of the five that 0.02 added
     all 35 are expected, else the 30 of 0.01. Labels follow the alphabet.
 
     Raises:

@@ -185,7 +185,7 @@ def record(label: int, random: np.random.RandomState) -> Events:
     brighter = covered[1:].reshape(-1)[cell] ^ bool(scene.draw(0, 2))
     step, pixel = np.divmod(cell, SIDE * SIDE)
     time = step * STEP_US + random.randint(STEP_US, size=len(cell), dtype=np.int64)
-    return _in_order(_joined(Events(time, pixel % SIDE, pixel // SIDE, brighter.astype(np.int64)), _noise(scene)))
+    return _sorted_by_time(_joined(Events(time, pixel % SIDE, pixel // SIDE, brighter.astype(np.int64)), _noise(scene)))
 
 
 def _covered(hand: Hand) -> npt.NDArray[np.bool_]:
@@ -214,6 +214,6 @@ def _joined(first: Events, second: Events) -> Events:
     return Events(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
-def _in_order(events: Events) -> Events:
+def _sorted_by_time(events: Events) -> Events:
     order = np.argsort(events.t, kind="stable")
     return Events(*(column[order] for column in events))

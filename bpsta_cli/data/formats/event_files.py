@@ -43,7 +43,7 @@ def read_n_mnist(path: Path) -> Events:
 
 
 def read_npz(path: Path) -> Events:
-    """One recording as SpikingJelly lays it: an .npz archive of t, x, y, p.
+    """One recording as SpikingJelly writes it: an .npz archive of t, x, y, p.
 
     Raises:
         DataError: no such archive, an array is missing or holds no whole numbers.
@@ -59,7 +59,7 @@ def read_npz(path: Path) -> Events:
 
 
 def read_tonic_npy(path: Path) -> Events:
-    """One DVS128 Gesture recording as tonic lays it: an array [N, 4] of x, y, p, t (milliseconds).
+    """One DVS128 Gesture recording as tonic writes it: an array [N, 4] of x, y, p, t (milliseconds).
 
     Raises:
         DataError: no such array.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bpsta_cli.data import encoding
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.parallel import enough_processes, in_order
+from bpsta_cli.data.parallel import enough_processes, parallel_map
 from bpsta_cli.data.preparation import Settings
 from bpsta_cli.data.sources import SPLITS, Clip, Images, Item, Progress, Recordings, Samples, Source, Split
 from bpsta_cli.data.store import manifest
@@ -106,9 +106,9 @@ def _write(
     for split in source.splits:
         samples = source.read(split)
         with ArrayWriter(folder / f"{split}_x.npy", len(samples.y)) as writer:
-            for block in _pieces(samples, dataset, settings, processes):
-                writer.append(block)
-                if len(block):
+            for chunk in _pieces(samples, dataset, settings, processes):
+                writer.append(chunk)
+                if len(chunk):
                     progress(writer.done, writer.rows, f"{dataset.name} {split}")
             arrays[f"{split}_x"] = writer.record()
         arrays[f"{split}_y"] = _saved(folder / f"{split}_y.npy", samples.y)
@@ -125,9 +125,9 @@ def _saved(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:
 
 
 def _pieces(samples: Split, dataset: Dataset, settings: Settings, processes: int | None) -> Iterator[npt.NDArray[Any]]:
-    """The samples of a split, block by block."""
+    """The samples of a split, chunk by chunk."""
     if isinstance(samples, Images):
-        yield samples.x[:0]  # settles shape and type, even of no images
+        yield samples.x[:0]  # decides shape and type, even of no images
         yield from (samples.x[rows] for rows in chunks(samples.x.shape, samples.x.dtype))
         return
     make: Callable[[Item], npt.NDArray[Any]]
@@ -136,7 +136,7 @@ def _pieces(samples: Split, dataset: Dataset, settings: Settings, processes: int
     else:
         make = functools.partial(_as_read, read=samples.read, settings=settings)
     files = {item.file if isinstance(item, Clip) else item for item in samples.items if not isinstance(item, str)}
-    yield from in_order(make, samples.items, processes or enough_processes(files, len(samples.items)))
+    yield from parallel_map(make, samples.items, processes or enough_processes(files, len(samples.items)))
 
 
 def _as_read(item: Item, *, read: Callable[[Item, Settings], npt.NDArray[Any]], settings: Settings) -> npt.NDArray[Any]:
@@ -170,7 +170,7 @@ def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict
     return Manifest.model_validate(
         {
             **content,
-            "split": _split_in_words(dataset, settings),
+            "split": _split_description(dataset, settings),
             "partial": _partial(dataset, arrays),
             "source": source.fingerprint(),
             "versions": {name: version(name) for name in ("bpsta-cli", "numpy", "scikit-learn")},
@@ -179,7 +179,7 @@ def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict
     )
 
 
-def _split_in_words(dataset: Dataset, settings: Settings) -> str:
+def _split_description(dataset: Dataset, settings: Settings) -> str:
     if settings.test_fraction is None:
         return dataset.split
     whose = f"{dataset.title}, " if dataset.user_supplied else ""

@@ -105,7 +105,7 @@ class Store:
         return "speech" if self.manifest.settings.split_by is None else "events"
 
     @property
-    def split_in_words(self) -> str:
+    def split_description(self) -> str:
         """Which split it is, and what of it is missing: belongs beside every number from it."""
         partial = self.manifest.partial
         return self.manifest.split + (f"; a partial copy: {partial}" if partial else "")
