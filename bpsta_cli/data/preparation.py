@@ -1,27 +1,44 @@
-"""How a store is prepared: the settings, checked against the data set, and the folder's name."""
+"""How a data set is prepared: what is asked for, and what of it applies to a data set and names its store."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Resize, SplitBy, cell_of
 from bpsta_cli.errors import DataError
 
 
-class Settings(BaseModel):
-    """How a store was made; all None for images that are stored as they are, and all but T for sound.
+class Preparation(BaseModel):
+    """How a data set is to be prepared: everything that decides what its store holds, but for the source.
 
     Attributes:
-        T: frames a recording is cut into, or time steps of a sound.
-        split_by: what each frame has the same share of.
-        size: rows and columns of a frame, None for the sensor's own.
-        resize: how a frame was brought to `size`.
-        test_fraction: share of the training samples held out as a test split.
-        split_seed: which ones; None for seed 0.
+        T: frames a recording is cut into, or time steps of a sound; images do not depend on it.
+        split_by: cut recordings into frames of equally many events ("number") or of equal duration ("time").
+        size: rows and columns of the frames, a divisor of the sensor's; None for the sensor's own. The images of a
+            user's own folder are brought to any size.
+        resize: "sum" adds up the events of a cell (of images: takes the mean), "nearest" keeps one pixel of it.
+        test_fraction: share of the training samples to hold out, for a copy without a test split.
+        split_seed: which ones.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    T: int | None = Field(None, ge=1, le=10_000)
+    split_by: SplitBy = "number"
+    size: int | None = Field(None, ge=1)
+    resize: Resize = "sum"
+    test_fraction: float | None = Field(None, gt=0, lt=1)
+    split_seed: int = Field(0, ge=0, lt=2**31)
+
+
+class AppliedPreparation(BaseModel):
+    """What of a `Preparation` applies to a data set; None for what does not.
+
+    Images that are stored as they are have None everywhere, sound has T alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,25 +72,13 @@ class Settings(BaseModel):
         return content
 
 
-def settings_for(
-    dataset: Dataset,
-    *,
-    T: int | None,
-    split_by: SplitBy,
-    size: int | None,
-    resize: Resize,
-    test_fraction: float | None,
-    split_seed: int = 0,
-) -> Settings:
-    """The settings that matter to this data set.
+def applied(preparation: Preparation, dataset: Dataset) -> AppliedPreparation:
+    """What of `preparation` applies to this data set.
 
     Raises:
-        DataError: one that it cannot be prepared with.
+        DataError: the data set cannot be prepared so.
     """
-    for what, given, allowed in (("split_by", split_by, SplitBy), ("resize", resize, Resize)):
-        if given not in get_args(allowed):
-            choices = " or ".join(f"'{each}'" for each in get_args(allowed))
-            raise DataError(f"unknown {what}", expected=choices, got=f"'{given}'", todo="Choose one.")
+    size, test_fraction, T = preparation.size, preparation.test_fraction, preparation.T
     if dataset.kind != "events" and not dataset.user_supplied and (size is not None or test_fraction is not None):
         raise DataError(
             f"{dataset.name} holds {'images' if dataset.kind == 'image' else 'sound'}",
@@ -81,23 +86,21 @@ def settings_for(
             got=f"size {size}, test fraction {test_fraction}",
             todo="Leave them out: they are for event recordings and folders of your own.",
         )
-    if dataset.kind == "image":
-        T = None
-    elif T is None or T < 1:
+    if dataset.kind != "image" and T is None:
         todo = "Say into how many steps a sample is cut."
-        raise DataError(f"{dataset.name} holds recordings", expected="T >= 1", got=f"T = {T}", todo=todo)
-    size = _size_that_matters(dataset, size)
-    return Settings(
-        T=T,
-        split_by=split_by if dataset.kind == "events" else None,
+        raise DataError(f"{dataset.name} holds recordings", expected="T >= 1", got="T = None", todo=todo)
+    size = _applied_size(dataset, size)
+    return AppliedPreparation(
+        T=None if dataset.kind == "image" else T,
+        split_by=preparation.split_by if dataset.kind == "events" else None,
         size=size,
-        resize=None if size is None else resize,
+        resize=None if size is None else preparation.resize,
         test_fraction=test_fraction,
-        split_seed=None if test_fraction is None else split_seed or None,
+        split_seed=None if test_fraction is None else preparation.split_seed or None,
     )
 
 
-def _size_that_matters(dataset: Dataset, size: int | None) -> int | None:
+def _applied_size(dataset: Dataset, size: int | None) -> int | None:
     """`size`, or None where it is the data set's own.
 
     Raises:
@@ -109,7 +112,7 @@ def _size_that_matters(dataset: Dataset, size: int | None) -> int | None:
         raise DataError(
             f"{dataset.name} holds sound", expected="no frame size", got=f"size {size}", todo="Leave --size out."
         )
-    if dataset.user_supplied:  # its files are not looked into yet
+    if dataset.user_supplied:  # the sizes of its files are not known yet
         return size
     _, height, width = dataset.shape
     cell_of(size, height, width)

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bpsta_cli.config import DatasetSettings, RunSettings
+from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import Split, Store, prepare, store_path, store_with, whole_store
 from bpsta_cli.errors import DataError, SettingsError
 
@@ -40,7 +40,12 @@ def prepared_store(
         return ready  # a trained run needs its store, and no longer the files it was made from
     source = None if settings.source is None else Path(settings.source)
     store = prepare(
-        dataset, source=source, data_dir=data_dir, progress=progress, processes=processes, **_wanted(settings, T)
+        dataset,
+        _preparation(settings, T),
+        source=source,
+        data_dir=data_dir,
+        progress=progress,
+        processes=processes,
     )
     if expected_hash is not None and store.content_hash != expected_hash:
         raise DataError(
@@ -60,7 +65,7 @@ def rebin(
     data_dir: Path,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Store:
-    """The recordings of a store cut into another number of frames; prepared first where that is not there.
+    """The recordings of a store binned into another number of frames; prepared first where that is not there.
 
     Args:
         trained_on: the store of event frames.
@@ -70,15 +75,15 @@ def rebin(
         progress: called with done, total and what is being worked on.
 
     Raises:
-        DataError: there are neither such frames nor the raw files to cut, or they are of other recordings.
+        DataError: there are neither such frames nor the raw files to make them from, or they are of other recordings.
     """
-    dataset, wanted = trained_on.dataset, _wanted(settings, T)
+    dataset, preparation = trained_on.dataset, _preparation(settings, T)
     source = None if settings.source is None else Path(settings.source)
-    ready = whole_store(store_path(data_dir, dataset, source=source, **wanted))
+    ready = whole_store(store_path(data_dir, dataset, preparation, source=source))
     if ready is not None and ready.manifest.source == trained_on.manifest.source:
         return ready
     try:
-        store = prepare(dataset, source=source, data_dir=data_dir, progress=progress, **wanted)
+        store = prepare(dataset, preparation, source=source, data_dir=data_dir, progress=progress)
     except DataError as refused:
         raise DataError(
             f"no frames of {dataset} for T = {T}",
@@ -96,16 +101,8 @@ def rebin(
     return store
 
 
-def _wanted(settings: DatasetSettings, T: int) -> dict[str, Any]:
-    """What decides a store, as `prepare` takes it."""
-    return {
-        "T": T,
-        "split_by": settings.split_by,
-        "size": settings.size,
-        "resize": settings.resize,
-        "test_fraction": settings.test_fraction,
-        "split_seed": settings.split_seed,
-    }
+def _preparation(settings: DatasetSettings, T: int) -> Preparation:
+    return Preparation(T=T, **settings.model_dump(include=set(Preparation.model_fields)))
 
 
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:

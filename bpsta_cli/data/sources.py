@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.errors import DataError
 
 SplitName = Literal["train", "test", "validation"]
@@ -75,13 +75,13 @@ class Samples:
     Attributes:
         items: the files.
         y: int64 [N], the label of each sample.
-        read: gives the samples [n, ...] of one file for these settings; as `Recordings.read`.
+        read: gives the samples [n, ...] of one file, prepared so; as `Recordings.read`.
         rows: which samples a network sees, some more than once; None for each once.
     """
 
     items: tuple[Item, ...]
     y: npt.NDArray[np.int64]
-    read: Callable[[Any, Settings], npt.NDArray[Any]]
+    read: Callable[[Any, AppliedPreparation], npt.NDArray[Any]]
     rows: npt.NDArray[np.int64] | None = None
 
     def take(self, rows: Sequence[int]) -> Samples:

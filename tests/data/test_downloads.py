@@ -16,6 +16,7 @@ from test_cifar import write_ten
 
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.downloads import download, remove_partial_downloads
+from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
@@ -83,7 +84,7 @@ def assert_message(tmp_path, published_file, *wanted):
     """Prepare, and check that the error names the file, its size, its checksum and the folder for it."""
     content, md5 = published_file
     with pytest.raises(DataError, match="download of CIFAR-10 failed") as caught:
-        prepare("cifar10", T=1, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
     error = caught.value
     for text in (f"{NAME} ({len(content):,} bytes, MD5 {md5})", f"put it into {tmp_path / 'raw'} and run again"):
         assert text in error.todo
@@ -96,7 +97,7 @@ def assert_message(tmp_path, published_file, *wanted):
 
 def test_an_archive_is_fetched_checked_and_unpacked(tmp_path, serve, archive, published):
     published(archive, serve(archive))
-    assert len(prepare("cifar10", T=1, data_dir=tmp_path).split("train")) == 15
+    assert len(prepare("cifar10", Preparation(T=1), data_dir=tmp_path).split("train")) == 15
     assert (tmp_path / "raw" / NAME).read_bytes() == archive
 
 
@@ -140,31 +141,31 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_unpacked(tmp_path, serve, a
     with monkeypatch.context() as patch:
         patch.setattr(tarfile.TarFile, "extractall", full)
         with pytest.raises(DataError, match=r"room in .*raw, got .* bytes free .*No space left.*Free some space"):
-            prepare("cifar10", T=1, data_dir=tmp_path)
+            prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
         assert [path.name for path in (tmp_path / "raw").iterdir()] == [NAME]
     published(archive, "http://127.0.0.1:9/gone")
-    assert len(prepare("cifar10", T=1, data_dir=tmp_path).split("test")) == 2, "the whole archive was kept"
+    assert len(prepare("cifar10", Preparation(T=1), data_dir=tmp_path).split("test")) == 2, "the whole archive was kept"
 
 
 def test_an_archive_fetched_by_hand_is_taken_from_where_the_message_says(tmp_path, archive, published):
     published(archive, "http://127.0.0.1:9/gone")
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / NAME).write_bytes(archive)
-    assert len(prepare("cifar10", T=1, data_dir=tmp_path).split("train")) == 15
+    assert len(prepare("cifar10", Preparation(T=1), data_dir=tmp_path).split("train")) == 15
 
 
 def test_an_archive_that_is_no_archive_in_spite_of_its_checksum_is_told(tmp_path, serve, published):
     content = b"\x1f\x8b" + bytes(50)
     published(content, serve(content))
     with pytest.raises(DataError, match=r"whole archives in .*, to be unpacked"):
-        prepare("cifar10", T=1, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
 
 
 def test_tonics_download_is_told_in_the_same_way(tmp_path, serve, monkeypatch):
     theirs = importlib.import_module("tonic.datasets").NMNIST
     monkeypatch.setattr(theirs, "train_url", serve(b"<html>"))
     with pytest.raises(DataError, match="download of N-MNIST failed") as caught:
-        prepare("n-mnist", T=1, data_dir=tmp_path)
+        prepare("n-mnist", Preparation(T=1), data_dir=tmp_path)
     assert "train.zip (MD5 20959b8e626244a1b502305a9e6e2031)" in caught.value.expected
     assert f"a web page of 6 bytes that starts with b'<html>' in {tmp_path / 'raw' / 'NMNIST'}" in caught.value.got
 
@@ -174,7 +175,7 @@ def test_recordings_that_were_put_there_by_hand_stay_when_a_download_fails(tmp_p
     monkeypatch.setattr(importlib.import_module("tonic.datasets").NMNIST, "test_url", "http://127.0.0.1:9/x")
     monkeypatch.setattr(importlib.import_module("tonic.datasets").NMNIST, "train_url", "http://127.0.0.1:9/x")
     with pytest.raises(DataError, match="download of N-MNIST failed"):
-        prepare("n-mnist", T=1, data_dir=tmp_path)
+        prepare("n-mnist", Preparation(T=1), data_dir=tmp_path)
     assert len(list((tmp_path / "raw" / "NMNIST").rglob("*.bin"))) == 4
 
 
@@ -227,4 +228,4 @@ def test_an_interrupted_download_leaves_its_archives_and_no_half_unpacked_folder
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "raw").write_text("a file")
     with pytest.raises(DataError, match="download of CIFAR-10 failed"):
-        prepare("cifar10", T=1, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), data_dir=tmp_path)

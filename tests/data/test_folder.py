@@ -8,6 +8,7 @@ from data_files import n_mnist_bytes, write_gesture_npz
 from PIL import Image
 
 from bpsta_cli.cli.presets import preset
+from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import open_store, prepare, store_path
 from bpsta_cli.errors import DataError
 
@@ -28,8 +29,8 @@ def write_split(root, **kwargs):
     return root
 
 
-def read(source, tmp_path, **kwargs):
-    return prepare("folder", T=2, source=source, data_dir=tmp_path / "data", **kwargs)
+def read(source, tmp_path, **preparation):
+    return prepare("folder", Preparation(T=2, **preparation), source=source, data_dir=tmp_path / "data")
 
 
 def test_images_in_train_and_test_become_a_store_of_their_own_shape_and_classes(tmp_path):
@@ -59,7 +60,9 @@ def test_a_stated_share_of_each_class_is_held_out_and_the_seed_says_which(tmp_pa
     assert stores[0].content_hash != stores[1].content_hash
     assert stores[1].path.name == "images-holdout0.2-seed1"
     assert stores[1].split_description == "pets, not official: 0.2 of the training samples held out, seed 1"
-    again = prepare("folder", T=2, source=source, data_dir=tmp_path / "other", test_fraction=0.2, split_seed=1)
+    again = prepare(
+        "folder", Preparation(T=2, test_fraction=0.2, split_seed=1), source=source, data_dir=tmp_path / "other"
+    )
     assert again.content_hash == stores[1].content_hash
 
 
@@ -78,7 +81,7 @@ def test_two_folders_of_one_name_have_two_stores(tmp_path):
     assert read(one, tmp_path).path != read(two, tmp_path).path
     assert (read(one, tmp_path).classes, read(two, tmp_path).classes) == (("cat", "dog"), ("x", "y"))
     for source in (one, two):
-        path = store_path(tmp_path / "data", "folder", T=2, source=source)
+        path = store_path(tmp_path / "data", "folder", Preparation(T=2), source=source)
         assert path.parent.name.startswith("pets-")
         assert path == read(source, tmp_path).path
 
@@ -272,7 +275,7 @@ def test_a_recording_that_cannot_be_used_is_refused_by_name(tmp_path, rows, mess
         read(source, tmp_path)
     assert str(file) in str(caught.value)
     with pytest.raises(DataError):
-        open_store(store_path(tmp_path / "data", "folder", T=2, source=source))
+        open_store(store_path(tmp_path / "data", "folder", Preparation(T=2), source=source))
 
 
 def write_sounds(root, seconds=(0.3, 0.5)):
@@ -339,9 +342,9 @@ def test_a_folder_of_files_alone_and_one_class_alone_are_refused(tmp_path):
 
 def test_no_folder_is_answered_with_what_to_name(tmp_path):
     with pytest.raises(DataError, match="expected --source DIR, a folder that exists, got no --source"):
-        prepare("folder", T=2, data_dir=tmp_path)
+        prepare("folder", Preparation(T=2), data_dir=tmp_path)
     with pytest.raises(DataError, match=r"a folder that exists, got .*nowhere"):
-        prepare("folder", T=2, source=tmp_path / "nowhere", data_dir=tmp_path)
+        prepare("folder", Preparation(T=2), source=tmp_path / "nowhere", data_dir=tmp_path)
 
 
 def test_the_recipe_depends_on_what_is_in_the_folder(tmp_path):

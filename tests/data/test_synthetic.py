@@ -15,6 +15,7 @@ from bpsta_cli.data.datasets import synthetic_words as words
 from bpsta_cli.data.datasets.synthetic import SPEAKERS, synthetic_gestures, synthetic_speech, waveform
 from bpsta_cli.data.encoding import check_events, shrink, split_by_number
 from bpsta_cli.data.formats.audio import log_mel
+from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
@@ -170,26 +171,26 @@ def test_nobody_speaks_in_both_splits(monkeypatch):
 
 
 def test_gestures_go_through_the_encoding_of_events(tmp_path, few):
-    frames = prepare("synthetic-gestures", T=5, data_dir=tmp_path, split_by="time", size=16)
+    frames = prepare("synthetic-gestures", Preparation(T=5, split_by="time", size=16), data_dir=tmp_path)
     assert frames.path.name == "T5-time-16"
     train = frames.split("train")
     assert (train.x.shape, np.bincount(train.y).tolist()) == ((22, 5, 2, 16, 16), [2] * 11)
-    whole = prepare("synthetic-gestures", T=2, data_dir=tmp_path).split("test").x
+    whole = prepare("synthetic-gestures", Preparation(T=2), data_dir=tmp_path).split("test").x
     assert whole.shape == (11, 2, 2, 128, 128)
     assert whole.sum() == frames.split("test").x.sum()
 
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_preparing_twice_gives_the_same_and_preparing_again_nothing_new(tmp_path, few, name):
-    store = prepare(name, T=3, data_dir=tmp_path)
-    assert store.content_hash == prepare(name, T=3, data_dir=tmp_path / "other").content_hash
-    assert prepare(name, T=3, data_dir=tmp_path).path.stat().st_ino == store.path.stat().st_ino
+    store = prepare(name, Preparation(T=3), data_dir=tmp_path)
+    assert store.content_hash == prepare(name, Preparation(T=3), data_dir=tmp_path / "other").content_hash
+    assert prepare(name, Preparation(T=3), data_dir=tmp_path).path.stat().st_ino == store.path.stat().st_ino
 
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_a_source_is_refused(tmp_path, name):
     with pytest.raises(DataError, match=f"{name} needs no source"):
-        prepare(name, T=3, source=tmp_path, data_dir=tmp_path)
+        prepare(name, Preparation(T=3), source=tmp_path, data_dir=tmp_path)
 
 
 def test_the_words_of_the_catalogue_are_those_that_are_spoken():

@@ -10,6 +10,7 @@ from data_files import write_gestures
 
 from bpsta_cli.data import parallel
 from bpsta_cli.data.parallel import enough_processes, parallel_map
+from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare, write
 from bpsta_cli.data.store.write import ArrayWriter
 from bpsta_cli.errors import BpstaError, DataError
@@ -55,7 +56,7 @@ def test_a_disk_that_fills_up_while_writing_is_told_and_leaves_no_store(tmp_path
     monkeypatch.setattr(ArrayWriter, "_put", full)
     source = write_gestures(tmp_path / "given")
     with pytest.raises(DataError, match=r"cannot be prepared.*No space left on device.*room on the disk"):
-        prepare("dvs-gesture", T=2, source=source, data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=2), source=source, data_dir=tmp_path)
     assert [path.name for path in (tmp_path / "prepared" / "dvs-gesture").iterdir()] == [".T2-number.lock"]
 
 
@@ -109,7 +110,8 @@ def test_the_other_processes_end_when_theirs_is_killed():
 def test_a_store_is_the_same_by_one_process_and_by_two(tmp_path):
     source = write_gestures(tmp_path / "given", each=2)
     hashes = {
-        prepare("dvs-gesture", T=3, source=source, data_dir=tmp_path / str(n), processes=n).content_hash for n in (1, 2)
+        prepare("dvs-gesture", Preparation(T=3), source=source, data_dir=tmp_path / str(n), processes=n).content_hash
+        for n in (1, 2)
     }
     assert len(hashes) == 1
 
@@ -119,7 +121,7 @@ def test_a_damaged_recording_is_named_by_the_process_that_reads_it(tmp_path):
     bad = source / "test" / "9" / "user1.npz"
     bad.write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"an \.npz archive of plain arrays") as caught:
-        prepare("dvs-gesture", T=3, source=source, data_dir=tmp_path, processes=2)
+        prepare("dvs-gesture", Preparation(T=3), source=source, data_dir=tmp_path, processes=2)
     assert str(bad) in str(caught.value)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download, remove_partial_downloads
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import Samples, Source, SplitName, missing, refuse_web_page
 from bpsta_cli.errors import DataError
 
@@ -120,7 +120,7 @@ def _labels(file: Path, version: _Version, classes: int) -> npt.NDArray[np.int64
     return labels
 
 
-def _read_bytes(file: Path, _settings: Settings) -> npt.NDArray[np.uint8]:
+def _read_bytes(file: Path, _preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     return _table(file)[:, -_PIXELS:].reshape(-1, *_SHAPE)
 
 
@@ -135,7 +135,7 @@ def _table(file: Path) -> npt.NDArray[np.uint8]:
     return np.memmap(file, np.uint8, "r").reshape(-1, row)
 
 
-def _read_pickled(file: Path, _settings: Settings) -> npt.NDArray[np.uint8]:
+def _read_pickled(file: Path, _preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     return _unpickled(file)[0]
 
 

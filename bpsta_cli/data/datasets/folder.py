@@ -18,7 +18,7 @@ from bpsta_cli.data.formats.audio import LEVELS, log_mel, read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
 from bpsta_cli.data.formats.images import check_like, formats, read_image
 from bpsta_cli.data.parallel import enough_processes, parallel_map
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName
 from bpsta_cli.errors import DataError
 
@@ -196,10 +196,10 @@ def _read_events(path: Path) -> Events:
     return _READERS[path.suffix.lower()](path)
 
 
-def _read_like(path: Path, settings: Settings, *, first: Path) -> npt.NDArray[np.uint8]:
+def _read_like(path: Path, preparation: AppliedPreparation, *, first: Path) -> npt.NDArray[np.uint8]:
     """One image [1, C, H, W], of the shape of the data set's first."""
-    image = read_image(path, settings.size, settings.resize)
-    check_like(image, path, _shape(first, settings.size, settings.resize), first)
+    image = read_image(path, preparation.size, preparation.resize)
+    check_like(image, path, _shape(first, preparation.size, preparation.resize), first)
     return image[None]
 
 
@@ -208,12 +208,12 @@ def _shape(first: Path, size: int | None, resize: str | None) -> tuple[int, ...]
     return read_image(first, size, resize).shape
 
 
-def _read_sound(path: Path, settings: Settings) -> npt.NDArray[np.uint8]:
+def _read_sound(path: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is."""
-    assert settings.T is not None
+    assert preparation.T is not None
     samples, rate = read_wav(path)
     try:
-        return log_mel(samples, rate, T=settings.T, seconds=len(samples) / rate)[None]
+        return log_mel(samples, rate, T=preparation.T, seconds=len(samples) / rate)[None]
     except DataError as short:
         raise DataError(f"{short.problem}: {path}", expected=short.expected, got=short.got, todo=short.todo) from short
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download
 from bpsta_cli.data.formats.audio import log_mel, read_wav
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Samples, Source, SplitName, missing
 from bpsta_cli.errors import DataError
 
@@ -139,13 +139,13 @@ def balanced(y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate(rows)
 
 
-def read_clip(file: Path, settings: Settings) -> npt.NDArray[np.uint8]:
+def read_clip(file: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of a clip.
 
     Raises:
         DataError: unreadable (see `read_wav`), or not 16 kHz.
     """
-    assert settings.T is not None
+    assert preparation.T is not None
     samples, rate = read_wav(file)
     if rate != RATE:
         raise DataError(
@@ -154,4 +154,4 @@ def read_clip(file: Path, settings: Settings) -> npt.NDArray[np.uint8]:
             got=f"{rate:,} Hz",
             todo="Resample it, or leave it out.",
         )
-    return log_mel(samples, rate, T=settings.T)[None]
+    return log_mel(samples, rate, T=preparation.T)[None]

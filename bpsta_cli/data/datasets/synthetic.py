@@ -13,7 +13,7 @@ from bpsta_cli.data.datasets import synthetic_gestures as gestures
 from bpsta_cli.data.datasets import synthetic_words as words
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.formats.audio import log_mel
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Recordings, Samples, Source, SplitName
 from bpsta_cli.errors import DataError
 
@@ -81,11 +81,11 @@ def _recording(classes: int, name: str) -> Events:
     return gestures.record(index % classes, random)
 
 
-def _features(name: str, settings: Settings) -> npt.NDArray[np.uint8]:
+def _features(name: str, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of a clip."""
-    assert settings.T is not None
+    assert preparation.T is not None
     samples = (waveform(name) / np.float32(_FULL_SCALE)).astype(np.float32)
-    return log_mel(samples, words.RATE, T=settings.T)[None]
+    return log_mel(samples, words.RATE, T=preparation.T)[None]
 
 
 def waveform(name: str) -> npt.NDArray[np.int16]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bpsta_cli.data import encoding
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.parallel import enough_processes, parallel_map
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Clip, Images, Item, Progress, Recordings, Samples, Source, Split
 from bpsta_cli.data.store import manifest
 from bpsta_cli.data.store.manifest import ArrayRecord, Manifest, chunks
@@ -52,7 +52,7 @@ def _replaced(target: Path) -> Path:
 def build(
     target: Path,
     dataset: Dataset,
-    settings: Settings,
+    how: AppliedPreparation,
     source: Source,
     progress: Progress,
     processes: int | None = None,
@@ -62,7 +62,7 @@ def build(
     Args:
         target: the store's folder.
         dataset: its row.
-        settings: how to make it.
+        how: what of a preparation applies to it.
         source: the files.
         progress: called with samples done, their total, and what is under way.
         processes: how many read at the same time; None: one a processor where there is much to read.
@@ -80,7 +80,7 @@ def build(
     folder = _building(target)
     folder.mkdir()
     try:
-        _write(folder, dataset, settings, source, progress, processes)
+        _write(folder, dataset, how, source, progress, processes)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -93,7 +93,7 @@ def build(
 def _write(
     folder: Path,
     dataset: Dataset,
-    settings: Settings,
+    how: AppliedPreparation,
     source: Source,
     progress: Progress,
     processes: int | None,
@@ -106,7 +106,7 @@ def _write(
     for split in source.splits:
         samples = source.read(split)
         with ArrayWriter(folder / f"{split}_x.npy", len(samples.y)) as writer:
-            for chunk in _pieces(samples, dataset, settings, processes):
+            for chunk in _pieces(samples, dataset, how, processes):
                 writer.append(chunk)
                 if len(chunk):
                     progress(writer.done, writer.rows, f"{dataset.name} {split}")
@@ -114,7 +114,7 @@ def _write(
         arrays[f"{split}_y"] = _saved(folder / f"{split}_y.npy", samples.y)
         if isinstance(samples, Samples) and samples.rows is not None:
             arrays[f"{split}_rows"] = _saved(folder / f"{split}_rows.npy", samples.rows)
-    text = _manifest(dataset, settings, source, arrays).model_dump_json(indent=2)
+    text = _manifest(dataset, how, source, arrays).model_dump_json(indent=2, by_alias=True)
     (folder / manifest.FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -124,7 +124,9 @@ def _saved(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:
         return writer.record()
 
 
-def _pieces(samples: Split, dataset: Dataset, settings: Settings, processes: int | None) -> Iterator[npt.NDArray[Any]]:
+def _pieces(
+    samples: Split, dataset: Dataset, how: AppliedPreparation, processes: int | None
+) -> Iterator[npt.NDArray[Any]]:
     """The samples of a split, chunk by chunk."""
     if isinstance(samples, Images):
         yield samples.x[:0]  # decides shape and type, even of no images
@@ -132,36 +134,38 @@ def _pieces(samples: Split, dataset: Dataset, settings: Settings, processes: int
         return
     make: Callable[[Item], npt.NDArray[Any]]
     if isinstance(samples, Recordings):
-        make = functools.partial(_frames, read=samples.read, shape=dataset.shape, settings=settings)
+        make = functools.partial(_frames, read=samples.read, shape=dataset.shape, how=how)
     else:
-        make = functools.partial(_as_read, read=samples.read, settings=settings)
+        make = functools.partial(_as_read, read=samples.read, how=how)
     files = {item.file if isinstance(item, Clip) else item for item in samples.items if not isinstance(item, str)}
     yield from parallel_map(make, samples.items, processes or enough_processes(files, len(samples.items)))
 
 
-def _as_read(item: Item, *, read: Callable[[Item, Settings], npt.NDArray[Any]], settings: Settings) -> npt.NDArray[Any]:
-    return read(item, settings)
+def _as_read(
+    item: Item, *, read: Callable[[Item, AppliedPreparation], npt.NDArray[Any]], how: AppliedPreparation
+) -> npt.NDArray[Any]:
+    return read(item, how)
 
 
 def _frames(
-    item: Item, *, read: Callable[[Item], encoding.Events], shape: tuple[int, int, int], settings: Settings
+    item: Item, *, read: Callable[[Item], encoding.Events], shape: tuple[int, int, int], how: AppliedPreparation
 ) -> npt.NDArray[Any]:
     """One recording as event counts [1, T, 2, H, W]."""
-    assert settings.T is not None
-    assert settings.split_by is not None
+    assert how.T is not None
+    assert how.split_by is not None
     events = read(item)
     encoding.check_events(events, shape, str(item))
-    frames = _CUTTERS[settings.split_by](events, T=settings.T, shape=shape, name=str(item))
-    if settings.size is not None and settings.resize is not None:
-        frames = encoding.shrink(frames, settings.size, settings.resize)
+    frames = _CUTTERS[how.split_by](events, T=how.T, shape=shape, name=str(item))
+    if how.size is not None and how.resize is not None:
+        frames = encoding.shrink(frames, how.size, how.resize)
     return frames[None]
 
 
-def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict[str, ArrayRecord]) -> Manifest:
+def _manifest(dataset: Dataset, how: AppliedPreparation, source: Source, arrays: dict[str, ArrayRecord]) -> Manifest:
     content = {
         "format": manifest.FORMAT,
         "dataset": dataset.name,
-        "settings": settings.model_dump(),
+        "settings": how.model_dump(),
         "shape": list(arrays["train_x"].shape[-3:]),
         "classes": list(dataset.classes),
         "scale": dataset.scale,
@@ -170,7 +174,7 @@ def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict
     return Manifest.model_validate(
         {
             **content,
-            "split": _split_description(dataset, settings),
+            "split": _split_description(dataset, how),
             "partial": _partial(dataset, arrays),
             "source": source.fingerprint(),
             "versions": {name: version(name) for name in ("bpsta-cli", "numpy", "scikit-learn")},
@@ -179,12 +183,12 @@ def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict
     )
 
 
-def _split_description(dataset: Dataset, settings: Settings) -> str:
-    if settings.test_fraction is None:
+def _split_description(dataset: Dataset, how: AppliedPreparation) -> str:
+    if how.test_fraction is None:
         return dataset.split
     whose = f"{dataset.title}, " if dataset.user_supplied else ""
-    seed = settings.split_seed or 0
-    return f"{whose}not official: {settings.test_fraction:g} of the training samples held out, seed {seed}"
+    seed = how.split_seed or 0
+    return f"{whose}not official: {how.test_fraction:g} of the training samples held out, seed {seed}"
 
 
 def _partial(dataset: Dataset, arrays: dict[str, ArrayRecord]) -> str | None:

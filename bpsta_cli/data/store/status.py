@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.store.store import stores_of
+from bpsta_cli.data.store.locate import stores_of
 
 
 @dataclass(frozen=True)
