@@ -1,4 +1,5 @@
 import errno
+import gc
 import hashlib
 import http.server
 import importlib
@@ -25,6 +26,12 @@ pytestmark = [  # torchvision leaves the sockets of failed downloads to the garb
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    yield
+    gc.collect()  # here, where the warnings about those sockets are ignored, and not in a later test
 
 
 @pytest.fixture

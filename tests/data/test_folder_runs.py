@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from test_folder import write_images, write_recordings, write_sounds, write_split
+from folder_files import write_images, write_recordings, write_sounds, write_split
 
 from bpsta_cli.cli.main import run
 
