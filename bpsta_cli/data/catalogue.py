@@ -38,7 +38,7 @@ class Recipe:
         network: the structure, in the paper's notation or as a structure's name.
         epochs: passes over the training split, the warm-up included.
         warmup_epochs: of these, the first, trained as the ReLU twin.
-        batch_size: samples a step.
+        batch_size: samples per step.
         augmentation: the preset that changes training samples (see `augmentation`).
         size: side of event frames in pixels, None for the sensor's own.
     """

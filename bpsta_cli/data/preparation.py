@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.encoding import Resize, SplitBy, cell_of
+from bpsta_cli.data.encoding import Resize, SplitBy, window_of
 from bpsta_cli.errors import DataError
 
 
@@ -20,9 +20,10 @@ class Preparation(BaseModel):
         split_by: cut recordings into frames of equally many events ("number") or of equal duration ("time").
         size: rows and columns of the frames, a divisor of the sensor's; None for the sensor's own. The images of a
             user's own folder are brought to any size.
-        resize: "sum" adds up the events of a cell (of images: takes the mean), "nearest" keeps one pixel of it.
+        resize: "sum" adds up the events of each window of pixels (of images: takes their mean), "nearest" keeps one of
+            its pixels.
         test_fraction: share of the training samples to hold out, for a copy without a test split.
-        split_seed: which ones.
+        split_seed: which of them; another seed holds out others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -87,7 +88,7 @@ def applied(preparation: Preparation, dataset: Dataset) -> AppliedPreparation:
             todo="Leave them out: they are for event recordings and folders of your own.",
         )
     if dataset.kind != "image" and T is None:
-        todo = "Say into how many steps a sample is cut."
+        todo = "Say into how many steps a recording is divided."
         raise DataError(f"{dataset.name} holds recordings", expected="T >= 1", got="T = None", todo=todo)
     size = _applied_size(dataset, size)
     return AppliedPreparation(
@@ -115,5 +116,5 @@ def _applied_size(dataset: Dataset, size: int | None) -> int | None:
     if dataset.user_supplied:  # the sizes of its files are not known yet
         return size
     _, height, width = dataset.shape
-    cell_of(size, height, width)
+    window_of(size, height, width)
     return size if size != height else None

@@ -22,7 +22,7 @@ def prepared_store(
     progress: Callable[[int, int, str], None] | None = None,
     processes: int | None = None,
 ) -> Store:
-    """The store of `dataset` as `settings` want it, prepared first where it is not there.
+    """The store of `dataset` that `settings` ask for, prepared first if it is not there.
 
     Args:
         dataset: a name of the catalogue.
@@ -31,7 +31,7 @@ def prepared_store(
         data_dir: folder of raw and prepared data.
         expected_hash: content hash of the data that a run was trained on; None accepts any.
         progress: called with done, total and what is being worked on.
-        processes: how many read at the same time; None: one a processor where there is much to read.
+        processes: how many processes read; None: one for each processor where there is much to read.
 
     Raises:
         DataError: the data cannot be prepared, or are not those that the run was trained on.
@@ -65,7 +65,7 @@ def rebin(
     data_dir: Path,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Store:
-    """The recordings of a store binned into another number of frames; prepared first where that is not there.
+    """The recordings of a store binned into another number of frames, prepared first if that is not there.
 
     Args:
         trained_on: the store of event frames.
@@ -87,7 +87,7 @@ def rebin(
     except DataError as refused:
         raise DataError(
             f"no frames of {dataset} for T = {T}",
-            expected=f"a store cut into {T} frames in {data_dir}, or the recordings to cut it from",
+            expected=f"a store of {T} frames in {data_dir}, or the recordings to make it from",
             got=f"{trained_on.path.name} alone ({refused.problem}: {refused.got})",
             todo=f"Run bpsta prepare --dataset {dataset} --T {T} with the --source of the recordings.",
         ) from refused
@@ -144,7 +144,7 @@ def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | 
 
 
 def _divided(split: Split, first: int, seed: int, todo: str) -> tuple[Split, Split]:
-    """`first` samples with all their repeats, and the rest once, each class in its share on both sides."""
+    """`first` samples with all their repeats, and the others once; both have the same share of each class."""
     from sklearn.model_selection import train_test_split
 
     ids = np.arange(len(split)) if split.ids is None else split.ids

@@ -79,6 +79,16 @@ def _words(path):
     return {word.strip("()[]{},.:;=") for word in text.split()}
 
 
+@pytest.mark.parametrize("name", catalogue.names())
+def test_the_page_about_the_data_has_a_line_for_every_data_set(name):
+    row = catalogue.get(name)
+    page = (PACKAGE.parent / "data" / "README.md").read_text(encoding="utf-8")
+    (line, *files) = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
+    if not row.user_supplied:
+        assert f"| {row.counts[0]:,} + {row.counts[1]:,} | {row.licence} |" in line
+    assert bool(files) == (not row.embedded), "where the files are when they are fetched by hand"
+
+
 def test_a_row_in_full_is_read():
     row = catalogue.read(ROW)["moons"]
     assert (row.name, row.shape, row.classes, row.scale) == ("moons", (1, 2, 2), ("upper", "lower"), 1 / 255)

@@ -29,11 +29,11 @@ def test_images_of_different_sizes_are_refused_and_size_brings_them_together(tmp
     assert (store.shape, store.path.name) == ((3, 8, 8), "images-8")
 
 
-def test_a_smaller_image_is_the_mean_of_its_cells_or_their_nearest_pixel(tmp_path):
+def test_a_smaller_image_is_the_mean_of_its_windows_or_their_nearest_pixel(tmp_path):
     source = write_split(tmp_path / "pets", mode="L", size=(4, 4))
-    cells = np.zeros((4, 4), np.uint8)
-    cells[:2, :2] = [[10, 20], [30, 40]]
-    Image.fromarray(cells).save(source / "test" / "cat" / "0.png")
+    pixels = np.zeros((4, 4), np.uint8)
+    pixels[:2, :2] = [[10, 20], [30, 40]]
+    Image.fromarray(pixels).save(source / "test" / "cat" / "0.png")
     assert read(source, tmp_path, size=2).split("test").x[0, 0].tolist() == [[25, 0], [0, 0]]
     nearest = read(source, tmp_path, size=2, resize="nearest")
     assert (nearest.split("test").x[0, 0, 0, 0] in (10, 20, 30, 40), nearest.path.name) == (True, "images-2nearest")

@@ -115,7 +115,7 @@ def test_a_frame_without_its_place_in_the_row_does_not_tell_the_direction_either
 
 def test_the_order_of_the_frames_tells_the_direction(circles):
     frames, labels = circles
-    mass = np.maximum(frames - 1, 0)  # most noise stands alone in its cell
+    mass = np.maximum(frames - 1, 0)  # most noise stands alone at its pixel
     axis = np.arange(32)
     x, y = (np.einsum(f"nthw,{name}->nt", mass, axis) / mass.sum(axis=(2, 3)) for name in "wh")
     dx, dy = np.diff(x), np.diff(y)

@@ -36,7 +36,7 @@ _FIGSHARE_FILES = {
     "truck.zip": "7712839",
 }
 _CIFAR_TRAINING = 900
-"""Recordings of a class of DVS-CIFAR10, from number 0, that train: nine tenths of its thousand."""
+"""Recordings of each class of DVS-CIFAR10 that train, from number 0: 900 of 1,000."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The user's own data: one sub-folder a class, of images, event recordings or sound."""
+"""The user's own data: a sub-folder for each class, of images, event recordings or sound."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _READERS: dict[str, Callable[[Path], Events]] = {
     ".aedat": read_aedat,
 }
 _LARGEST_SIDE = 2048
-"""Pixels; no event camera has more, and a damaged file may claim any number."""
+"""In pixels. No event camera has more, but a damaged file may name any number."""
 _NOT_DATA = ("Thumbs.db", "desktop.ini")
 _FULL_SCALE: dict[Kind, int] = {"image": 255, "events": 1, "speech": LEVELS}
 _EVENT_BATCH = 16
-"""Samples a step of event recordings, each of which is T frames; the row's recipe is for images and sound."""
+"""Batch size for event recordings, which take T frames each; the row's recipe is for images and sound."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Listing:
 
 
 def describe(row: Dataset, source: Path | None) -> Dataset:
-    """The catalogue's row with what the names in the folder tell: classes, kind, split and recipe.
+    """The catalogue's row, completed from the names in the folder: classes, kind, split and recipe.
 
     Raises:
         DataError: no folder, or one that is not laid out as a data set.

@@ -1,4 +1,4 @@
-"""The embedded data sets: simulated recordings and clips, made from a seed when they are asked for."""
+"""The embedded data sets: simulated recordings and clips, made from a seed on demand."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _items(dataset: Dataset, split: SplitName) -> tuple[tuple[str, ...], npt.NDA
 
 
 def _stream(name: str) -> tuple[np.random.RandomState, SplitName, int]:
-    """A sample's own stream, split and number, so that any one can be made alone."""
+    """A sample's own stream of random numbers, its split and its number: any sample can be made without the others."""
     part, number = name.split("/")
     split: SplitName = "train" if part == "train" else "test"
     index = int(number)

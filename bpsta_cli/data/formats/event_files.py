@@ -19,7 +19,7 @@ _TONIC_TIME_UNIT = 1000  # tonic's DVSGesture keeps milliseconds; microseconds h
 
 
 def read_n_mnist(path: Path) -> Events:
-    """One N-MNIST recording: five bytes an event.
+    """One N-MNIST recording: five bytes per event.
 
     x, y, then one bit of polarity and 23 bits of time in microseconds, big-endian
     (https://www.garrickorchard.com/datasets/n-mnist). A row of 240 is no event: it says that the

@@ -1,4 +1,4 @@
-"""Writing a prepared store: piece by piece into a hidden folder, which then takes the store's name."""
+"""Building a prepared store: written chunk by chunk into a hidden folder, which is then renamed to the store's name."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _CUTTERS = {"number": encoding.split_by_number, "time": encoding.split_by_time}
 def locked(target: Path) -> Iterator[None]:
     """Hold the one lock for building `target`; another process that wants it waits.
 
-    The system drops the lock with its process, so what lies half-built while we hold it belongs to
-    nobody and is removed.
+    The system releases the lock when its process ends, so a half-built folder that is found under the lock belongs
+    to no living process and is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / f".{target.name}.lock").open("w") as file:
@@ -65,7 +65,7 @@ def build(
         how: what of a preparation applies to it.
         source: the files.
         progress: called with samples done, their total, and what is under way.
-        processes: how many read at the same time; None: one a processor where there is much to read.
+        processes: how many processes read; None: one for each processor where there is much to read.
 
     Raises:
         DataError: a source file is damaged, or `target` is something else than a store.
@@ -106,7 +106,7 @@ def _write(
     for split in source.splits:
         samples = source.read(split)
         with ArrayWriter(folder / f"{split}_x.npy", len(samples.y)) as writer:
-            for chunk in _pieces(samples, dataset, how, processes):
+            for chunk in _chunks(samples, dataset, how, processes):
                 writer.append(chunk)
                 if len(chunk):
                     progress(writer.done, writer.rows, f"{dataset.name} {split}")
@@ -124,7 +124,7 @@ def _saved(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:
         return writer.record()
 
 
-def _pieces(
+def _chunks(
     samples: Split, dataset: Dataset, how: AppliedPreparation, processes: int | None
 ) -> Iterator[npt.NDArray[Any]]:
     """The samples of a split, chunk by chunk."""

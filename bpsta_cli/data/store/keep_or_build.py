@@ -34,7 +34,7 @@ def prepare(
         source: the folder that holds the files; None for data_dir/raw, downloaded to if need be.
         data_dir: holds raw/ and prepared/.
         progress: called with samples done, their total, and what is being done.
-        processes: how many read at the same time; None: one for each processor where there is much to read.
+        processes: how many processes read; None: one for each processor where there is much to read.
 
     Raises:
         DataError: the data set cannot be prepared so, missing or damaged files, or a failed download.

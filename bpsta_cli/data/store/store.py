@@ -69,7 +69,7 @@ class Store:
 
     @property
     def content_hash(self) -> str:
-        """Names what is inside: equal on two machines if and only if a network sees the same."""
+        """The name of the content: equal on two machines if and only if a network sees the same data."""
         return self.manifest.content_hash
 
     @property
@@ -101,7 +101,7 @@ class Store:
 
     @property
     def split_description(self) -> str:
-        """Which split it is, and what of it is missing: belongs beside every number from it."""
+        """Which split it is, and what of it is missing. It is shown beside every number from this store."""
         partial = self.manifest.partial
         return self.manifest.split + (f"; a partial copy: {partial}" if partial else "")
 
@@ -130,7 +130,7 @@ class Store:
         return self._splits[name]
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        """A memory-mapped array, as long and of the shape and type that the manifest says."""
+        """A memory-mapped array, checked to have the length, shape and type that the manifest says."""
         file, expected = self.path / f"{name}.npy", self.manifest.arrays[name]
         if not file.is_file():
             raise manifest.damaged(file, f"{expected.bytes:,} bytes", "no such file")

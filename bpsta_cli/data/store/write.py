@@ -75,7 +75,7 @@ class ArrayWriter:
         self._out.write(content)
 
     def _widen(self, dtype: np.dtype[Any]) -> None:
-        """Write the rows so far once more, in wider integers, and go on in that file."""
+        """Write the rows so far again, in wider integers, and continue in the new file."""
         self._out.close()
         narrow = self.file.rename(self.file.with_suffix(".narrow"))
         self._out = self.file.open("wb")
