@@ -19,13 +19,16 @@ from bpsta_cli.training import train
 
 ROOT = Path(__file__).parent.parent
 RUN = "results/train/digits-stbp-T8-s0"
-ACCURACY, FIRING_RATE, FIRST_LOSS = 0.03, 0.02, 1e-3
-"""How far another machine may be: sums in another order flip single spikes, and training amplifies each."""
+MOST = {"accuracy": 0.03, "firing rate": 0.02, "first loss": 1e-3, "first loss with spikes": 3e-3}
+"""How far another machine may be: sums in another order flip single spikes, and training amplifies each.
+
+Three other sets of instructions on one processor came to at most 0.011, 0.004, 4e-6 and 9e-4.
+"""
 
 
-def committed(name):
+def committed(name, run=RUN):
     """A file as git's index has it: a user's own `make repro` may have rewritten it."""
-    show = subprocess.run(["git", "show", f":{RUN}/{name}"], cwd=ROOT, check=True, capture_output=True, text=True)
+    show = subprocess.run(["git", "show", f":{run}/{name}"], cwd=ROOT, check=True, capture_output=True, text=True)
     return show.stdout
 
 
@@ -54,14 +57,18 @@ def without_commit(text):
     return json.dumps(content, indent=2)
 
 
-def apart(metrics, history, others, other_history):
-    """How far two runs are from each other: (accuracy, firing rate, training loss of the first epoch)."""
-    first, second = (float(next(csv.DictReader(io.StringIO(text)))["train_loss"]) for text in (history, other_history))
-    return (
-        abs(metrics["accuracy"] - others["accuracy"]),
-        abs(metrics["firing_rate"] - others["firing_rate"]),
-        abs(first - second),
-    )
+def summary(metrics, history):
+    """The figures of MOST: final ones, and the training loss of the first epoch and of the first with spikes."""
+    end, epochs = json.loads(metrics), list(csv.DictReader(io.StringIO(history)))
+    spiking = next(epoch for epoch in epochs if epoch["phase"] == "spiking")
+    figures = (end["accuracy"], end["firing_rate"], float(epochs[0]["train_loss"]), float(spiking["train_loss"]))
+    return dict(zip(MOST, figures, strict=True))
+
+
+def too_far(one, other):
+    """The figures in which two runs are further apart than two machines may be, with the distance."""
+    distances = {name: abs(value - other[name]) for name, value in one.items()}
+    return {name: distance for name, distance in distances.items() if distance > MOST[name]}
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +107,18 @@ def test_a_committed_run_trained_again_on_the_same_machine_gives_the_same_bytes(
 
 
 def test_a_committed_run_trained_again_on_any_machine_agrees_within_a_tolerance(again):
-    made, there = json.loads((again / "metrics.json").read_text()), json.loads(committed("metrics.json"))
-    found = apart(made, (again / "history.csv").read_text(), there, committed("history.csv"))
-    assert all(far <= most for far, most in zip(found, (ACCURACY, FIRING_RATE, FIRST_LOSS), strict=True)), found
-    assert made["data_hash"] == there["data_hash"]
+    made, there = ((again / "metrics.json").read_text(), committed("metrics.json"))
+    assert json.loads(made)["data_hash"] == json.loads(there)["data_hash"]
+    assert too_far(summary(made, (again / "history.csv").read_text()), summary(there, committed("history.csv"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("other", "figure"),
+    [("digits-stbp-T8-s1", "first loss"), ("digits-bpsa-T8-s0", "firing rate"), ("digits-bpsta-T8-s0", "firing rate")],
+)
+def test_a_run_of_another_seed_or_rule_is_outside_of_the_tolerance(other, figure):
+    runs = (RUN, f"results/train/{other}")
+    assert figure in too_far(*(summary(committed("metrics.json", run), committed("history.csv", run)) for run in runs))
 
 
 @pytest.fixture
