@@ -78,17 +78,40 @@ def whole(group: Group) -> bool:
     return not (PARTIAL in split or group.like["train_samples"] or split.startswith(OTHER_VERSION))
 
 
-def gather(study: Study, paper: Printed) -> list[Evidence]:
+@dataclass(frozen=True)
+class Runs:
+    """The runs on one data set of the paper, or on its stand-in: read once for all claims.
+
+    Attributes:
+        groups: `Study.groups`.
+        main: settings -> the T of the study's tables (`Study.main`).
+        absence: why there are none.
+    """
+
+    groups: list[Group]
+    main: dict[str, int]
+    absence: str
+
+
+def runs_on(study: Study, dataset: str) -> Runs:
+    """The runs of the study on one data set."""
+    groups = study.groups(dataset)
+    spiking = [group for group in study.main(dataset) if group.like["method"] != TWIN]
+    main = {group.like["settings"]: group.like["T"] for group in spiking}
+    return Runs(groups, main, "" if groups else study.absence(dataset))
+
+
+def gather(runs: Runs, paper: Printed) -> list[Evidence]:
     """The evidence for a claim: for a comparison one for each setting that has all its sides, else one.
 
     Where no setting has them all, the one that has most stands for the others and says what it lacks.
     """
-    claim, groups = paper.claim, study.groups(paper.dataset)
+    claim, groups = paper.claim, runs.groups
     if not groups:
-        return [Evidence((), study.absence(paper.dataset))]
+        return [Evidence((), runs.absence)]
     if claim.kind != "comparison":
         return [_published(paper, groups)]
-    found = [_compared(study, paper, same) for same in _alike(claim, groups)]
+    found = [_compared(claim, same, runs.main) for same in _alike(claim, groups)]
     complete = [evidence for evidence in found if evidence.complete(claim)]
     return complete or [max(found, key=lambda evidence: len(evidence.groups))]
 
@@ -103,9 +126,7 @@ def _alike(claim: Claim, groups: list[Group]) -> Iterable[list[Group]]:
     return alike.values()
 
 
-def _compared(study: Study, paper: Printed, groups: list[Group]) -> Evidence:
-    claim = paper.claim
-    main = {group.like["settings"]: group.like["T"] for group in study.main(paper.dataset)}
+def _compared(claim: Claim, groups: list[Group], main: dict[str, int]) -> Evidence:
     lengths = _lengths(claim, groups)
     ends = {"shortest": min(lengths, default=None), "longest": max(lengths, default=None)}
     if len(lengths) < 2 and any(side.T in ends for side in claim.sides):

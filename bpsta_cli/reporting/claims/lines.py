@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bpsta_cli.reporting.claims.definition import BOUNDS, Claim
-from bpsta_cli.reporting.claims.evidence import Evidence, gather
+from bpsta_cli.reporting.claims.evidence import Evidence, Runs, gather, runs_on
 from bpsta_cli.reporting.claims.printed import Printed, printed
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
 from bpsta_cli.reporting.claims.verdict import Estimate, Verdict, contrast, decide, holm
@@ -56,7 +56,8 @@ class Line:
 
 def lines(study: Study, claims: Iterable[Claim]) -> list[Line]:
     """Every claim on every data set that it is about, and on others where it is tested beyond the text."""
-    found = [line for claim in claims for line in _lines(study, claim)]
+    runs = {dataset: runs_on(study, dataset) for dataset in TITLES}
+    found = [line for claim in claims for line in _lines(study, runs, claim)]
     for family in dict.fromkeys(line.claim.family for line in found):
         places = [place for place, line in enumerate(found) if line.claim.family == family and line.estimate]
         estimates = [estimate for place in places if (estimate := found[place].estimate)]
@@ -68,7 +69,7 @@ def lines(study: Study, claims: Iterable[Claim]) -> list[Line]:
     return found
 
 
-def _lines(study: Study, claim: Claim) -> list[Line]:
+def _lines(study: Study, runs: dict[str, Runs], claim: Claim) -> list[Line]:
     if claim.kind == "other":
         return [Line(claim, "", True, None, NOWHERE)]
     found = []
@@ -76,7 +77,7 @@ def _lines(study: Study, claim: Claim) -> list[Line]:
     for dataset in (*claim.datasets, *others):
         named = dataset in claim.datasets
         paper = printed(study.literature, claim, dataset)
-        for evidence in gather(study, paper):
+        for evidence in gather(runs[dataset], paper):
             if named or evidence.complete(claim):
                 found.append(_tested(Line(claim, dataset, named, paper, evidence)))
     return found

@@ -24,7 +24,8 @@ MOST_GROUPS = 4
 """Groups that a claim can have: two sides, each a difference."""
 BASES = {"real": "on the paper's own data", "part": "on a part of it", "stand-in": "on stand-ins"}
 NOTE = (
-    "Claims are in our own words. The paper's value is of its own data set. Ours: mean ± standard deviation (n - 1) "
+    "Claims are in our own words. The paper's value is of its own data set; where there is none for these data, the "
+    "text claims it of others. Ours: mean ± standard deviation (n - 1) "
     "over seeds; a signed number is a difference of two means. Test: the first side less the second (of energies: over "
     f"it), its {100 * (1 - LEVEL):.0f} % interval, p, and p after Holm's correction over the lines of the same family "
     f"({'; '.join(FAMILIES.values())}). p is two-sided, by Welch's t-test over seeds; of sums of several means with "
@@ -83,7 +84,7 @@ def _shown(line: Line) -> dict[str, str]:
     """What people read."""
     return {
         "claim": f"{TITLES[line.dataset]}: {line.claim.claim}" if line.dataset else line.claim.claim,
-        "source": line.claim.place if line.named else f"{line.claim.place}, for other data",
+        "source": line.claim.place,
         "the paper's value": _paper(line),
         "ours": _ours(line) or NONE,
         "on": _on(line) or NONE,
@@ -96,7 +97,7 @@ def _shown(line: Line) -> dict[str, str]:
 def _paper(line: Line) -> str:
     if line.paper is None:
         return NONE
-    return line.paper.text() if line.named else "not printed"
+    return line.paper.text() if line.named else "none for these data"
 
 
 def _ours(line: Line) -> str:
