@@ -8,8 +8,7 @@ from bpsta_cli.reporting.claims.definition import Claim, Side
 from bpsta_cli.reporting.claims.printed import PAPER_T, Printed, name_of
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
 from bpsta_cli.reporting.claims.verdict import FEWEST_SEEDS, Sample
-from bpsta_cli.reporting.comparison import TWIN
-from bpsta_cli.reporting.paper.study import PARTIAL, Group, Study
+from bpsta_cli.reporting.paper.study import PARTIAL, RULES, Group, Study
 
 OTHER_VERSION = "version "
 """What `split` begins with where the data are of another version than the paper's (speech)."""
@@ -96,7 +95,7 @@ class Runs:
 def runs_on(study: Study, dataset: str) -> Runs:
     """The runs of the study on one data set."""
     groups = study.groups(dataset)
-    spiking = [group for group in study.main(dataset) if group.like["method"] != TWIN]
+    spiking = [group for group in study.main(dataset) if group.like["method"] in RULES]
     main = {group.like["settings"]: group.like["T"] for group in spiking}
     return Runs(groups, main, "" if groups else study.absence(dataset))
 
@@ -150,7 +149,7 @@ def _compared(claim: Claim, groups: list[Group], main: dict[str, int]) -> Eviden
 def _lengths(claim: Claim, groups: list[Group]) -> list[int]:
     """Each T at which every spiking side of the claim has runs, of its structure where it names one."""
     wanted = {(method, side.structure) for side in claim.sides for method in (side.method, side.minus) if method}
-    spiking = [(method, structure) for method, structure in wanted if method != TWIN]
+    spiking = [(method, structure) for method, structure in wanted if method in RULES]
     lengths = {group.like["T"] for group in groups}
     return sorted(T for T in lengths if all(_at(groups, method, structure, T) for method, structure in spiking))
 
@@ -164,8 +163,8 @@ def _usual(claim: Claim, lengths: list[int], main: dict[str, int], groups: list[
 
 def _pick(groups: list[Group], side: Side, method: str, T: int | None) -> Group | None:
     found = _at(groups, method, side.structure, T)
-    if not found and method == TWIN:  # one pass, whatever T its line names
-        found = [group for group in groups if group.like["method"] == TWIN]
+    if not found and method not in RULES:  # the twin makes one pass, whatever T its line names
+        found = [group for group in groups if group.like["method"] == method]
     return found[0] if found else None
 
 

@@ -12,9 +12,9 @@ from bpsta_cli.reporting.claims.lines import Line, lines
 from bpsta_cli.reporting.claims.printed import NONE
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
 from bpsta_cli.reporting.claims.verdict import FEWEST_SEEDS, LEVEL, VERDICTS
-from bpsta_cli.reporting.comparison import TWIN, probability
+from bpsta_cli.reporting.comparison import probability
 from bpsta_cli.reporting.paper.literature import TITLES
-from bpsta_cli.reporting.paper.study import SELECTIONS, Study
+from bpsta_cli.reporting.paper.study import RULES, SELECTIONS, Study
 from bpsta_cli.reporting.parts import Table
 from bpsta_cli.reporting.tables import mean_sd
 
@@ -127,7 +127,7 @@ def _on(line: Line) -> str:
     groups = line.evidence.groups
     if not groups:
         return ""
-    steps = ", ".join(dict.fromkeys(str(group.like["T"]) for group in groups if group.like["method"] != TWIN))
+    steps = ", ".join(dict.fromkeys(str(group.like["T"]) for group in groups if group.like["method"] in RULES))
     selection = groups[0].like["selection"]
     chosen = "" if selection == "final" else f", {SELECTIONS.get(selection, selection)}"
     return f"{groups[0].trained_on}; T = {steps}{chosen}"
