@@ -174,7 +174,7 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
     test = follow_at(settings.T)
     found: dict[str, Any] = {"accuracy_at": test.accuracy_at(), "samples": len(test)}
     if others:
-        found["other_lengths"] = at_lengths(test, others, follow_at, rebin=recordings)
+        found["other_lengths"] = at_lengths(test, others, follow_at, recut=recordings)
     chooser = None
     if settings.training.selection == "validation":
         _, held_out = training_parts(settings, run.store)

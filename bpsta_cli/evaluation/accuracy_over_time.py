@@ -133,7 +133,7 @@ def at_lengths(
     lengths: Iterable[int],
     follow_at: Callable[[int], Anytime],
     *,
-    rebin: bool,
+    recut: bool,
 ) -> list[dict[str, Any]]:
     """The same weights at other numbers of steps than they were trained with.
 
@@ -144,13 +144,13 @@ def at_lengths(
         own: the pass at the run's own T.
         lengths: numbers of steps wanted.
         follow_at: makes the pass of T steps.
-        rebin: whether another T shows other frames.
+        recut: whether another T shows other frames.
 
     Returns:
         A dictionary for each length: T, accuracy and accuracy_at (as `Anytime.accuracy_at`).
     """
     wanted = sorted(set(lengths))
-    if rebin:
+    if recut:
         passes = {T: own if T == own.T else follow_at(T) for T in wanted}
     else:
         longest = own if max(wanted) <= own.T else follow_at(max(wanted))

@@ -121,14 +121,14 @@ def test_images_are_run_once_for_the_longest_length_and_recordings_for_each():
         asked.append(T)
         return by_length(T)
 
-    images = at_lengths(by_length(3), [6, 2, 6, 4], follow_at, rebin=False)
+    images = at_lengths(by_length(3), [6, 2, 6, 4], follow_at, recut=False)
     assert asked == [6]
     assert [(row["T"], row["accuracy"]) for row in images] == [(2, 1.0), (4, 1.0), (6, 0.5)]
     assert list(images[1]["accuracy_at"]) == ["1", "2", "3", "4"]
-    recordings = at_lengths(by_length(3), [2, 3, 4], follow_at, rebin=True)
+    recordings = at_lengths(by_length(3), [2, 3, 4], follow_at, recut=True)
     assert asked == [6, 2, 4]  # its own is there already
     assert [row["accuracy"] for row in recordings] == [0.5, 1.0, 0.5]
-    at_lengths(by_length(3), [1, 2, 3], follow_at, rebin=False)
+    at_lengths(by_length(3), [1, 2, 3], follow_at, recut=False)
     assert asked == [6, 2, 4]
 
 
