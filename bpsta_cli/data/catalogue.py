@@ -189,11 +189,23 @@ def read(text: str) -> dict[str, Dataset]:
     """The rows of a catalogue in TOML.
 
     Raises:
-        DataError: a row with an unknown, missing or unusable key.
+        DataError: no TOML, or a row with an unknown, missing or unusable key.
     """
-    schema = TypeAdapter(Dataset)
-    rows = {}
-    for name, row in tomllib.loads(text).items():
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as broken:
+        raise DataError(
+            f"unreadable {FILE.name}", expected="TOML", got=str(broken), todo="Correct that line."
+        ) from broken
+    schema, rows = TypeAdapter(Dataset), {}
+    for name, row in tables.items():
+        if not isinstance(row, dict) or "name" in row:
+            raise DataError(
+                f"unusable row '{name}' in {FILE.name}",
+                expected="a table with the name of the data set as its own",
+                got="a key 'name' in it" if isinstance(row, dict) else "a value outside of the tables",
+                todo="Correct the row.",
+            )
         try:
             rows[name] = schema.validate_python({"name": name, **row})
         except ValidationError as invalid:

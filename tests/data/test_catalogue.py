@@ -1,11 +1,16 @@
+import json
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bpsta_cli.cli.main import run
 from bpsta_cli.data import catalogue
+from bpsta_cli.data.preparation import Preparation
+from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
 PACKAGE = Path(catalogue.__file__).parents[1]
@@ -95,6 +100,36 @@ def test_a_row_in_full_is_read():
     assert (row.recipe.size, row.flip_safe, row.embedded, row.user_supplied) == (None, False, True, False)
 
 
+LOADER = """
+import numpy as np
+from bpsta_cli.data.sources import Images, Source
+
+def find(dataset, source, raw):
+    files = {split: raw / f"{split}.npz" for split in ("train", "test")}
+    return Source(raw, tuple(files.values()), lambda split: Images(**np.load(files[split])))
+"""
+
+
+def test_a_row_and_a_loader_are_all_that_a_new_data_set_needs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "moons.py").write_text(LOADER, encoding="utf-8")
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    for split, count in (("train", 80), ("test", 20)):
+        y = np.arange(count) % 2
+        np.savez(raw / f"{split}.npz", x=np.full((count, 1, 2, 2), 255, np.uint8) * y[:, None, None, None], y=y)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(catalogue, "_rows", lambda: catalogue.read(ROW))
+    places = ["--data-dir", str(tmp_path / "data")]
+    assert run(["train", "--dataset", "moons", "--threads", "1", *places, "--out", str(tmp_path / "run")]) == 0
+    store = prepare("moons", Preparation(), data_dir=tmp_path / "data")
+    assert (store.classes, store.shape, len(store.split("train"))) == (("upper", "lower"), (1, 2, 2), 80)
+    assert store.manifest.partial is None
+    capsys.readouterr()
+    assert run(["prepare", "--list", "--json", *places]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)["datasets"]
+    assert (listed["name"], len(listed["prepared"])) == ("moons", 1)
+
+
 @pytest.mark.parametrize(
     ("stated", "instead", "message"),
     [
@@ -120,12 +155,29 @@ def test_a_row_in_full_is_read():
         ("[moons.recipe]", '[moons.sizes]\n"a.zip" = 3\n\n[moons.recipe]', "a checksum for every file in sizes, a.zip"),
         ("[moons.recipe]", '[moons.checksums]\n"a.zip" = "12"\n\n[moons.recipe]', "expected checksums.a.zip: "),
         ("[moons", "[Moons", "expected name: "),
+        (
+            'title = "Two moons"',
+            'name = "moons"',
+            "expected a table with the name .* as its own, got a key 'name' in it",
+        ),
     ],
 )
 def test_a_row_with_an_unknown_missing_or_unusable_key_is_refused_by_name(stated, instead, message):
     assert stated in ROW
     with pytest.raises(DataError, match=rf"unusable row '[Mm]oons' in catalogue\.toml: .*{message}"):
         catalogue.read(ROW.replace(stated, instead))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scale = 1\n" + ROW, r"unusable row 'scale' in catalogue\.toml: .* got a value outside of the tables"),
+        (ROW + "[moons]", r"unreadable catalogue\.toml: expected TOML, got .*line \d+"),
+    ],
+)
+def test_a_file_that_is_no_catalogue_is_refused(text, message):
+    with pytest.raises(DataError, match=message):
+        catalogue.read(text)
 
 
 @pytest.mark.parametrize(

@@ -108,19 +108,19 @@ def test_an_archive_is_fetched_checked_and_unpacked(tmp_path, serve, archive, pu
     assert (tmp_path / "raw" / NAME).read_bytes() == archive
 
 
-def test_another_content_is_told_with_both_checksums(tmp_path, serve, archive, published):
+def test_another_content_is_reported_with_both_checksums(tmp_path, serve, archive, published):
     other = bytes(len(archive) + 5)
     md5 = published(archive, serve(other))
     got = f"{len(other):,} bytes with checksum {hashlib.md5(other).hexdigest()} in {tmp_path / 'raw' / NAME}"
     assert_message(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) | {got}")
 
 
-def test_a_web_page_in_place_of_the_archive_is_told(tmp_path, serve, archive, published):
+def test_a_web_page_in_place_of_the_archive_is_reported(tmp_path, serve, archive, published):
     md5 = published(archive, serve(b"<!DOCTYPE html><title>Sign in</title>"))
     assert_message(tmp_path, (archive, md5), "a web page of 37 bytes that starts with b'<!DOCTYPE html><'")
 
 
-def test_an_archive_that_broke_off_is_told_with_how_much_came(tmp_path, serve, archive, published):
+def test_an_archive_that_broke_off_is_reported_with_how_much_came(tmp_path, serve, archive, published):
     md5 = published(archive, serve(archive[:500], length=len(archive)))
     assert_message(tmp_path, (archive, md5), "the first 500 bytes in")
 
@@ -132,12 +132,12 @@ def test_a_server_that_refuses_is_reported(tmp_path, serve, archive, published):
     )
 
 
-def test_no_network_is_told(tmp_path, archive, published):
+def test_no_network_is_reported(tmp_path, archive, published):
     md5 = published(archive, f"http://127.0.0.1:9/{NAME}")
     assert_message(tmp_path, (archive, md5), "Connection refused")
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_unpacked(tmp_path, serve, archive, published, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_nothing_half_unpacked(tmp_path, serve, archive, published, monkeypatch):
     published(archive, serve(archive))
     extract = tarfile.TarFile.extractall
 
@@ -161,14 +161,14 @@ def test_an_archive_fetched_by_hand_is_taken_from_where_the_message_says(tmp_pat
     assert len(prepare("cifar10", Preparation(T=1), data_dir=tmp_path).split("train")) == 15
 
 
-def test_an_archive_that_is_no_archive_in_spite_of_its_checksum_is_told(tmp_path, serve, published):
+def test_an_archive_that_is_no_archive_in_spite_of_its_checksum_is_reported(tmp_path, serve, published):
     content = b"\x1f\x8b" + bytes(50)
     published(content, serve(content))
     with pytest.raises(DataError, match=r"whole archives in .*, to be unpacked"):
         prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
 
 
-def test_tonics_download_is_told_in_the_same_way(tmp_path, serve, monkeypatch):
+def test_tonics_download_is_reported_in_the_same_way(tmp_path, serve, monkeypatch):
     theirs = importlib.import_module("tonic.datasets").NMNIST
     monkeypatch.setattr(theirs, "train_url", serve(b"<html>"))
     with pytest.raises(DataError, match="download of N-MNIST failed") as caught:
@@ -203,7 +203,7 @@ download(catalogue.get("n-mnist"), folder, fetch, [folder / "Train", folder / "T
 """
 
 
-def test_what_a_killed_download_had_begun_to_unpack_is_swept_and_nothing_else(tmp_path):
+def test_what_a_killed_download_had_begun_to_unpack_is_removed_and_nothing_else(tmp_path):
     (tmp_path / "mine").mkdir()
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "0"], check=False)
     assert (tmp_path / "Train").is_dir()
@@ -211,7 +211,7 @@ def test_what_a_killed_download_had_begun_to_unpack_is_swept_and_nothing_else(tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "started"]
 
 
-def test_a_download_under_way_is_waited_for_and_not_swept(tmp_path):
+def test_a_download_under_way_is_waited_for_and_not_removed(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), "0.5"])
     while not (tmp_path / "started").exists():
         assert other.poll() is None
@@ -232,7 +232,7 @@ def test_an_interrupted_download_leaves_its_archives_and_no_half_unpacked_folder
     assert [path.name for path in tmp_path.iterdir()] == ["train.zip"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "raw").write_text("a file")
     with pytest.raises(DataError, match="download of CIFAR-10 failed"):
         prepare("cifar10", Preparation(T=1), data_dir=tmp_path)

@@ -1,4 +1,4 @@
-"""A folder of one's own on the command line, from its files to a table of energy and latency."""
+"""A user's own folder on the command line, from its files to a table of energy and latency."""
 
 import json
 import shutil

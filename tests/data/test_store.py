@@ -197,7 +197,7 @@ prepare("mnist", Preparation(T=4), source=folder / "given", data_dir=folder, pro
 """
 
 
-def test_a_killed_preparation_leaves_nothing_that_opens_and_is_swept(tmp_path):
+def test_a_killed_preparation_leaves_nothing_that_opens_and_is_removed(tmp_path):
     source = write_mnist(tmp_path / "given")
     done = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), "0"], check=False)
     leftover = tmp_path / "prepared" / "mnist" / ".images.building"

@@ -49,7 +49,7 @@ def test_a_chunk_of_another_shape_or_a_row_too_few_is_no_array(tmp_path):
             writer.record()
 
 
-def test_a_disk_that_fills_up_while_writing_is_told_and_leaves_no_store(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_while_writing_is_reported_and_leaves_no_store(tmp_path, monkeypatch):
     def full(self, chunk):
         raise OSError(28, "No space left on device")
 
