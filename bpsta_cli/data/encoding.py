@@ -40,10 +40,10 @@ def to_input(x: Array | torch.Tensor, *, T: int, scale: float, device: torch.dev
 
     Args:
         x: images [B, C, H, W] or event frames [B, T, C, H, W], integers as stored.
-        T: time steps. An image is the same at every step ("direct encoding"): it is held once and
-            expanded over time with stride 0, so the result must not be written in place.
-        scale: multiplies the integers.
-        device: where the result lives; integers travel, floats are made there.
+        T: time steps. An image is the same at every step ("direct encoding"): it is stored once and
+            expanded over time with stride 0, so the result must not be written to in place.
+        scale: the factor that the integers are multiplied by.
+        device: where the result is; the integers are copied there and made floats there.
 
     Raises:
         DataError: `x` has other axes, or frames for another T.
@@ -82,7 +82,7 @@ def _tensor(x: Array) -> torch.Tensor:
 
 
 def check_events(events: Events, shape: tuple[int, int, int], name: str) -> None:
-    """Refuse a recording whose events cannot be placed.
+    """Refuse a recording with events that belong to no pixel or are not in order of time.
 
     Args:
         events: the recording.

@@ -30,13 +30,13 @@ _HARMLESS = {
     ("numpy._core.multiarray", "_reconstruct"),
     ("_codecs", "encode"),
 }
-"""All that a pickle of a dictionary of lists and arrays names."""
+"""The only functions that the pickle of a dictionary of lists and arrays needs."""
 _REFETCH = "Delete the file and fetch it again."
 
 
 @dataclass(frozen=True)
 class _Version:
-    """One published form: its folder, its files, and how many bytes of labels go before an image (0: pickles)."""
+    """One published form: its folder, its files, and how many bytes of labels precede an image (0: pickles)."""
 
     folder: str
     files: dict[SplitName, tuple[str, ...]]

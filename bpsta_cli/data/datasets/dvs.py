@@ -44,10 +44,10 @@ class _Layout:
     """One directory layout of a data set.
 
     Attributes:
-        marks: what is in the folder of a copy: of the training split, and of the test split.
+        marks: for each split, files or folders of which one shows that the split is there.
         listing: the items below that folder.
         read: reads an item.
-        extra: files beside the items that decide what is read.
+        extra: other files that decide what is read, such as tables of labels.
     """
 
     marks: dict[SplitName, tuple[str, ...]]

@@ -40,7 +40,7 @@ _EVENT_BATCH = 16
 class _Listing:
     """What is in the folder: the classes' names, the kind of the files, each split's files with their labels.
 
-    Paths are plain text here: a `Path` for each of many files would take longer than to look at them.
+    Paths are plain text here: to make a `Path` of each of many files would take longer than to list them.
     """
 
     classes: tuple[str, ...]

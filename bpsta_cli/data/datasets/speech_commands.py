@@ -76,7 +76,7 @@ def _version(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def _listed(folder: Path, name: str) -> frozenset[Path]:
-    """The clips that a list names, each there."""
+    """The clips that a list names; each is checked to exist."""
     file = folder / name
     todo = "Fetch the copy again; a list of a part of it names the clips of that part alone."
     try:
@@ -126,8 +126,8 @@ def _read(row: Dataset, folder: Path, split: SplitName, files: Sequence[Path]) -
 def balanced(y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Rows in which each class is as frequent as the largest: all rows, then random ones of the smaller classes.
 
-    The paper evens its training classes out so. The repeated rows are drawn by a fixed seed, the same on any
-    machine: NumPy keeps RandomState's stream as it is.
+    The paper balances its training classes in this way. The repeated rows are drawn with a fixed seed and are the
+    same on any machine: NumPy guarantees that the stream of RandomState does not change.
     """
     random = np.random.RandomState(_REPEAT_SEED)
     counts = np.bincount(y)
