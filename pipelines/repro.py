@@ -26,14 +26,14 @@ LAST = ("metrics", "report")
 
 def stages_of(study: Params, name: str) -> list[str]:
     """The stages of one run, in their order."""
-    if name in study.trained:
+    if name in study.train_only:
         return [f"train-only@{name}"]
     return [f"train@{name}", f"measure@{name}"]
 
 
 def shares(runs: list[Run], jobs: int) -> list[list[Run]]:
     """The runs dealt out like cards, so that each share has as many of every data set, length and method."""
-    alike = sorted(runs, key=lambda run: (run.settings, run.T, run.method, run.seed))
+    alike = sorted(runs, key=lambda run: (run.recipe, run.T, run.method, run.seed))
     return [share for share in (alike[job::jobs] for job in range(jobs)) if share]
 
 
@@ -89,14 +89,14 @@ def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     dvc.start("repro", "--keep-going", *FIRST)
     dvc.wait()
     missing = unprepared(study)
-    runs = [run for run in runs if run.settings not in missing]
+    runs = [run for run in runs if run.recipe not in missing]
     for share in shares(runs, jobs) if jobs > 1 else []:
         dvc.start("repro", "--single-item", "--keep-going", *(s for run in share for s in stages_of(study, run.name)))
     dvc.wait()
     if not missing:
         dvc.start("repro", "--keep-going")  # one pass in DVC's own order over what is left, and the report
         return 0 if dvc.wait() else failed()
-    there = [name for name, run in study.runs.items() if run.settings not in missing]
+    there = [name for name, run in study.runs.items() if run.recipe not in missing]
     if there:
         dvc.start("repro", "--keep-going", *(stage for name in there for stage in stages_of(study, name)))
     whole = dvc.wait()

@@ -12,7 +12,7 @@ from bpsta_cli.cli.output import Output
 
 def report(
     results: Annotated[Path, typer.Option(help="Folder with the pipeline's results; written into.")] = Path("results"),
-    params: Annotated[Path, typer.Option(help="The params.yaml that names the grid's cells.")] = Path("params.yaml"),
+    params: Annotated[Path, typer.Option(help="The params.yaml that names the study's runs.")] = Path("params.yaml"),
     show: Annotated[
         bool, typer.Option("--open", help="Show the page, RESULTS/report.html, in the web browser.")
     ] = False,

@@ -24,7 +24,7 @@ class Cell:
         history: history.csv, a row an epoch.
         energy: energy of the run, as `bpsta energy --json` gives it; empty where it was not measured.
         latency: accuracy over time, as `bpsta latency --json` gives it; empty where it was not measured.
-        settings: the entry of params.yaml's datasets that it was trained with: tells two structures on one data
+        recipe: the entry of params.yaml's datasets that it was trained with; it tells two structures on one data
             set apart.
         recorded: settings.json; empty where it is not there.
     """
@@ -34,7 +34,7 @@ class Cell:
     history: pd.DataFrame
     energy: dict[str, Any]
     latency: dict[str, Any]
-    settings: str = ""
+    recipe: str = ""
     recorded: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +67,7 @@ def collect(results: Path, params: Params) -> Collected:
         if not all((folder / file).is_file() for file in ("metrics.json", "history.csv")):
             found.missing.append(name)
             continue
-        kinds = MEASURED if name in params.cells else ()
+        kinds = MEASURED if name in params.measured else ()
         measured = {kind: _read_if_there(results / kind / f"{name}.json") for kind in kinds}
         found.cells.append(
             Cell(
@@ -76,7 +76,7 @@ def collect(results: Path, params: Params) -> Collected:
                 history=pd.read_csv(folder / "history.csv"),
                 energy=measured.get("energy", {}),
                 latency=measured.get("latency", {}),
-                settings=run.settings,
+                recipe=run.recipe,
                 recorded=_read_if_there(folder / "settings.json"),
             )
         )

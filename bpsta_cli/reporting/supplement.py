@@ -13,7 +13,7 @@ from bpsta_cli.reporting.tables import accuracy, energy, latency
 
 def tables(cells: list[Cell]) -> list[Table]:
     """As far as the cells can fill them."""
-    cells = by_settings(cells)
+    cells = by_recipe(cells)
     found = [accuracy(cells)]
     comparison = against_baseline(cells)
     if not comparison.frame.empty:
@@ -29,7 +29,7 @@ def tables(cells: list[Cell]) -> list[Table]:
 
 def figures(cells: list[Cell], folder: Path) -> list[Figure]:
     """Draw what the cells can fill into `folder`."""
-    followed = [cell for cell in by_settings(cells) if cell.latency]
+    followed = [cell for cell in by_recipe(cells) if cell.latency]
     if not followed:
         return []
     return [
@@ -44,11 +44,11 @@ def figures(cells: list[Cell], folder: Path) -> list[Figure]:
     ]
 
 
-def by_settings(cells: list[Cell]) -> list[Cell]:
-    """The cells, their data set named with the settings where those have another name: they are no seeds of others."""
+def by_recipe(cells: list[Cell]) -> list[Cell]:
+    """The cells, their data set named with the recipe where that has another name: they are no seeds of others."""
     return [dataclasses.replace(cell, train=cell.train | {"dataset": _named(cell)}) for cell in cells]
 
 
 def _named(cell: Cell) -> str:
     dataset: str = cell.train["dataset"]
-    return dataset if cell.settings == dataset else f"{dataset} ({cell.settings})"
+    return dataset if cell.recipe == dataset else f"{dataset} ({cell.recipe})"

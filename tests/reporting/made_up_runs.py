@@ -29,9 +29,9 @@ def printed(text=PRINTED):
     return literature.prepared(pd.read_csv(io.StringIO(text), dtype=str))
 
 
-def cell(method, seed, accuracy, *, dataset="mnist", T=8, settings=None, rate=0.2, counted=None, **more):
+def cell(method, seed, accuracy, *, dataset="mnist", T=8, recipe=None, rate=0.2, counted=None, **more):
     """A run: two epochs as the twin and two with spikes; `counted` is its energy's ratio, none: not measured."""
-    settings = settings or dataset
+    recipe = recipe or dataset
     train = {"dataset": dataset, "method": method, "network": "4C3-10Voting", "T": T, "seed": seed, "epochs": 4}
     train |= {"accuracy": accuracy, "firing_rate": rate, "selection": "final", "split": "official"}
     train |= {name: more[name] for name in ("network", "epochs", "selection", "split") if name in more}
@@ -42,7 +42,7 @@ def cell(method, seed, accuracy, *, dataset="mnist", T=8, settings=None, rate=0.
         energy = {"paper": {"ratio": 46 / (T * rate)}, "counted": {"ratio": counted}}
         energy["firing_rates"] = {"lif1": rate, "lif2": 2 * rate}
     recorded = {"settings": {"data": {"train_samples": more.get("train_samples")}}}
-    return Cell(f"{settings}-{method}-T{T}-s{seed}", train, history, energy, {}, settings, recorded)
+    return Cell(f"{recipe}-{method}-T{T}-s{seed}", train, history, energy, {}, recipe, recorded)
 
 
 def study(cells, *, stand_ins=None, missing=(), asked=None, text=PRINTED):

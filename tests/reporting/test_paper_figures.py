@@ -116,8 +116,8 @@ def test_many_missing_runs_are_counted_and_some_named():
     assert told == ["not there: run0, run1, run2, run3, run4, run5 and 3 more", "energy of run10"]
 
 
-def test_supplements_keep_runs_of_other_settings_apart_and_leave_the_twin_out_of_the_rules():
-    runs = [*two_rules(), cell("stbp", 0, 0.5, settings="mnist-large"), cell("ann", 0, 0.9, rate=None)]
+def test_supplements_keep_runs_of_another_recipe_apart_and_leave_the_twin_out_of_the_rules():
+    runs = [*two_rules(), cell("stbp", 0, 0.5, recipe="mnist-large"), cell("ann", 0, 0.9, rate=None)]
     accuracy, comparison, learning = supplement.tables(runs)
     large = accuracy.frame.set_index("dataset").loc["mnist (mnist-large)"]
     assert (large["accuracy_mean"], large["seeds"]) == (0.5, 1)

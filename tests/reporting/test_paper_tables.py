@@ -136,14 +136,14 @@ def test_no_accuracy_decides_which_t_stands_in_a_table():
     assert ours(table(1, *few, *many, measured))["T"].tolist() == [2]
 
 
-def test_runs_of_other_settings_are_no_seeds():
-    runs = [cell("bpsta", 0, 0.90), cell("bpsta", 0, 0.96, settings="mnist-large")]
+def test_runs_of_another_recipe_are_no_seeds():
+    runs = [cell("bpsta", 0, 0.90), cell("bpsta", 0, 0.96, recipe="mnist-large")]
     found = table(1, *runs).frame
     found = found[found["source"] == "ours"].query("dataset == 'mnist'")
     assert found["accuracy_percent"].tolist() == pytest.approx([90, 96])
     assert found["seeds"].tolist() == [1, 1]
     assert found["settings"].tolist() == ["mnist", "mnist-large"]
-    assert found["remark"].tolist() == ["mnist", "mnist, settings mnist-large"]
+    assert found["remark"].tolist() == ["mnist", "mnist, recipe mnist-large"]
 
 
 def test_the_twin_on_still_images_has_one_step_and_counts_once_a_seed():

@@ -30,8 +30,8 @@ def write(path, value):
 def results(tmp_path):
     """Four cells: two rules, two seeds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    runs = [Run(dataset="digits", settings="digits", method=method, T=2, seed=seed) for method, seed in ACCURACY]
-    params |= {"cells": {run.name: run.model_dump() for run in runs}, "trained": {}}
+    runs = [Run(dataset="digits", recipe="digits", method=method, T=2, seed=seed) for method, seed in ACCURACY]
+    params |= {"measured": {run.name: run.model_dump() for run in runs}, "train_only": {}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for (method, seed), accuracy in ACCURACY.items():
         name = f"digits-{method}-T2-s{seed}"
@@ -183,11 +183,11 @@ def test_the_rules_are_held_against_the_baseline_with_welchs_test(results):
 
 def test_one_seed_or_no_baseline_gives_no_test(results):
     params = yaml.safe_load((results / "params.yaml").read_text())
-    params["cells"] = {name: run for name, run in params["cells"].items() if run["seed"] == 0}
+    params["measured"] = {name: run for name, run in params["measured"].items() if run["seed"] == 0}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     write_report(results, results / "params.yaml")
     assert "| digits | 2 | bpsta | +5.00 | - | +0.0 | - | 1 |" in (results / "tables" / "comparison.md").read_text()
-    params["cells"] = {name: run for name, run in params["cells"].items() if run["method"] == "bpsta"}
+    params["measured"] = {name: run for name, run in params["measured"].items() if run["method"] == "bpsta"}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     tables = write_report(results, results / "params.yaml").tables
     names = [table.name for table in tables if table.supplementary]
@@ -203,12 +203,12 @@ def test_learning_is_told_from_the_warm_up_to_the_end(results):
 
 def test_a_run_that_is_trained_alone_lacks_no_measurement(results):
     params = yaml.safe_load((results / "params.yaml").read_text())
-    params["trained"] = {"digits-bpsta-T2-s1": params["cells"].pop("digits-bpsta-T2-s1")}
+    params["train_only"] = {"digits-bpsta-T2-s1": params["measured"].pop("digits-bpsta-T2-s1")}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     found = collect(results, load_params(results / "params.yaml"))
     assert [cell.name for cell in found.cells][-1] == "digits-bpsta-T2-s1"
     assert (found.cells[-1].energy, found.cells[-1].latency, found.missing) == ({}, {}, [])
-    assert {cell.settings for cell in found.cells} == {"digits"}
+    assert {cell.recipe for cell in found.cells} == {"digits"}
 
 
 def test_a_run_without_results_is_told_with_its_data_set(results):
@@ -220,7 +220,7 @@ def test_a_run_without_results_is_told_with_its_data_set(results):
 
 
 def test_a_study_without_runs_has_nothing_to_report(results):
-    params = yaml.safe_load((results / "params.yaml").read_text()) | {"cells": {}, "trained": {}}
+    params = yaml.safe_load((results / "params.yaml").read_text()) | {"measured": {}, "train_only": {}}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     with pytest.raises(RunError, match="names no runs"):
         write_report(results, results / "params.yaml")

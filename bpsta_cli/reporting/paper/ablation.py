@@ -93,7 +93,7 @@ def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
 
 
 NOTE = (
-    f"Each rule beside the baseline {BASELINE} of the same settings and T. {CHOICE} p: two-sided, Welch's t-test "
+    f"Each rule beside the baseline {BASELINE} of the same recipe and T. {CHOICE} p: two-sided, Welch's t-test "
     "over seeds (Welch 1947, doi:10.1093/biomet/34.1-2.28), not corrected for the number of rows. The paper's "
     f"columns are of its own data set, also where ours is a stand-in. {NOT_PRINTED}"
 )

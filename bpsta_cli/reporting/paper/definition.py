@@ -97,9 +97,10 @@ def splits(groups: Iterable[Group]) -> str:
 
 def origin(group: Group) -> Row:
     """What every row of ours says of its runs."""
-    shared = ("settings", "method", "T", "selection", "epochs", "train_samples", "split")
+    shared = ("method", "T", "selection", "epochs", "train_samples", "split")
     return {
         "source": OURS,
+        "settings": group.like["recipe"],  # the committed CSV files' heading
         "structure": group.like["network"],
         "seeds": group.seeds,
         "trained_on": group.dataset,

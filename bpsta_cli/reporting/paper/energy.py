@@ -90,7 +90,7 @@ def _row(study: Study, table: int, dataset: str, group: Group, groups: list[Grou
         row["firing_rate_change_percent"] = 100 * (group.mean("firing_rate") / rate - 1) if rate else float("nan")
         row["firing_rate_p"] = welch(group.figures["firing_rate"], baseline.figures["firing_rate"])
     for twin in groups:
-        if twin.like["method"] == TWIN and twin.like["settings"] == group.like["settings"]:
+        if twin.like["method"] == TWIN and twin.like["recipe"] == group.like["recipe"]:
             row |= {"twin_percent": twin.mean("accuracy"), "twin_seeds": twin.seeds}
     like = group.like
     own = literature.printed(study.literature, table, dataset, like["method"], like["T"], like["network"])

@@ -31,7 +31,7 @@ def figures(study: Study, folder: Path) -> list[Figure]:
 
 def _curves(study: Study, folder: Path) -> Figure:
     """Figure 1."""
-    found = [(dataset, groups) for dataset in study.names() for groups in _by_settings(study.main(dataset))]
+    found = [(dataset, groups) for dataset in study.names() for groups in _by_recipe(study.main(dataset))]
     panels = [
         Panel(_heading(dataset, groups), partial(_draw_curves, groups=groups, scale=_scale(groups)))
         for dataset, groups in found
@@ -50,7 +50,7 @@ def _rates(study: Study, folder: Path) -> Figure | None:
     """Figure 2."""
     panels = []
     for dataset in study.names():
-        for groups in _by_settings(study.main(dataset)):
+        for groups in _by_recipe(study.main(dataset)):
             spiking = [group for group in groups if _layers(group)]
             if spiking:
                 panels.append(Panel(_heading(dataset, spiking), partial(_draw_rates, groups=spiking)))
@@ -80,7 +80,7 @@ def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
     """Figure 3: of the data sets that have runs at several T."""
     columns, panels = 2, list[Panel | None]()
     for dataset in study.names():
-        for groups in _by_settings([group for group in study.groups(dataset) if group.like["method"] in RULES]):
+        for groups in _by_recipe([group for group in study.groups(dataset) if group.like["method"] in RULES]):
             lengths = sorted({group.like["T"] for group in groups})
             if len(lengths) < 2:
                 continue
@@ -165,9 +165,9 @@ def _layers(group: Group) -> list[dict[str, float]]:
     return [cell.energy["firing_rates"] for cell in group.cells if cell.energy.get("firing_rates")]
 
 
-def _by_settings(groups: list[Group]) -> list[list[Group]]:
-    names = dict.fromkeys(group.like["settings"] for group in groups)
-    return [[group for group in groups if group.like["settings"] == name] for name in names]
+def _by_recipe(groups: list[Group]) -> list[list[Group]]:
+    names = dict.fromkeys(group.like["recipe"] for group in groups)
+    return [[group for group in groups if group.like["recipe"] == name] for name in names]
 
 
 def _heading(dataset: str, groups: list[Group]) -> str:
@@ -178,8 +178,8 @@ def _heading(dataset: str, groups: list[Group]) -> str:
     title = TITLES.get(dataset, dataset)
     if last.stand_in:
         title = f"{last.dataset}, a stand-in for {title}"
-    if last.like["settings"] != last.dataset:
-        title += f" (settings {last.like['settings']})"
+    if last.like["recipe"] != last.dataset:
+        title += f" (recipe {last.like['settings']})"
     below = f"T = {last.like['T']}, {seeds}"
     return f"{title}\n{below}" if last.stand_in else f"{title}, {below}"
 

@@ -32,7 +32,7 @@ def rows(study: Study, table: int, dataset: str) -> list[Row]:
 
 NOTE = (
     "Networks trained with T steps and run for as many. Our figures: mean ± standard deviation (n - 1) over seeds, "
-    f"with the weights of the epoch that the column names. To the baseline: {BASELINE} of the same settings and "
+    f"with the weights of the epoch that the column names. To the baseline: {BASELINE} of the same recipe and "
     "T. p: two-sided, Welch's t-test over seeds, not corrected for the number of rows. The paper's columns are of "
     f"its own data set, also where ours is a stand-in. {NOT_PRINTED}"
 )

@@ -19,7 +19,7 @@ SELECTIONS = {"final": "last", "validation": "best on validation", "test": "best
 """Which epoch's weights a figure is of, in words (`TrainingSettings.selection`)."""
 PARTIAL = "; a partial copy: "
 """What `split` adds where not all of a data set was at hand (`Manifest`)."""
-LIKE = ["settings", "network", "epochs", "selection", "split", "train_samples", "T", "method"]
+LIKE = ["recipe", "network", "epochs", "selection", "split", "train_samples", "T", "method"]
 """What runs share whose figures are averaged."""
 FIGURES = ["accuracy", "firing_rate", "paper_ratio", "counted_ratio"]
 
@@ -49,14 +49,14 @@ class Group:
 
     @property
     def trained_on(self) -> str:
-        """The data set in words: that it stands in, is simulated, has settings of another name, or is a part."""
+        """The data set in words: that it stands in, is simulated, has a recipe of another name, or is a part."""
         words = [self.dataset]
         if self.stand_in:
             words.append("a stand-in")
         if self.dataset in catalogue.names() and catalogue.get(self.dataset).synthetic:
             words.append("simulated")
-        if self.like["settings"] != self.dataset:
-            words.append(f"settings {self.like['settings']}")
+        if self.like["recipe"] != self.dataset:
+            words.append(f"recipe {self.like['recipe']}")
         part = self.like["split"].partition(PARTIAL)[2]
         samples = f"{self.like['train_samples']:,}" if self.like["train_samples"] else ""
         if samples and not part.startswith(f"{samples} of"):
@@ -101,14 +101,14 @@ class Study:
         return []
 
     def main(self, dataset: str) -> list[Group]:
-        """Of each setting the groups of one T: where most energies were counted, then most runs, then the longest.
+        """Of each recipe the groups of one T: where most energies were counted, then most runs, then the longest.
 
         The accuracy of no run decides it. The twin is added with that T, or with whichever it has.
         """
         groups = self.groups(dataset)
         chosen: list[Group] = []
-        for settings in dict.fromkeys(group.like["settings"] for group in groups):
-            own = [group for group in groups if group.like["settings"] == settings]
+        for recipe in dict.fromkeys(group.like["recipe"] for group in groups):
+            own = [group for group in groups if group.like["recipe"] == recipe]
             spiking = [group for group in own if group.like["method"] != TWIN]
             twins = [group for group in own if group.like["method"] == TWIN]
             T = _fullest(spiking or twins)
@@ -166,7 +166,7 @@ def check_stand_ins(stand_ins: dict[str, str]) -> None:
 
 
 def of_baseline(group: Group, groups: Iterable[Group]) -> Group | None:
-    """The baseline's group that `group` is held against: the same settings and T."""
+    """The baseline's group that `group` is held against: the same recipe and T."""
     for other in groups:
         if other.like == group.like | {"method": BASELINE}:
             return other if other is not group else None
@@ -183,7 +183,7 @@ def _fullest(groups: list[Group]) -> int | None:
 
 
 def _grouped(cells: list[Cell], *, stand_in: bool) -> Iterable[Group]:
-    """By `LIKE`: settings in order of appearance, T rising, methods as `METHODS` has them."""
+    """By `LIKE`: recipes in order of appearance, T rising, methods as `METHODS` has them."""
     alike: dict[tuple[Any, ...], dict[int, Cell]] = {}
     for cell in cells:
         # by seed: the twin on still images is one run, whatever its T
@@ -193,11 +193,11 @@ def _grouped(cells: list[Cell], *, stand_in: bool) -> Iterable[Group]:
         own = list(seeds.values())
         figures = pd.DataFrame(map(_figures, own)).astype(float)
         groups.append(Group(own[0].train["dataset"], stand_in, _like(own[0]), figures, tuple(own)))
-    order = list(dict.fromkeys(group.like["settings"] for group in groups))
+    order = list(dict.fromkeys(group.like["recipe"] for group in groups))
     return sorted(
         groups,
         key=lambda group: (
-            order.index(group.like["settings"]),
+            order.index(group.like["recipe"]),
             group.like["T"],
             METHODS.index(group.like["method"]) if group.like["method"] in METHODS else len(METHODS),
         ),
@@ -208,7 +208,7 @@ def _like(cell: Cell) -> dict[str, Any]:
     train = cell.train
     data = cell.recorded.get("settings", {}).get("data", {})
     values = {
-        "settings": cell.settings,
+        "recipe": cell.recipe,
         "network": train["network"],
         "epochs": train["epochs"],
         "selection": train["selection"],
