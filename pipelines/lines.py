@@ -1,35 +1,40 @@
-"""Prints lines of params.yaml for every combination of data sets, methods, lengths and seeds.
+"""Prints lines of params.yaml, one for each combination of data sets, methods, T and seeds.
 
-    python pipelines/lines.py --dataset digits --method stbp bpsa bpsta --T 8 --seed 0 1 2
-
-`--dataset cifar10:cifar10-resnet34` is cifar10 with the entry cifar10-resnet34 of `datasets`.
+python pipelines/lines.py --dataset digits --method stbp --method bpsta --T 8 --seed 0 --seed 1
 """
 
-import argparse
 import itertools
+from typing import Annotated
+
+import typer
 
 from bpsta_cli.config import Run
 
 
-def lines(datasets: list[str], methods: list[str], lengths: list[int], seeds: list[int]) -> list[str]:
+def lines(datasets: list[str], methods: list[str], steps: list[int], seeds: list[int]) -> list[str]:
     """A line a run, as they stand under `measured` or `train_only`."""
     runs = []
-    for dataset, T, method, seed in itertools.product(datasets, lengths, methods, seeds):
+    for dataset, T, method, seed in itertools.product(datasets, steps, methods, seeds):
         name, _, recipe = dataset.partition(":")
         runs.append(Run(dataset=name, recipe=recipe or name, method=method, T=T, seed=seed))
     return [f"  {run.name}: {{{', '.join(f'{key}: {value}' for key, value in run)}}}" for run in runs]
 
 
-def main() -> None:
-    """Parse the command line and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", nargs="+", required=True, metavar="NAME[:RECIPE]")
-    parser.add_argument("--method", nargs="+", required=True)
-    parser.add_argument("--T", nargs="+", type=int, required=True)
-    parser.add_argument("--seed", nargs="+", type=int, default=[0])
-    given = parser.parse_args()
-    print("\n".join(lines(given.dataset, given.method, given.T, given.seed)))  # noqa: T201 - a script
+def main(
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME[:RECIPE]",
+            help="cifar10, or cifar10:cifar10-resnet34 for the entry cifar10-resnet34 of `datasets:`.",
+        ),
+    ],
+    method: Annotated[list[str], typer.Option(help="Learning rule, or ann.")],
+    T: Annotated[list[int], typer.Option("--T", help="Number of time steps.")],
+    seed: Annotated[list[int], typer.Option(help="Seed.")] = [0],  # noqa: B006 - Typer reads it once
+) -> None:
+    """Print a line of params.yaml for each combination; every option may be given several times."""
+    typer.echo("\n".join(lines(dataset, method, T, seed)))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,8 +1,11 @@
-"""Writes results/metrics/RUN.json: the few figures of each run that `dvc metrics show` and `diff` lay side by side."""
+"""Writes results/metrics/RUN.json: the few values of each run that `dvc metrics show` and `diff` lay side by side."""
 
 import json
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bpsta_cli.config import load_params
 from bpsta_cli.errors import BpstaError
@@ -29,8 +32,16 @@ def write(results: Path, params: Path) -> list[Path]:
     return written
 
 
-if __name__ == "__main__":
+def main(
+    results: Annotated[Path, typer.Option(help="Folder with the pipeline's results; written into.")] = Path("results"),
+    params: Annotated[Path, typer.Option(help="The params.yaml that names the study's runs.")] = Path("params.yaml"),
+) -> None:
+    """Write a small file of values for each run, for `dvc metrics show` and `dvc metrics diff`."""
     try:
-        write(Path("results"), Path("params.yaml"))
+        write(results, params)
     except BpstaError as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    typer.run(main)

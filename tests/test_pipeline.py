@@ -7,7 +7,9 @@ from pathlib import Path
 import grimp
 import pytest
 import torch
+import typer
 import yaml
+from typer.testing import CliRunner
 
 from bpsta_cli import provenance, training
 from bpsta_cli.cli.presets import preset
@@ -41,6 +43,15 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def printed(name, *arguments):
+    """What a script prints."""
+    app = typer.Typer()
+    app.command()(script(name).main)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 def body(stage):
@@ -182,13 +193,19 @@ def test_the_demo_needs_no_file_and_is_what_a_clone_begins_with():
 
 
 def test_the_lines_of_a_product_are_those_of_a_params_yaml(tmp_path):
-    lines = script("lines").lines(["digits", "cifar10:cifar10-middle"], ["stbp", "ann"], [4], [0, 1])
-    read = yaml.safe_load("train_only:\n" + "\n".join(lines))["train_only"]
+    datasets = ["--dataset", "digits", "--dataset", "cifar10:cifar10-middle"]
+    lines = printed("lines", *datasets, "--method", "stbp", "--method", "ann", "--T", "4", "--seed", "0", "--seed", "1")
+    read = yaml.safe_load("train_only:\n" + lines)["train_only"]
     assert list(read)[:2] == ["digits-stbp-T4-s0", "digits-stbp-T4-s1"]
     entry = {"network": "small", "epochs": 2, "warmup_epochs": 1, "batch_size": 1}
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump({"train_only": read, "datasets": {"digits": entry, "cifar10-middle": entry}}))
     assert load_params(file).run("cifar10-middle-ann-T4-s1").dataset == "cifar10"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "pipelines").glob("*.py"))])
+def test_every_script_has_a_help(name):
+    assert "Usage:" in printed(name, "--help")
 
 
 @pytest.fixture
