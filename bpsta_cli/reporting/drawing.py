@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bpsta_cli import files
-from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.collect import RunResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +62,10 @@ def styles(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
     }
 
 
-def figure(
-    cells: list[Cell],
+def draw_panels(
+    runs: list[RunResults],
     target: Path,
-    draw: "Callable[[Axes, list[Cell]], None]",
+    draw: "Callable[[Axes, list[RunResults]], None]",
     labels: tuple[str, str],
     *,
     whole: bool = True,
@@ -73,9 +73,9 @@ def figure(
     """One panel for each data set and T, as PNG and SVG.
 
     Args:
-        cells: what is shown.
+        runs: the runs that are drawn.
         target: the files without their suffix.
-        draw: puts a panel's cells into its axes.
+        draw: puts a panel's runs into its axes.
         labels: of the two axes.
         whole: only whole numbers stand below.
     """
@@ -84,7 +84,7 @@ def figure(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    panels = list(dict.fromkeys((cell.train["dataset"], cell.train["T"]) for cell in cells))
+    panels = list(dict.fromkeys((run.train["dataset"], run.train["T"]) for run in runs))
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
     with mpl.rc_context(SETTINGS):
@@ -92,7 +92,7 @@ def figure(
         FigureCanvasAgg(drawn)
         axes = drawn.subplots(rows, columns, squeeze=False).flatten()
         for place, (dataset, T) in zip(axes, panels, strict=False):
-            inside = [cell for cell in cells if (cell.train["dataset"], cell.train["T"]) == (dataset, T)]
+            inside = [run for run in runs if (run.train["dataset"], run.train["T"]) == (dataset, T)]
             draw(place, inside)
             place.set_title(f"{dataset}, T = {T}")
             place.set_xlabel(labels[0])
@@ -169,10 +169,10 @@ def save(figure: "Figure", path: Path) -> Path:
     return path
 
 
-def by_method(cells: list[Cell]) -> dict[str, list[Cell]]:
-    """The cells of each method, in order of appearance."""
-    methods = dict.fromkeys(cell.train["method"] for cell in cells)
-    return {method: [cell for cell in cells if cell.train["method"] == method] for method in methods}
+def by_method(runs: list[RunResults]) -> dict[str, list[RunResults]]:
+    """The runs of each method, in order of appearance."""
+    methods = dict.fromkeys(run.train["method"] for run in runs)
+    return {method: [run for run in runs if run.train["method"] == method] for method in methods}
 
 
 def band(

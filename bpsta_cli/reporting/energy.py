@@ -17,7 +17,7 @@ Run = dict[str, Any]
 """What `bpsta energy --json` gives of one run."""
 
 KEYS = ["dataset", "network", "T", "method"]
-FIGURES = {
+VALUES = {
     "accuracy": ("accuracy",),
     "firing_rate": ("firing_rate",),
     "paper_ratio": ("paper", "ratio"),
@@ -32,7 +32,7 @@ FIGURES = {
 }
 """Where each column of a run's row stands in its JSON object."""
 
-SHOWN = (
+DISPLAY = (
     ("accuracy", 100, 2),
     ("twin_accuracy", 100, 2),
     ("firing_rate", 1, 4),
@@ -42,17 +42,14 @@ SHOWN = (
     ("quantised_ratio", 1, 2),
     ("quantised_memory_ratio", 1, 2),
 )
-"""What people are shown of them, by which factor and with how many decimals."""
+"""What readers see of them, by which factor and with how many decimals."""
 
 
 def run_frame(runs: list[Run]) -> pd.DataFrame:
-    """A row a run: every figure of `FIGURES`, and its twin's mean accuracy where runs of that are given."""
+    """A row a run: every value of `VALUES`, and its twin's mean accuracy where runs of that are given."""
     twins = [pd.Series(_twins(run, runs), dtype=float).mean() for run in runs]
     return pd.DataFrame(
-        [
-            _identity(run) | _figures(run) | {"twin_accuracy": accuracy}
-            for run, accuracy in zip(runs, twins, strict=True)
-        ]
+        [_identity(run) | _values(run) | {"twin_accuracy": accuracy} for run, accuracy in zip(runs, twins, strict=True)]
     )
 
 
@@ -67,25 +64,25 @@ def layer_frame(runs: list[Run]) -> pd.DataFrame:
 def table_5(runs: list[Run]) -> pd.DataFrame:
     """A row for each data set, network, T and spiking method: mean and standard deviation (n - 1) over its runs.
 
-    A figure that one of the runs does not have has no mean.
+    A value that one of the runs does not have has no mean.
     """
     frame = run_frame(runs)
     frame = frame[frame["method"] != TWIN]  # whose accuracy is a column
     rows = []
     for key, same in frame.groupby(KEYS, sort=False):
-        figures = {name: same[name].astype(float) for name in FIGURES}
-        figures["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
+        found = {name: same[name].astype(float) for name in VALUES}
+        found["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
         row: Run = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
-        for name, values in figures.items():
+        for name, values in found.items():
             row |= {f"{name}_mean": values.mean(skipna=False), f"{name}_sd": values.std(skipna=False)}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def shown(frame: pd.DataFrame) -> list[list[str]]:
+def display_rows(frame: pd.DataFrame) -> list[list[str]]:
     """The rows of `table_5` for people: "mean ± sd", the twin at one dense pass."""
     columns = [frame[key].astype(str).tolist() for key in ("dataset", "T", "method", "runs")]
-    for name, scale, digits in SHOWN:
+    for name, scale, digits in DISPLAY:
         pairs = zip(frame[f"{name}_mean"], frame[f"{name}_sd"], strict=True)
         columns.append([mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs])
     return [list(row) for row in zip(*columns, strict=True)]
@@ -106,9 +103,9 @@ def _identity(run: Run) -> Run:
     return {name: run[name] for name in ("run", *KEYS, "seed", "samples")}
 
 
-def _figures(run: Run) -> Run:
+def _values(run: Run) -> Run:
     found = {}
-    for name, path in FIGURES.items():
+    for name, path in VALUES.items():
         value: Any = run
         for step in path:
             value = value[step]

@@ -13,9 +13,9 @@ import pandas as pd
 from bpsta_cli import files
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import RunError
-from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.overview import told
-from bpsta_cli.reporting.parts import Figure, Table
+from bpsta_cli.reporting.artifacts import Figure, Table
+from bpsta_cli.reporting.collect import RunResults
+from bpsta_cli.reporting.overview import describe_missing
 from bpsta_cli.rules import TWIN
 
 TITLE = "BPSA and BPTA: the paper's tables and figures"
@@ -33,13 +33,13 @@ class Origin:
     """What a report was made from.
 
     Attributes:
-        cells: the runs.
+        runs: the runs.
         stand_ins: a paper's data set -> what was trained on in its place.
         missing: runs that are not there, and what was not measured of others.
         provenance: a row for each distinct origin of the runs, every entry text.
     """
 
-    cells: list[Cell]
+    runs: list[RunResults]
     stand_ins: Mapping[str, str]
     missing: list[str]
     provenance: pd.DataFrame
@@ -63,7 +63,7 @@ def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: O
     template = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined).from_string(
         (folder / "page.html.j2").read_text(encoding="utf-8")
     )
-    sections = [section for section in _sections(tables, figures, origin) if section["parts"] or section["list"]]
+    sections = [section for section in _sections(tables, figures, origin) if section["artifacts"] or section["list"]]
     page = template.render(
         title=TITLE,
         lead=LEAD,
@@ -79,13 +79,13 @@ def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> lis
     own = "The literature's rows are quoted, with their source; rows of this clone are shaded."
     return [
         _section("runs", "What was run", "Runs", [_plain("runs-table", _runs(origin))]),
-        _section("tables", "The paper's tables", "Tables", map(_table, _chosen(tables, False)), own),
-        _section("figures", "The paper's figures", "Figures", map(_figure, _chosen(figures, False))),
+        _section("tables", "The paper's tables", "Tables", map(_table, _select(tables, False)), own),
+        _section("figures", "The paper's figures", "Figures", map(_figure, _select(figures, False))),
         _section(
             "more",
             "More measurements",
             "More",
-            [*map(_table, _chosen(tables, True)), *map(_figure, _chosen(figures, True))],
+            [*map(_table, _select(tables, True)), *map(_figure, _select(figures, True))],
         ),
         _section("provenance", "Provenance", "Provenance", [_plain("provenance-table", origin.provenance)]),
         _section(
@@ -94,7 +94,7 @@ def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> lis
             "Missing",
             [],
             "Not run, or not measured, of what params.yaml asks for." if origin.missing else "",
-            told(origin.missing) or ["Nothing: every run that params.yaml asks for is here."],
+            describe_missing(origin.missing) or ["Nothing: every run that params.yaml asks for is here."],
         ),
     ]
 
@@ -103,15 +103,22 @@ def _section(
     name: str,
     title: str,
     short: str,
-    parts: Iterable[dict[str, Any]],
+    artifacts: Iterable[dict[str, Any]],
     intro: str = "",
     lines: list[str] | None = None,
 ) -> dict[str, Any]:
-    return {"id": name, "title": title, "short": short, "parts": list(parts), "intro": intro, "list": lines or []}
+    return {
+        "id": name,
+        "title": title,
+        "short": short,
+        "artifacts": list(artifacts),
+        "intro": intro,
+        "list": lines or [],
+    }
 
 
-def _chosen(parts: list[Any], supplementary: bool) -> list[Any]:
-    return [part for part in parts if part.supplementary is supplementary]
+def _select(artifacts: list[Any], supplementary: bool) -> list[Any]:
+    return [artifact for artifact in artifacts if artifact.supplementary is supplementary]
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -120,21 +127,21 @@ def _table(table: Table) -> dict[str, Any]:
         "id": table.name,
         "title": table.title,
         "note": table.note,
-        "columns": [str(column) for column in table.shown.columns],
-        "numeric": [column not in table.words for column in table.shown.columns],
-        "rows": _rows(table.shown, table.frame.get("source")),
+        "columns": [str(column) for column in table.display.columns],
+        "numeric": [column not in table.text_columns for column in table.display.columns],
+        "rows": _rows(table.display, table.frame.get("source")),
     }
 
 
-def _rows(shown: pd.DataFrame, sources: "pd.Series[str] | None" = None) -> list[dict[str, Any]]:
-    """Entries of each row, and whose figures it holds where the table tells."""
-    kinds = [""] * len(shown) if sources is None or sources.nunique() == 1 else list(sources)
-    rows = shown.astype(str).to_numpy().tolist()
+def _rows(display: pd.DataFrame, sources: "pd.Series[str] | None" = None) -> list[dict[str, Any]]:
+    """The cells of each row, and whose values they are where the table says it."""
+    kinds = [""] * len(display) if sources is None or sources.nunique() == 1 else list(sources)
+    rows = display.astype(str).to_numpy().tolist()
     return [{"cells": row, "kind": kind} for row, kind in zip(rows, kinds, strict=True)]
 
 
 def _plain(name: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """A table of words."""
+    """A table of text."""
     columns = [str(column) for column in frame.columns]
     return {
         "type": "table",
@@ -178,28 +185,28 @@ def _runs(origin: Origin) -> pd.DataFrame:
     rows = pd.DataFrame(
         [
             {
-                "data set": cell.train["dataset"],
-                "structure": cell.train["network"],
-                "T": cell.train["T"],
-                "method": cell.train["method"],
-                "seed": cell.train["seed"],
-                "epochs": _epochs(cell),
-                "selection": cell.train["selection"],
-                "split": cell.train.get("split") or "not recorded",
+                "data set": run.train["dataset"],
+                "structure": run.train["network"],
+                "T": run.train["T"],
+                "method": run.train["method"],
+                "seed": run.train["seed"],
+                "epochs": _epochs(run),
+                "selection": run.train["selection"],
+                "split": run.train.get("split") or "not recorded",
             }
-            for cell in origin.cells
+            for run in origin.runs
         ]
     )
     keys = ["data set", "structure", "T", "epochs", "selection", "split"]
     grouped = rows.groupby(keys, sort=False)
-    shown = grouped.agg(methods=("method", _listed), seeds=("seed", "nunique"), runs=("seed", "size")).reset_index()
-    shown.insert(1, "stands for", [_stands_for(name, origin.stand_ins) for name in shown["data set"]])
-    return shown[["data set", "stands for", "structure", "T", "methods", "seeds", "runs", *keys[3:]]]
+    display = grouped.agg(methods=("method", _listed), seeds=("seed", "nunique"), runs=("seed", "size")).reset_index()
+    display.insert(1, "stands for", [_stands_for(name, origin.stand_ins) for name in display["data set"]])
+    return display[["data set", "stands for", "structure", "T", "methods", "seeds", "runs", *keys[3:]]]
 
 
-def _epochs(cell: Cell) -> str:
-    twin = int((cell.history["phase"] == "twin").sum()) if cell.train["method"] != TWIN else 0
-    return f"{cell.train['epochs']}, {twin} of them as the twin" if twin else str(cell.train["epochs"])
+def _epochs(run: RunResults) -> str:
+    twin = int((run.history["phase"] == "twin").sum()) if run.train["method"] != TWIN else 0
+    return f"{run.train['epochs']}, {twin} of them as the twin" if twin else str(run.train["epochs"])
 
 
 def _listed(values: "pd.Series[str]") -> str:
@@ -212,10 +219,10 @@ def _stands_for(dataset: str, stand_ins: Mapping[str, str]) -> str:
 
 
 def _facts(origin: Origin) -> list[dict[str, str]]:
-    datasets = dict.fromkeys(cell.train["dataset"] for cell in origin.cells)
-    methods = dict.fromkeys(cell.train["method"] for cell in origin.cells)
+    datasets = dict.fromkeys(run.train["dataset"] for run in origin.runs)
+    methods = dict.fromkeys(run.train["method"] for run in origin.runs)
     facts = {
-        "runs": str(len(origin.cells)),
+        "runs": str(len(origin.runs)),
         "data sets": ", ".join(datasets),
         "methods": ", ".join(methods),
         "commit": ", ".join(dict.fromkeys(origin.provenance["commit"])),
@@ -227,20 +234,20 @@ def _facts(origin: Origin) -> list[dict[str, str]]:
 
 def _warnings(origin: Origin) -> list[str]:
     """What a reader must know before any number."""
-    used = {cell.train["dataset"] for cell in origin.cells}
+    used = {run.train["dataset"] for run in origin.runs}
     standing = [
         f"{stand_in} for {catalogue.get(paper).title}"
         for paper, stand_in in origin.stand_ins.items()
         if stand_in in used
     ]
-    told = []
+    warnings = []
     if standing:
-        told.append(
-            f"Stand-ins, so that the pipeline runs without a download: {'; '.join(standing)}. Their figures say "
+        warnings.append(
+            f"Stand-ins, so that the pipeline runs without a download: {'; '.join(standing)}. Their values say "
             "nothing of the paper's data sets and are named wherever they stand."
         )
     if made := [row for row in map(catalogue.get, sorted(used)) if row.synthetic]:
-        told.append(f"{' and '.join(row.name for row in made)}: simulated, not recorded.")
+        warnings.append(f"{' and '.join(row.name for row in made)}: simulated, not recorded.")
     if any(commit.endswith("-dirty") for commit in origin.provenance["commit"]):
-        told.append("Some runs are of a working tree with changes that are in no commit (-dirty).")
-    return told
+        warnings.append("Some runs are of a working tree with changes that are in no commit (-dirty).")
+    return warnings

@@ -1,4 +1,4 @@
-"""Tables and figures from results: the figures of each cell, their mean and spread, and what is missing."""
+"""Tables and figures from results: the values of each run, their mean and spread, and what is missing."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def write(path, value):
 
 @pytest.fixture
 def results(tmp_path):
-    """Four cells: two rules, two seeds."""
+    """Four runs: two rules, two seeds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     runs = [Run(dataset="digits", recipe="digits", method=method, T=2, seed=seed) for method, seed in ACCURACY]
     params |= {"measured": {run.name: run.model_dump() for run in runs}, "train_only": {}}
@@ -57,7 +57,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_every_table_says_which_split_its_figures_are_from(results):
+def test_every_table_says_which_split_its_values_are_from(results):
     for file in results.glob("train/digits-stbp-*/metrics.json"):
         metrics = json.loads(file.read_text())
         write(file, metrics | {"split": "no official split: the first 90 % of each class"})
@@ -104,7 +104,7 @@ def test_the_same_results_give_the_same_bytes(results):
     assert first == second
 
 
-def test_a_missing_cell_is_named_and_the_rest_is_reported(results):
+def test_a_missing_run_is_named_and_the_rest_is_reported(results):
     (results / "train" / "digits-stbp-T2-s1" / "metrics.json").unlink()
     report = write_report(results, results / "params.yaml")
     assert report.missing == ["digits-stbp-T2-s1"]
@@ -206,9 +206,9 @@ def test_a_run_that_is_trained_alone_lacks_no_measurement(results):
     params["train_only"] = {"digits-bpsta-T2-s1": params["measured"].pop("digits-bpsta-T2-s1")}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     found = collect(results, load_params(results / "params.yaml"))
-    assert [cell.name for cell in found.cells][-1] == "digits-bpsta-T2-s1"
-    assert (found.cells[-1].energy, found.cells[-1].latency, found.missing) == ({}, {}, [])
-    assert {cell.recipe for cell in found.cells} == {"digits"}
+    assert [run.name for run in found.runs][-1] == "digits-bpsta-T2-s1"
+    assert (found.runs[-1].energy, found.runs[-1].latency, found.missing) == ({}, {}, [])
+    assert {run.recipe for run in found.runs} == {"digits"}
 
 
 def test_a_run_without_results_is_told_with_its_data_set(results):
@@ -216,7 +216,7 @@ def test_a_run_without_results_is_told_with_its_data_set(results):
     found = collect(results, load_params(results / "params.yaml"))
     assert found.missing == ["digits-stbp-T2-s1"]
     assert found.asked[found.missing[0]] == "digits"
-    assert (len(found.asked), len(found.cells)) == (4, 3)
+    assert (len(found.asked), len(found.runs)) == (4, 3)
 
 
 def test_a_study_without_runs_has_nothing_to_report(results):

@@ -53,7 +53,7 @@ COLUMNS: Columns = {
     "epoch": epochs_of,
     "remarks": lambda row: text(row, "remark"),
 }
-WORDS = ("data set", "by", "method", "training", "structure", "epoch", "remarks")
+TEXT_COLUMNS = ("data set", "by", "method", "training", "structure", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
@@ -120,4 +120,4 @@ NOTE = (
     f"Works "
     f"marked '{BEYOND}' stand below, each as its authors report or others quote it (CSV: quoted_from)."
 )
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)
+LAYOUT = Layout(FIELDS, COLUMNS, TEXT_COLUMNS, rows, NOTE)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.paper.literature import TITLES, disagreements
 from bpsta_cli.reporting.paper.study import SELECTIONS, Group, Study
-from bpsta_cli.reporting.parts import Table
 from bpsta_cli.reporting.tables import mean_sd
 
 Row = dict[str, Any]
@@ -33,9 +33,9 @@ ORIGIN = [
     "remark",
 ]
 """What every table says of our runs, as CSV's columns."""
-CALLED = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
+METHOD_LABELS = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
 CHOICE = (
-    "Our figures: mean ± standard deviation (n - 1) over seeds, with the weights of the epoch that the "
+    "Our values: mean ± standard deviation (n - 1) over seeds, with the weights of the epoch that the "
     "column names. Of several T the one stands here of which most runs have their energy counted, then the one with "
     "most runs, then the longest; Table 6 has the others."
 )
@@ -48,14 +48,14 @@ class Layout:
     Attributes:
         fields: CSV's columns.
         columns: what people read.
-        words: of these, the ones that hold words.
+        text_columns: of these, the ones that hold text.
         rows: the rows of one data set in a table of this number.
         note: what is compared and how the values were chosen.
     """
 
     fields: tuple[str, ...]
     columns: Columns
-    words: tuple[str, ...]
+    text_columns: tuple[str, ...]
     rows: Callable[[Study, int, str], list[Row]]
     note: str
 
@@ -83,14 +83,14 @@ class Definition:
         frame = pd.DataFrame(rows, columns=list(layout.fields))
         whole = [name for name in WHOLE if name in layout.fields]
         frame[whole] = frame[whole].astype("Int64")
-        shown = pd.DataFrame([{title: entry(row) for title, entry in layout.columns.items()} for row in rows])
+        display = pd.DataFrame([{title: entry(row) for title, entry in layout.columns.items()} for row in rows])
         note = layout.note + splits(group for name in datasets for group in study.groups(name))
         title = f"Table {self.number}. {self.title}"
-        return Table(f"table-{self.number}", title, note, frame, shown, layout.words, supplementary=False)
+        return Table(f"table-{self.number}", title, note, frame, display, layout.text_columns, supplementary=False)
 
 
 def splits(groups: Iterable[Group]) -> str:
-    """Which samples our figures are of, a sentence for all data sets; nothing where nothing was run."""
+    """Which samples our values are of, a sentence for all data sets; nothing where nothing was run."""
     named = dict.fromkeys(f"{group.dataset}, {group.like['split']}" for group in groups)
     return f" Split: {'; '.join(named)}." if named else ""
 
@@ -125,7 +125,7 @@ def absent(study: Study, dataset: str) -> Row:
 
 
 def number(row: Row, name: str, digits: int, *, sign: bool = False) -> str:
-    """A figure with `digits` decimals, signed where it is a difference; a dash where there is none."""
+    """A value with `digits` decimals, signed where it is a difference; a dash where there is none."""
     value = row.get(name)
     if value is None or pd.isna(value):
         return NONE
@@ -149,8 +149,8 @@ def dataset_of(row: Row) -> str:
 
 
 def method_of(row: Row) -> str:
-    """The method, and what it is where its name does not tell."""
-    return CALLED.get(row.get("method", ""), text(row, "method"))
+    """The method, and what it is where its name does not say it."""
+    return METHOD_LABELS.get(row.get("method", ""), text(row, "method"))
 
 
 def epochs_of(row: Row) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bpsta_cli.reporting.artifacts import Figure
 from bpsta_cli.reporting.drawing import MARKERS, Panel, band, sheet, styles
 from bpsta_cli.reporting.paper.literature import TITLES
 from bpsta_cli.reporting.paper.study import RULES, Group, Study
-from bpsta_cli.reporting.parts import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,9 +23,9 @@ CURVES = ("epoch", "test accuracy, %")
 TURN = "Left of the dotted line the network is trained as the ReLU twin."
 
 
-def figures(study: Study, folder: Path) -> list[Figure]:
+def draw_figures(study: Study, folder: Path) -> list[Figure]:
     """Draw every figure that the runs can fill into `folder`, as PNG and SVG."""
-    makers: Iterable[Callable[[Study, Path], Figure | None]] = (_curves, _rates, _curves_over_lengths)
+    makers: Iterable[Callable[[Study, Path], Figure | None]] = (_curves, _rates, _curves_by_time_steps)
     return [figure for make in makers if (figure := make(study, folder))]
 
 
@@ -76,16 +76,16 @@ def _rates(study: Study, folder: Path) -> Figure | None:
     )
 
 
-def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
+def _curves_by_time_steps(study: Study, folder: Path) -> Figure | None:
     """Figure 3: of the data sets that have runs at several T."""
     columns, panels = 2, list[Panel | None]()
     for dataset in study.names():
         for groups in _by_recipe([group for group in study.groups(dataset) if group.like["method"] in RULES]):
-            lengths = sorted({group.like["T"] for group in groups})
-            if len(lengths) < 2:
+            steps = sorted({group.like["T"] for group in groups})
+            if len(steps) < 2:
                 continue
             scale = _scale(groups)
-            for T in lengths:
+            for T in steps:
                 same = [group for group in groups if group.like["T"] == T]
                 panels.append(Panel(_heading(dataset, same), partial(_draw_curves, groups=same, scale=scale)))
             panels += [None] * (-len(panels) % columns)  # the next data set starts a row of its own
@@ -96,7 +96,7 @@ def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
         "Figure 3. Test accuracy over epochs, at each T",
         "Networks trained with T steps, a line for each rule; the panels of one data set share their "
         f"scale. {SEEDS} {TURN}{_absent(study)}",
-        "Test accuracy over epochs at each simulation length, a line for each rule. "
+        "Test accuracy over epochs at each T, a line for each rule. "
         f"{_panels([panel for panel in panels if panel])}; Table 6 holds the last values.",
         tuple(sheet(panels, folder / "figure-3", CURVES, columns)),
         supplementary=False,
@@ -112,20 +112,20 @@ def _draw_curves(axes: "Axes", groups: list[Group], scale: tuple[float, float]) 
         band(axes, table, method, chosen[method], counted=False, marker=marker, markevery=alone)
     if turn := _turn(groups[-1]):
         axes.axvline(turn, color="#888888", linewidth=0.8, linestyle=":")
-    axes.set_xlim(0.5, max(len(cell.history) for group in groups for cell in group.cells) + 0.5)
+    axes.set_xlim(0.5, max(len(run.history) for group in groups for run in group.runs) + 0.5)
     axes.set_ylim(*scale)
 
 
 def _turn(group: Group) -> float | None:
     """Between the last epoch as the twin and the first with spikes; None where there are not both."""
-    history = group.cells[0].history
+    history = group.runs[0].history
     warmup = int((history["phase"] == "twin").sum())
     return warmup + 0.5 if 0 < warmup < len(history) else None
 
 
 def _curve(group: Group) -> pd.DataFrame:
     """Test accuracy, percent: a row an epoch from 1 on, a column a seed; a gap where the twin turns into spikes."""
-    columns = [cell.history.set_index("epoch")["accuracy"].dropna() for cell in group.cells]
+    columns = [run.history.set_index("epoch")["accuracy"].dropna() for run in group.runs]
     table = pd.concat(columns, axis=1) * 100
     table = table.set_axis(table.index + 1)
     turn = _turn(group)
@@ -162,7 +162,7 @@ def _draw_rates(axes: "Axes", groups: list[Group]) -> None:
 
 def _layers(group: Group) -> list[dict[str, float]]:
     """The firing rates by layer of each run whose energy was counted."""
-    return [cell.energy["firing_rates"] for cell in group.cells if cell.energy.get("firing_rates")]
+    return [run.energy["firing_rates"] for run in group.runs if run.energy.get("firing_rates")]
 
 
 def _by_recipe(groups: list[Group]) -> list[list[Group]]:
@@ -179,7 +179,7 @@ def _heading(dataset: str, groups: list[Group]) -> str:
     if last.stand_in:
         title = f"{last.dataset}, a stand-in for {title}"
     if last.like["recipe"] != last.dataset:
-        title += f" (recipe {last.like['settings']})"
+        title += f" (recipe {last.like['recipe']})"
     below = f"T = {last.like['T']}, {seeds}"
     return f"{title}\n{below}" if last.stand_in else f"{title}, {below}"
 

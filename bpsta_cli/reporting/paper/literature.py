@@ -36,8 +36,8 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     """Text to numbers; "" where a text was not given."""
     rows = rows.assign(printed=_printed(rows), table=rows["table"].astype(int))
     rows[NUMBERS] = rows[NUMBERS].astype(float)
-    words = rows.columns.difference([*NUMBERS, "table"])
-    rows[words] = rows[words].fillna("")
+    texts = rows.columns.difference([*NUMBERS, "table"])
+    rows[texts] = rows[texts].fillna("")
     return rows
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import DataError, SettingsError
-from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.comparison import BASELINE
 from bpsta_cli.reporting.paper.literature import NAMES, PAPER, TITLES
 from bpsta_cli.rules import TWIN
@@ -16,12 +16,12 @@ from bpsta_cli.rules import TWIN
 RULES = tuple(NAMES)
 METHODS = (TWIN, *RULES)
 SELECTIONS = {"final": "last", "validation": "best on validation", "test": "best on test"}
-"""Which epoch's weights a figure is of, in words (`TrainingSettings.selection`)."""
+"""Which epoch's weights a value is of, in words (`TrainingSettings.selection`)."""
 PARTIAL = "; a partial copy: "
 """What `split` adds where not all of a data set was at hand (`Manifest`)."""
 LIKE = ["recipe", "network", "epochs", "selection", "split", "train_samples", "T", "method"]
-"""What runs share whose figures are averaged."""
-FIGURES = ["accuracy", "firing_rate", "paper_ratio", "counted_ratio"]
+"""What runs share whose values are averaged."""
+VALUES = ["accuracy", "firing_rate", "paper_ratio", "counted_ratio"]
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Group:
         dataset: what they were trained on.
         stand_in: it stands for another data set.
         like: the values of `LIKE` that they share; "T" is 1 for the twin on still images, which sees one pass.
-        figures: `FIGURES`, a row a seed; accuracy in percent.
-        cells: the runs.
+        values: `VALUES`, a row a seed; accuracy in percent.
+        runs: the runs.
     """
 
     dataset: str
     stand_in: bool
     like: dict[str, Any]
-    figures: pd.DataFrame
-    cells: tuple[Cell, ...]
+    values: pd.DataFrame
+    runs: tuple[RunResults, ...]
 
     @property
     def seeds(self) -> int:
         """How many runs."""
-        return len(self.figures)
+        return len(self.values)
 
     @property
     def trained_on(self) -> str:
@@ -67,11 +67,11 @@ class Group:
 
     def mean(self, name: str) -> float:
         """Mean over seeds; NaN where one of them was not measured."""
-        return float(self.figures[name].mean(skipna=False))
+        return float(self.values[name].mean(skipna=False))
 
     def sd(self, name: str) -> float:
         """Standard deviation (n - 1) over seeds."""
-        return float(self.figures[name].std(skipna=False))
+        return float(self.values[name].std(skipna=False))
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class Study:
     """What the tables and figures are made from.
 
     Attributes:
-        cells: every run that is there.
+        runs: every run that is there.
         stand_ins: a data set of the paper -> what was trained on in its place.
         missing: names of runs that are not there.
         asked: every run's name -> its data set.
         literature: as `literature.load` gives it.
     """
 
-    cells: list[Cell]
+    runs: list[RunResults]
     stand_ins: dict[str, str]
     missing: list[str]
     asked: dict[str, str]
@@ -95,7 +95,7 @@ class Study:
     def groups(self, dataset: str) -> list[Group]:
         """The runs on a data set of the paper, or where there are none those on its stand-in."""
         for name in (dataset, self.stand_ins.get(dataset)):
-            own = [cell for cell in self.cells if cell.train["dataset"] == name]
+            own = [run for run in self.runs if run.train["dataset"] == name]
             if own:
                 return list(_grouped(own, stand_in=name != dataset))
         return []
@@ -121,7 +121,7 @@ class Study:
         """The paper's data sets that have runs, in its order, then others that were trained on for themselves."""
         found = [dataset for dataset in TITLES if self.groups(dataset)]
         counted = {group.dataset for dataset in found for group in self.groups(dataset)}
-        others = dict.fromkeys(cell.train["dataset"] for cell in self.cells)
+        others = dict.fromkeys(run.train["dataset"] for run in self.runs)
         return found + [dataset for dataset in others if dataset not in counted]
 
     def absence(self, dataset: str) -> str:
@@ -176,23 +176,23 @@ def of_baseline(group: Group, groups: Iterable[Group]) -> Group | None:
 def _fullest(groups: list[Group]) -> int | None:
     def fullness(T: int) -> tuple[int, int, int]:
         there = [group for group in groups if group.like["T"] == T]
-        counted = sum(int(group.figures["paper_ratio"].notna().sum()) for group in there)
+        counted = sum(int(group.values["paper_ratio"].notna().sum()) for group in there)
         return counted, sum(group.seeds for group in there), T
 
     return max({group.like["T"] for group in groups}, key=fullness, default=None)
 
 
-def _grouped(cells: list[Cell], *, stand_in: bool) -> Iterable[Group]:
+def _grouped(runs: list[RunResults], *, stand_in: bool) -> Iterable[Group]:
     """By `LIKE`: recipes in order of appearance, T rising, methods as `METHODS` has them."""
-    alike: dict[tuple[Any, ...], dict[int, Cell]] = {}
-    for cell in cells:
+    alike: dict[tuple[Any, ...], dict[int, RunResults]] = {}
+    for run in runs:
         # by seed: the twin on still images is one run, whatever its T
-        alike.setdefault(tuple(_like(cell).values()), {}).setdefault(cell.train["seed"], cell)
+        alike.setdefault(tuple(_like(run).values()), {}).setdefault(run.train["seed"], run)
     groups = []
     for seeds in alike.values():
         own = list(seeds.values())
-        figures = pd.DataFrame(map(_figures, own)).astype(float)
-        groups.append(Group(own[0].train["dataset"], stand_in, _like(own[0]), figures, tuple(own)))
+        values = pd.DataFrame(map(_values, own)).astype(float)
+        groups.append(Group(own[0].train["dataset"], stand_in, _like(own[0]), values, tuple(own)))
     order = list(dict.fromkeys(group.like["recipe"] for group in groups))
     return sorted(
         groups,
@@ -204,11 +204,11 @@ def _grouped(cells: list[Cell], *, stand_in: bool) -> Iterable[Group]:
     )
 
 
-def _like(cell: Cell) -> dict[str, Any]:
-    train = cell.train
-    data = cell.recorded.get("settings", {}).get("data", {})
+def _like(run: RunResults) -> dict[str, Any]:
+    train = run.train
+    data = run.recorded.get("settings", {}).get("data", {})
     values = {
-        "recipe": cell.recipe,
+        "recipe": run.recipe,
         "network": train["network"],
         "epochs": train["epochs"],
         "selection": train["selection"],
@@ -224,12 +224,12 @@ def _still(dataset: str) -> bool:
     return dataset in catalogue.names() and catalogue.get(dataset).kind == "image"
 
 
-def _figures(cell: Cell) -> dict[str, float | None]:
-    energy = cell.energy
-    figures = {
-        "accuracy": 100 * cell.train["accuracy"],
-        "firing_rate": cell.train["firing_rate"],
+def _values(run: RunResults) -> dict[str, float | None]:
+    energy = run.energy
+    values = {
+        "accuracy": 100 * run.train["accuracy"],
+        "firing_rate": run.train["firing_rate"],
         "paper_ratio": energy["paper"]["ratio"] if energy else None,
         "counted_ratio": energy["counted"]["ratio"] if energy else None,
     }
-    return {name: figures[name] for name in FIGURES}
+    return {name: values[name] for name in VALUES}
