@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bpsta_cli.reporting.drawing import band, save, styles
+from bpsta_cli.reporting.drawing import band, new_figure, save, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,18 +26,13 @@ def write_rates(runs: list[Run], path: Path) -> None:
         runs: what `bpsta energy --json` gives of each; runs without neurons are left out.
         path: the picture.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     groups: dict[tuple[str, str, int], list[Run]] = {}
     for run in runs:
         if run["firing_rates_at"]:
             groups.setdefault((run["dataset"], run["network"], run["T"]), []).append(run)
-    with mpl.rc_context({"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(10, 3.6 * len(groups)), layout="constrained")
-        FigureCanvasAgg(figure)
+    with new_figure(10, 3.6 * len(groups)) as figure:
         panels = figure.subplots(len(groups), 2, squeeze=False)
         for (by_layer, by_step), ((dataset, network, T), same) in zip(panels, groups.items(), strict=True):
             _lines(by_layer, same, lambda run: dict(enumerate(run["firing_rates"].values())))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bpsta_cli.reporting.artifacts import Figure
-from bpsta_cli.reporting.drawing import MARKERS, Panel, band, sheet, styles
+from bpsta_cli.reporting.drawing import MARKERS, Panel, band, draw_sheet, styles
 from bpsta_cli.reporting.paper.literature import TITLES
 from bpsta_cli.reporting.paper.study import RULES, Group, Study
 
@@ -41,7 +41,7 @@ def _curves(study: Study, folder: Path) -> Figure:
         "Figure 1. Test accuracy over epochs",
         f"Test accuracy after each epoch, of the runs of Tables 1 to 3. {SEEDS} {TURN}{_absent(study)}",
         f"Test accuracy over epochs, a line for each method. {_panels(panels)}; Tables 1 to 3 hold the last values.",
-        tuple(sheet(panels, folder / "figure-1", CURVES, _columns(panels))),
+        tuple(draw_sheet(panels, folder / "figure-1", CURVES, _columns(panels))),
         supplementary=False,
     )
 
@@ -64,7 +64,7 @@ def _rates(study: Study, folder: Path) -> Figure | None:
         f"Firing rate of each layer of neurons, a line for each rule. {_panels(panels)}; Table 5 holds the whole "
         "network's.",
         tuple(
-            sheet(
+            draw_sheet(
                 panels,
                 folder / "figure-2",
                 ("layer of neurons", "firing rate"),
@@ -98,7 +98,7 @@ def _curves_by_time_steps(study: Study, folder: Path) -> Figure | None:
         f"scale. {SEEDS} {TURN}{_absent(study)}",
         "Test accuracy over epochs at each T, a line for each rule. "
         f"{_panels([panel for panel in panels if panel])}; Table 6 holds the last values.",
-        tuple(sheet(panels, folder / "figure-3", CURVES, columns)),
+        tuple(draw_sheet(panels, folder / "figure-3", CURVES, columns)),
         supplementary=False,
     )
 
