@@ -10,6 +10,10 @@ from bpsta_cli.reporting.tables import display_frame, keys_of, over_seeds
 from bpsta_cli.rules import TWIN
 
 BASELINE = "stbp"
+P_VALUE = (
+    "p is two-sided, from Welch's t-test over seeds (Welch 1947, doi:10.1093/biomet/34.1-2.28), and is not corrected "
+    "for the number of rows."
+)
 
 
 def without_twin(runs: list[RunResults]) -> list[RunResults]:
@@ -23,8 +27,8 @@ def learning(runs: list[RunResults]) -> Table:
     display = display_frame(frame, {name: (title, 100, 2) for name, title in _TITLES.items()})
     display["seeds"] = frame["seeds"].astype(str)
     note = (
-        "Training accuracy, %, of whole epochs; mean ± standard deviation over seeds. The rules share the warm-up "
-        "and part with the first spiking epoch."
+        "Training accuracy, %, of whole epochs; mean ± standard deviation over seeds. All rules share the warm-up; "
+        "they differ from the first spiking epoch on."
     )
     return Table("learning", "How fast the rules learn", note, frame, display)
 
@@ -76,8 +80,8 @@ def against_baseline(runs: list[RunResults]) -> Table:
     display["p (rate)"] = [probability(value) for value in frame["firing_rate_p"]]
     display["seeds"] = frame["seeds"].astype(str)
     note = (
-        f"Difference of means to {BASELINE}: test accuracy in percentage points, firing rate relative to {BASELINE}'s. "
-        "p: two-sided, Welch's t-test over seeds, not corrected for the number of rows."
+        f"The mean of each rule minus that of {BASELINE}: test accuracy in percentage points, firing rate relative to "
+        f"{BASELINE}'s. {P_VALUE}"
     )
     return Table("comparison", f"The rules against {BASELINE}", note, frame, display)
 
@@ -106,7 +110,7 @@ def welch(one: pd.Series, other: pd.Series) -> float:
 
 
 def probability(value: float) -> str:
-    """p as people read it; a dash where there is none."""
+    """p for readers; a dash where there is none."""
     if math.isnan(value):
         return "-"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

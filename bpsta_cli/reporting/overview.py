@@ -1,9 +1,8 @@
-"""All tables and figures on one Markdown page, and where the runs come from."""
+"""All tables and figures on one Markdown page."""
 
 import pandas as pd
 
 from bpsta_cli.reporting.artifacts import Figure, Table, grid, markdown
-from bpsta_cli.reporting.collect import RunResults
 
 MOST = 6
 """Missing runs named; of more, the others are counted."""
@@ -41,38 +40,6 @@ def describe_missing(missing: list[str]) -> list[str]:
         more = f" and {len(runs) - MOST} more" if len(runs) > MOST else ""
         lines.append(f"{f'{kind} of' if kind else 'not there:'} {', '.join(runs[:MOST])}{more}")
     return lines
-
-
-def provenance(runs: list[RunResults]) -> pd.DataFrame:
-    """A row for each distinct origin of the runs, every entry text; `runs` counts them."""
-    rows = pd.DataFrame([_origin(run) for run in runs])
-    return rows.value_counts(sort=False).rename("runs").reset_index().astype(str)
-
-
-def _origin(run: RunResults) -> dict[str, str]:
-    made = run.train["provenance"]
-    return {
-        "data set": run.train["dataset"],
-        "data": run.train["data_hash"][:12],
-        "commit": _short(made["commit"]),
-        "device": made["device"],
-        "machine": _machine(made.get("machine", {})),
-        "threads": str(made["threads"]),
-        "kernel": made.get("kernel") or "-",
-        "python": made["python"],
-        "libraries": ", ".join(f"{name} {version}" for name, version in made["libraries"].items()),
-    }
-
-
-def _machine(recorded: dict[str, str]) -> str:
-    """What decides the last digits, without the long list of instructions; "-" for a record without it."""
-    texts = (recorded.get(name) for name in ("processor", "caches", "environment", "builds"))
-    return "; ".join(text for text in texts if text) or "-"
-
-
-def _short(commit: str) -> str:
-    head, _, rest = commit.partition("-")
-    return head[:12] + (f"-{rest}" if rest else "")
 
 
 def _picture(figure: Figure) -> str:

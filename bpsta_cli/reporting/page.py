@@ -1,8 +1,7 @@
 """One page to look at, results/report.html: styles and pictures inside, nothing fetched, no script."""
 
 import base64
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from bpsta_cli import files
-from bpsta_cli.data import catalogue
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting.artifacts import Figure, Table
-from bpsta_cli.reporting.collect import RunResults
+from bpsta_cli.reporting.origin import Origin, facts, runs_table, warnings
 from bpsta_cli.reporting.overview import describe_missing
-from bpsta_cli.rules import TWIN
 
 TITLE = "BPSA and BPTA: the paper's tables and figures"
 LEAD = (
@@ -26,23 +23,6 @@ LEAD = (
 )
 PIXELS = 4 / 3
 """CSS pixels a point, in which matplotlib gives an SVG file's size."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a report was made from.
-
-    Attributes:
-        runs: the runs.
-        stand_ins: a paper's data set -> what was trained on in its place.
-        missing: runs that are not there, and what was not measured of others.
-        provenance: a row for each distinct origin of the runs, every entry text.
-    """
-
-    runs: list[RunResults]
-    stand_ins: Mapping[str, str]
-    missing: list[str]
-    provenance: pd.DataFrame
 
 
 def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: Origin) -> None:
@@ -68,8 +48,8 @@ def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: O
         title=TITLE,
         lead=LEAD,
         style=(folder / "page.css").read_text(encoding="utf-8"),
-        facts=_facts(origin),
-        warnings=_warnings(origin),
+        facts=facts(origin),
+        warnings=warnings(origin),
         sections=sections,
     )
     files.write_text(path, page + "\n")
@@ -78,7 +58,7 @@ def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: O
 def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> list[dict[str, Any]]:
     own = "The literature's rows are quoted, with their source; rows of this clone are shaded."
     return [
-        _section("runs", "What was run", "Runs", [_plain("runs-table", _runs(origin))]),
+        _section("runs", "What was run", "Runs", [_plain("runs-table", runs_table(origin))]),
         _section("tables", "The paper's tables", "Tables", map(_table, _select(tables, False)), own),
         _section("figures", "The paper's figures", "Figures", map(_figure, _select(figures, False))),
         _section(
@@ -178,76 +158,3 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "width": width,
         "height": height,
     }
-
-
-def _runs(origin: Origin) -> pd.DataFrame:
-    """A row a data set, structure and T."""
-    rows = pd.DataFrame(
-        [
-            {
-                "data set": run.train["dataset"],
-                "structure": run.train["network"],
-                "T": run.train["T"],
-                "method": run.train["method"],
-                "seed": run.train["seed"],
-                "epochs": _epochs(run),
-                "selection": run.train["selection"],
-                "split": run.train.get("split") or "not recorded",
-            }
-            for run in origin.runs
-        ]
-    )
-    keys = ["data set", "structure", "T", "epochs", "selection", "split"]
-    grouped = rows.groupby(keys, sort=False)
-    display = grouped.agg(methods=("method", _listed), seeds=("seed", "nunique"), runs=("seed", "size")).reset_index()
-    display.insert(1, "stands for", [_stands_for(name, origin.stand_ins) for name in display["data set"]])
-    return display[["data set", "stands for", "structure", "T", "methods", "seeds", "runs", *keys[3:]]]
-
-
-def _epochs(run: RunResults) -> str:
-    twin = int((run.history["phase"] == "twin").sum()) if run.train["method"] != TWIN else 0
-    return f"{run.train['epochs']}, {twin} of them as the twin" if twin else str(run.train["epochs"])
-
-
-def _listed(values: "pd.Series[str]") -> str:
-    return ", ".join(dict.fromkeys(values))
-
-
-def _stands_for(dataset: str, stand_ins: Mapping[str, str]) -> str:
-    named = [catalogue.get(paper).title for paper, used in stand_ins.items() if used == dataset]
-    return ", ".join(named) or "-"
-
-
-def _facts(origin: Origin) -> list[dict[str, str]]:
-    datasets = dict.fromkeys(run.train["dataset"] for run in origin.runs)
-    methods = dict.fromkeys(run.train["method"] for run in origin.runs)
-    facts = {
-        "runs": str(len(origin.runs)),
-        "data sets": ", ".join(datasets),
-        "methods": ", ".join(methods),
-        "commit": ", ".join(dict.fromkeys(origin.provenance["commit"])),
-        "computed on": ", ".join(dict.fromkeys(origin.provenance["device"])),
-        "missing": f"{len(origin.missing)}" if origin.missing else "nothing",
-    }
-    return [{"label": label, "value": value} for label, value in facts.items()]
-
-
-def _warnings(origin: Origin) -> list[str]:
-    """What a reader must know before any number."""
-    used = {run.train["dataset"] for run in origin.runs}
-    standing = [
-        f"{stand_in} for {catalogue.get(paper).title}"
-        for paper, stand_in in origin.stand_ins.items()
-        if stand_in in used
-    ]
-    warnings = []
-    if standing:
-        warnings.append(
-            f"Stand-ins, so that the pipeline runs without a download: {'; '.join(standing)}. Their values say "
-            "nothing of the paper's data sets and are named wherever they stand."
-        )
-    if made := [row for row in map(catalogue.get, sorted(used)) if row.synthetic]:
-        warnings.append(f"{' and '.join(row.name for row in made)}: simulated, not recorded.")
-    if any(commit.endswith("-dirty") for commit in origin.provenance["commit"]):
-        warnings.append("Some runs are of a working tree with changes that are in no commit (-dirty).")
-    return warnings

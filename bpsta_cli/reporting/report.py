@@ -10,7 +10,8 @@ from bpsta_cli.config import load_params
 from bpsta_cli.reporting import overview, paper, supplement
 from bpsta_cli.reporting.artifacts import Figure, Table, markdown
 from bpsta_cli.reporting.collect import collect
-from bpsta_cli.reporting.page import Origin, write_page
+from bpsta_cli.reporting.origin import Origin, provenance
+from bpsta_cli.reporting.page import write_page
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.study import Study, check_stand_ins
 
@@ -61,7 +62,7 @@ def write_report(results: Path, params: Path) -> Report:
     folder = results / "figures"
     figures = [*paper.draw_figures(study, folder), *supplement.draw_figures(found.runs, folder)]
     written += [file for figure in figures for file in figure.files]
-    origins = overview.provenance(found.runs)
+    origins = provenance(found.runs)
     page = results / "tables" / "README.md"
     files.write_text(page, overview.page(tables, figures, found.missing, origins))
     whole = results / "report.html"

@@ -62,11 +62,11 @@ def energy(runs: list[RunResults]) -> Table:
     )
     display["seeds"] = frame["seeds"].astype(str)
     note = (
-        "Per test sample, 45 nm values of Horowitz 2014. Paper: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
-        "Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and the neurons' updates. "
-        "With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: ceil(log2(T + 1))-bit "
-        "activations (Yan et al. 2024), 8-bit weights for both. The twin makes one dense pass. See docs/energy.md. "
-        + splits(frame)
+        "Energy of one test sample, with the values of Horowitz 2014 for 45 nm. Paper: FLOPs x 4.6 pJ over FLOPs x "
+        "firing rate x 0.1 pJ x T. Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and "
+        "the neurons' updates. With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: "
+        "activations of ceil(log2(T + 1)) bits (Yan et al. 2024), weights of 8 bits in both. The twin makes one dense "
+        "pass. See docs/energy.md. " + splits(frame)
     )
     return Table("energy", "Energy against the ReLU twin", note, frame, display)
 

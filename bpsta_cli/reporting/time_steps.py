@@ -137,7 +137,7 @@ def accuracy_by_time_steps(runs: list[RunResults]) -> Table:
             for method in methods
         ]
     )
-    note = "Test accuracy, %, of networks trained with T steps and run for as many; mean ± sd over n seeds."
+    note = "Test accuracy, %, of networks trained with T steps and run for T steps; mean ± sd over n seeds."
     return Table("time-steps", "Accuracy by the number of time steps T", note, frame, display)
 
 
@@ -161,8 +161,8 @@ def early_exit(runs: list[RunResults]) -> Table:
     display["seeds"] = frame["seeds"].astype(str)
     where = "; ".join(dict.fromkeys(run.latency["early_exit"]["chosen_on"] for run in runs))
     note = (
-        "Fewest mean steps at which early exit loses no more than so many percentage points of the full pass's "
-        f"accuracy. The threshold was chosen on {where}; steps and loss are those of other test samples. "
-        "Mean ± standard deviation over seeds."
+        "The fewest mean steps at which early exit loses no more than the given percentage points of the accuracy "
+        f"after all steps. The threshold was chosen on {where}; steps and loss are those of other test samples. Mean ± "
+        "standard deviation over seeds."
     )
     return Table("early-exit", "Early exit: fewest steps that lose no more", note, frame, display)

@@ -13,7 +13,8 @@ from bpsta_cli.config import load_params
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import write_report
 from bpsta_cli.reporting.collect import collect
-from bpsta_cli.reporting.page import Origin, write_page
+from bpsta_cli.reporting.origin import Origin
+from bpsta_cli.reporting.page import write_page
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"laptop": (1366, 768), "phone": (390, 844)}

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from bpsta_cli.reporting.comparison import BASELINE, probability, welch
+from bpsta_cli.reporting.comparison import BASELINE, P_VALUE, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.accuracy import against_paper
 from bpsta_cli.reporting.paper.definition import (
+    ABOUT_PAPER,
     CHOICE,
-    NOT_PRINTED,
     ORIGIN,
     Columns,
     Layout,
@@ -22,7 +22,8 @@ from bpsta_cli.reporting.paper.definition import (
     text,
     with_disagreements,
 )
-from bpsta_cli.reporting.paper.study import RULES, Group, Study, of_baseline
+from bpsta_cli.reporting.paper.groups import RULES, Group, of_baseline
+from bpsta_cli.reporting.paper.study import Study
 
 GAINS = ("accuracy_percent", "sd_percent", "gain_points", "gain_p")
 PAPER_GAINS = ("paper_percent", "paper_gain_points", "difference_points")
@@ -92,9 +93,5 @@ def paper_values(study: Study, table: int, dataset: str, method: str, T: int) ->
     return row
 
 
-NOTE = (
-    f"Each rule beside the baseline {BASELINE} of the same recipe and T. {CHOICE} p: two-sided, Welch's t-test "
-    "over seeds (Welch 1947, doi:10.1093/biomet/34.1-2.28), not corrected for the number of rows. The paper's "
-    f"columns are of its own data set, also where ours is a stand-in. {NOT_PRINTED}"
-)
+NOTE = f"Each rule is compared with the baseline {BASELINE} of the same recipe and T. {CHOICE} {P_VALUE} {ABOUT_PAPER}"
 LAYOUT = Layout(FIELDS, COLUMNS, TEXT_COLUMNS, rows, NOTE)

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from bpsta_cli.reporting.artifacts import Table
+from bpsta_cli.reporting.paper.groups import SELECTIONS, Group
 from bpsta_cli.reporting.paper.literature import TITLES, disagreements
-from bpsta_cli.reporting.paper.study import SELECTIONS, Group, Study
+from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.reporting.tables import mean_sd
 
 Row = dict[str, Any]
@@ -34,10 +35,17 @@ ORIGIN = [
 ]
 """What every table says of our runs, as CSV's columns."""
 METHOD_LABELS = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
+MEANS = (
+    "Our values are means ± standard deviations (n - 1) over seeds, measured with the weights of the epoch that the "
+    "column 'epoch' names."
+)
 CHOICE = (
-    "Our values: mean ± standard deviation (n - 1) over seeds, with the weights of the epoch that the "
-    "column names. Of several T the one stands here of which most runs have their energy counted, then the one with "
-    "most runs, then the longest; Table 6 has the others."
+    f"{MEANS} Where runs have several T, the table shows the T at which most runs have their energy counted; if "
+    "several T have equally many, the T with most runs, and then the longest. Table 6 shows the others."
+)
+ABOUT_PAPER = (
+    "The paper's columns are about the paper's own data set, also where we trained on a stand-in; a dash in them "
+    "means that the paper prints no value."
 )
 
 
@@ -109,12 +117,8 @@ def origin(group: Group) -> Row:
     } | {name: group.like[name] for name in shared}
 
 
-NOT_PRINTED = "A dash stands where the paper prints none."
-"""What a dash in a column of the paper's values means."""
-
-
 def with_disagreements(remark: str, study: Study, own: "pd.Series[Any] | None") -> str:
-    """A remark, and what in the paper contradicts its row `own`."""
+    """A remark, and what in the paper contradicts the paper's row `own`."""
     known = "" if own is None else disagreements(study.literature, own)
     return "; ".join(part for part in (remark, known and f"the paper's own: {known}") if part)
 

@@ -7,8 +7,8 @@ import pandas as pd
 from bpsta_cli.reporting.comparison import BASELINE, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.definition import (
+    ABOUT_PAPER,
     CHOICE,
-    NOT_PRINTED,
     ORIGIN,
     Columns,
     Layout,
@@ -23,7 +23,8 @@ from bpsta_cli.reporting.paper.definition import (
     text,
     with_disagreements,
 )
-from bpsta_cli.reporting.paper.study import Group, Study, of_baseline
+from bpsta_cli.reporting.paper.groups import Group, of_baseline
+from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.rules import TWIN
 
 COMPARED = (BASELINE, "bpsta")
@@ -105,12 +106,12 @@ def paper_values(own: "pd.Series[Any]", method: str) -> Row:
 
 
 NOTE = (
-    f"{BASELINE} beside bpsta. {CHOICE} Ratio: energy of the ReLU twin over that of the spiking network, above 1 "
-    "where spikes save. Eq. 1, the paper's account: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
-    "Counted: the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 pJ an addition (45 nm, Horowitz "
-    "2014), the neurons' updates included. Twin: test accuracy of the network trained with ReLU for neurons, "
-    "where one was trained. p: two-sided, Welch's t-test over seeds of the firing rate. The paper's columns are of "
-    f"its own data set, also where ours is a stand-in; its caption names its two values in the reverse of their "
-    f"order, and here every row names its method. {NOT_PRINTED} docs/energy.md has what each account leaves out."
+    f"The table compares {BASELINE} and bpsta. {CHOICE} A ratio is the energy of the ReLU twin divided by that of the "
+    "spiking network: above 1 the spiking network needs less. Eq. 1, the paper's account, is FLOPs x 4.6 pJ over "
+    "FLOPs x firing rate x 0.1 pJ x T. Counted are the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 "
+    "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates. The column 'twin' is the test accuracy of the "
+    "network with ReLU in place of the neurons, where one was trained. p is two-sided, from Welch's t-test over the "
+    f"seeds' firing rates. {ABOUT_PAPER} The caption of the paper's table names its two values in the reverse of their "
+    "order; here every row names its method. docs/energy.md says what each account leaves out."
 )
 LAYOUT = Layout(FIELDS, COLUMNS, TEXT_COLUMNS, rows, NOTE)

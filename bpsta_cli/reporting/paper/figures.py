@@ -10,8 +10,9 @@ import pandas as pd
 
 from bpsta_cli.reporting.artifacts import Figure
 from bpsta_cli.reporting.drawing import MARKERS, Panel, band, draw_sheet, styles
+from bpsta_cli.reporting.paper.groups import RULES, Group
 from bpsta_cli.reporting.paper.literature import TITLES
-from bpsta_cli.reporting.paper.study import RULES, Group, Study
+from bpsta_cli.reporting.paper.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
