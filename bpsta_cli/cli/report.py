@@ -24,6 +24,8 @@ def report(
     output = Output(as_json=as_json)
     written = write_report(results, params)
     for table in written.tables:
+        if table.lead:
+            output.say(table.lead)
         output.table(table.title, list(table.display.columns), table.display.astype(str).to_numpy().tolist())
         output.say(table.note + "\n")
     for line in describe_missing(written.missing):

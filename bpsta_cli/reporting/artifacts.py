@@ -23,6 +23,8 @@ class Table:
         display: the same values for readers, every cell text.
         text_columns: the columns of `display` that hold text and are set flush left; the others hold numbers.
         supplementary: none of the paper's own tables.
+        lead: what it comes to, said before it: plain text, sentences; "" for nothing.
+        marks: a word for each row by which the page marks it; none: unmarked.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Table:
     display: pd.DataFrame
     text_columns: tuple[str, ...] = tuple(KEYS)
     supplementary: bool = True
+    lead: str = ""
+    marks: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """The values for JSON: a dictionary a row, None where there is no value."""
@@ -62,7 +66,8 @@ class Figure:
 
 def markdown(table: Table) -> str:
     """The table as GitHub Markdown, with its title and note."""
-    return "\n".join([f"### {table.title}", "", grid(table.display, table.text_columns), table.note, ""])
+    lead = [table.lead, ""] if table.lead else []
+    return "\n".join([f"### {table.title}", "", *lead, grid(table.display, table.text_columns), table.note, ""])
 
 
 def grid(display: pd.DataFrame, text_columns: Sequence[str] | None = None) -> str:

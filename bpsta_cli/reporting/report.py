@@ -7,7 +7,7 @@ import pandas as pd
 
 from bpsta_cli import files
 from bpsta_cli.config import load_params
-from bpsta_cli.reporting import overview, paper, supplement
+from bpsta_cli.reporting import claims, overview, paper, supplement
 from bpsta_cli.reporting.artifacts import Figure, Table, markdown
 from bpsta_cli.reporting.collect import collect
 from bpsta_cli.reporting.origin import Origin, provenance
@@ -21,7 +21,7 @@ class Report:
     """What was written.
 
     Attributes:
-        tables: the tables, in order; `supplementary` tells the paper's own from the others.
+        tables: the tables, in order: the claims, the paper's own, and others (`supplementary`).
         figures: the figures, likewise.
         files: every file, in order.
         missing: runs of params.yaml without results, and what was not measured of others.
@@ -52,7 +52,7 @@ def write_report(results: Path, params: Path) -> Report:
     check_stand_ins(settings.stand_ins)
     found = collect(results, settings)
     study = Study(found.runs, settings.stand_ins, found.missing, found.asked, literature.load())
-    tables = [*paper.tables(study), *supplement.tables(found.runs)]
+    tables = [claims.table(study), *paper.tables(study), *supplement.tables(found.runs)]
     written = []
     for table in tables:
         for suffix, text in ((".csv", table.frame.to_csv(index=False)), (".md", markdown(table))):
