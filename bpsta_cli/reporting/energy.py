@@ -13,7 +13,7 @@ from bpsta_cli import files
 from bpsta_cli.reporting.tables import mean_sd
 from bpsta_cli.rules import TWIN
 
-Run = dict[str, Any]
+EnergyResult = dict[str, Any]
 """What `bpsta energy --json` gives of one run."""
 
 KEYS = ["dataset", "network", "T", "method"]
@@ -45,7 +45,7 @@ DISPLAY = (
 """What readers see of them, by which factor and with how many decimals."""
 
 
-def run_frame(runs: list[Run]) -> pd.DataFrame:
+def run_frame(runs: list[EnergyResult]) -> pd.DataFrame:
     """A row a run: every value of `VALUES`, and its twin's mean accuracy where runs of that are given."""
     twins = [pd.Series(_twins(run, runs), dtype=float).mean() for run in runs]
     return pd.DataFrame(
@@ -53,7 +53,7 @@ def run_frame(runs: list[Run]) -> pd.DataFrame:
     )
 
 
-def layer_frame(runs: list[Run]) -> pd.DataFrame:
+def layer_frame(runs: list[EnergyResult]) -> pd.DataFrame:
     """A row a run and layer."""
     rows = [_identity(run) | layer for run in runs for layer in run["layers"]]
     frame = pd.DataFrame(rows)
@@ -61,7 +61,7 @@ def layer_frame(runs: list[Run]) -> pd.DataFrame:
     return frame
 
 
-def table_5(runs: list[Run]) -> pd.DataFrame:
+def table_5(runs: list[EnergyResult]) -> pd.DataFrame:
     """A row for each data set, network, T and spiking method: mean and standard deviation (n - 1) over its runs.
 
     A value that one of the runs does not have has no mean.
@@ -72,7 +72,7 @@ def table_5(runs: list[Run]) -> pd.DataFrame:
     for key, same in frame.groupby(KEYS, sort=False):
         found = {name: same[name].astype(float) for name in VALUES}
         found["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
-        row: Run = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
+        row: dict[str, Any] = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
         for name, values in found.items():
             row |= {f"{name}_mean": values.mean(skipna=False), f"{name}_sd": values.std(skipna=False)}
         rows.append(row)
@@ -88,7 +88,7 @@ def display_rows(frame: pd.DataFrame) -> list[list[str]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def write_csv(runs: list[Run], folder: Path) -> list[Path]:
+def write_csv(runs: list[EnergyResult], folder: Path) -> list[Path]:
     """Write layers.csv, runs.csv and table5.csv into `folder`; returns the files."""
     tables = {"layers": layer_frame(runs), "runs": run_frame(runs), "table5": table_5(runs)}
     written = []
@@ -99,11 +99,11 @@ def write_csv(runs: list[Run], folder: Path) -> list[Path]:
     return written
 
 
-def _identity(run: Run) -> Run:
+def _identity(run: EnergyResult) -> dict[str, Any]:
     return {name: run[name] for name in ("run", *KEYS, "seed", "samples")}
 
 
-def _values(run: Run) -> Run:
+def _values(run: EnergyResult) -> dict[str, Any]:
     found = {}
     for name, path in VALUES.items():
         value: Any = run
@@ -113,7 +113,7 @@ def _values(run: Run) -> Run:
     return found
 
 
-def _twins(run: Run, runs: list[Run]) -> list[float]:
+def _twins(run: EnergyResult, runs: list[EnergyResult]) -> list[float]:
     """Accuracies of the runs of the same structure as ann; on frames of events, of the same T."""
     return [
         other["accuracy"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_NAMES = 6
-"""Layers named below a panel; of more, only some."""
+"""So many layers are named below a panel; of more, every second, third and so on."""
 SEEDS = "The line is the mean over seeds, the band reaches from the worst to the best seed."
 CURVES = ("epoch", "test accuracy, %")
 TURN = "Left of the dotted line the network is trained as the ReLU twin."
