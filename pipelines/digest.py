@@ -16,7 +16,7 @@ from bpsta_cli import provenance
 
 
 class Numbers(StrEnum):
-    """Numbers of a run that code decides."""
+    """Which numbers of a run."""
 
     TRAINING = "training"
     MEASUREMENT = "measurement"

@@ -1,4 +1,4 @@
-"""`make repro`: `dvc repro` with the runs of params.yaml side by side, and past data that are not at hand.
+"""`make repro`: `dvc repro` with the runs of params.yaml side by side, and without the data sets that are not at hand.
 
     python pipelines/repro.py --jobs 4
 
@@ -35,17 +35,17 @@ def stages_of(study: Params, name: str) -> list[str]:
 
 
 def shares(runs: list[Run], jobs: int) -> list[list[Run]]:
-    """The runs dealt out like cards, so that each share has as many of every recipe, T and method."""
+    """The runs divided among `jobs` processes, so that each has about as many of every recipe, T and method."""
     alike = sorted(runs, key=lambda run: (run.recipe, run.T, run.method, run.seed))
     return [share for share in (alike[job::jobs] for job in range(jobs)) if share]
 
 
 def unprepared(study: Params) -> list[str]:
-    """The entries of datasets whose runs have no data."""
+    """The recipes whose runs have no data."""
     return [
-        entry
-        for entry in study.datasets
-        if not all((STORES / entry / f"T{run.T}.json").is_file() for run in study.runs_with(entry))
+        recipe
+        for recipe in study.datasets
+        if not all((STORES / recipe / f"T{run.T}.json").is_file() for run in study.runs_with(recipe))
     ]
 
 
@@ -61,7 +61,7 @@ class Processes:
         self.running.append(subprocess.Popen(command, start_new_session=True))
 
     def wait(self) -> bool:
-        """Wait for all; True where all came to a good end."""
+        """Wait for all; True if all succeeded."""
         codes = [process.wait() for process in self.running]
         self.running.clear()
         return not any(codes)
@@ -74,7 +74,7 @@ class Processes:
 
 
 def changed_runs(study: Params) -> tuple[bool, list[Run]]:
-    """Whether anything is left to do, and the runs of which a stage is."""
+    """Whether anything is left to do, and the runs that have a stage to do."""
     status = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], stdout=subprocess.PIPE, check=False)
     if status.returncode:
         raise SystemExit(status.returncode)

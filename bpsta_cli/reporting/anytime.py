@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUBJECTS = ("spiking", "twin", "early_exit")
-"""What the clock times (`bpsta_cli.evaluation.timing`)."""
+"""What is timed (`bpsta_cli.evaluation.timing`)."""
 EXIT = ("#009E73", "-")
 EXIT_AXES = ("mean steps until the decision", "test accuracy, %")
 
@@ -42,11 +42,11 @@ def write_figures(runs: list[RunResults], folder: Path) -> list[Path]:
 
 
 def _early_exit(axes: "Axes", runs: list[RunResults]) -> None:
-    """Accuracy against mean steps, a point for each threshold; the full pass at the right end."""
+    """Accuracy over mean steps, a point for each threshold; all steps are at the right end."""
     methods = by_method(runs)
     chosen = styles(methods)
     for method, same in methods.items():
-        # over seeds at equal thresholds: both means move
+        # the mean over seeds at equal thresholds, of the steps and of the accuracy
         points = pd.concat([pd.DataFrame(_with_full(run)) for run in same]).groupby(level=0).mean()
         table = (points.set_index("mean_steps")[["accuracy"]] * 100).rename(columns={"accuracy": method})
         colour, dashes = chosen[method]
@@ -60,7 +60,7 @@ def _with_full(run: RunResults) -> list[dict[str, Any]]:
 
 
 def _decision_times(axes: "Axes", runs: list[RunResults]) -> None:
-    """The share of decisions that took no longer: one line for each method, the twin and early exit."""
+    """The share of decisions that took at most this time: a line for each method, for the twin and for early exit."""
     chosen = styles(by_method(runs))
     lines: dict[str, tuple[list[float], tuple[str, Any]]] = {}
     for run in runs:

@@ -11,7 +11,7 @@ from bpsta_cli.config import Params
 from bpsta_cli.errors import RunError
 
 MEASURED = ("energy", "latency")
-"""What is measured of every run after it was trained, and read here."""
+"""What is measured after training of each run under `measured`, and read here."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Collected:
     """What of the study is there, and what is not.
 
     Attributes:
-        runs: the runs with results, in the order of params.yaml; those that are trained alone have no energy and
+        runs: the runs with results, in the order of params.yaml; those under `train_only` have no energy and
             no latency.
         missing: names of runs without results, "NAME (energy)" where a run is there and was not measured.
         asked: every run's name -> its data set.

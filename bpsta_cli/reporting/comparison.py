@@ -100,7 +100,7 @@ def _differ(own: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, float]:
 
 
 def welch(one: pd.Series, other: pd.Series) -> float:
-    """Welch's two-sided p, or NaN where either has fewer than two values or neither varies."""
+    """Welch's two-sided p; NaN where one of the two has fewer than two values, or where neither varies."""
     if min(len(one), len(other)) < 2 or one.nunique() == other.nunique() == 1:
         return math.nan
     from scipy.stats import ttest_ind_from_stats

@@ -29,7 +29,7 @@ def curves(axes: "Axes", runs: list[RunResults]) -> None:
         ends = ("data", "axes fraction")
         axes.annotate("twin ", (warmup + 0.5, 0.94), xycoords=ends, ha="right", color="#555555")
         axes.annotate(" spikes", (warmup + 0.5, 0.94), xycoords=ends, ha="left", color="#555555")
-    # what the curves end in, not how they begin, sets the scale
+    # the second half of the curves sets the scale: their beginning would hide how they differ at the end
     worst = min(float(table.iloc[len(table) // 2 :].min().min()) for table in tables.values())
     axes.set_ylim(max(0.0, worst - 4), 100.5)
 

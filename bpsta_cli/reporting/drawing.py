@@ -46,7 +46,7 @@ LETTERS = 34
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: its heading, and what draws into it."""
+    """One pair of axes: its heading, and the function that draws into it."""
 
     title: str
     draw: "Callable[[Axes], None]"
@@ -115,7 +115,7 @@ def draw_sheet(
 
     rows = math.ceil(len(panels) / columns)
     width = WIDE if columns == 1 else PANEL[0] * columns
-    # readable at 360 pixels' width, too, since the sheets are narrow
+    # the sheets are narrow, so that they are readable at a width of 360 pixels too
     fonts = {"font.size": 9 + columns, "axes.titlesize": 9 + columns}
     spines = {"axes.spines.top": False, "axes.spines.right": False}
     with new_figure(width, PANEL[1] * rows + 0.4, fonts | spines) as figure:

@@ -30,7 +30,7 @@ VALUES = {
     "quantised_memory_ratio": ("quantised", "memory", "ratio"),
     "quantised_memory_break_even_rate": ("quantised", "memory", "break_even_rate"),
 }
-"""Where each column of a run's row stands in its JSON object."""
+"""A column of a run's row -> the keys that lead to its value in the JSON object."""
 
 DISPLAY = (
     ("accuracy", 100, 2),
@@ -42,11 +42,11 @@ DISPLAY = (
     ("quantised_ratio", 1, 2),
     ("quantised_memory_ratio", 1, 2),
 )
-"""What readers see of them, by which factor and with how many decimals."""
+"""The columns that readers see, each with its factor and its number of decimals."""
 
 
 def run_frame(runs: list[EnergyResult]) -> pd.DataFrame:
-    """A row a run: every value of `VALUES`, and its twin's mean accuracy where runs of that are given."""
+    """A row a run: the columns of `VALUES`, and the mean accuracy of its twin where runs of the twin are given."""
     twins = [pd.Series(_twins(run, runs), dtype=float).mean() for run in runs]
     return pd.DataFrame(
         [_identity(run) | _values(run) | {"twin_accuracy": accuracy} for run, accuracy in zip(runs, twins, strict=True)]
@@ -67,7 +67,7 @@ def table_5(runs: list[EnergyResult]) -> pd.DataFrame:
     A value that one of the runs does not have has no mean.
     """
     frame = run_frame(runs)
-    frame = frame[frame["method"] != TWIN]  # whose accuracy is a column
+    frame = frame[frame["method"] != TWIN]  # the twin's accuracy is a column
     rows = []
     for key, same in frame.groupby(KEYS, sort=False):
         found = {name: same[name].astype(float) for name in VALUES}
@@ -80,7 +80,7 @@ def table_5(runs: list[EnergyResult]) -> pd.DataFrame:
 
 
 def display_rows(frame: pd.DataFrame) -> list[list[str]]:
-    """The rows of `table_5` for people: "mean ± sd", the twin at one dense pass."""
+    """The rows of `table_5` for readers: "mean ± sd", the twin at one dense pass."""
     columns = [frame[key].astype(str).tolist() for key in ("dataset", "T", "method", "runs")]
     for name, scale, digits in DISPLAY:
         pairs = zip(frame[f"{name}_mean"], frame[f"{name}_sd"], strict=True)
@@ -114,7 +114,7 @@ def _values(run: EnergyResult) -> dict[str, Any]:
 
 
 def _twins(run: EnergyResult, runs: list[EnergyResult]) -> list[float]:
-    """Accuracies of the runs of the same structure as ann; on frames of events, of the same T."""
+    """Accuracies of the ReLU twins of the same structure; on frames of events also of the same T."""
     return [
         other["accuracy"]
         for other in runs

@@ -5,7 +5,7 @@ import pandas as pd
 from bpsta_cli.reporting.artifacts import Figure, Table, grid, markdown
 
 MOST = 6
-"""Missing runs named; of more, the others are counted."""
+"""So many missing runs are named; the others are counted."""
 
 
 def page(tables: list[Table], figures: list[Figure], missing: list[str], origins: pd.DataFrame) -> str:

@@ -172,7 +172,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "title": figure.title,
         "note": figure.caption,
         "alt": figure.alt,
-        # as an image of its own: ids inside one file mean nothing to another
+        # as an image of its own, so that equal ids in two SVG files do not meet
         "image": "data:image/svg+xml;base64," + base64.b64encode(picture).decode("ascii"),
         "width": width,
         "height": height,

@@ -46,7 +46,7 @@ def write_rates(runs: list[EnergyResult], path: Path) -> None:
 
 
 def _at_steps(run: EnergyResult) -> dict[int, float]:
-    """The firing rate of all neurons at each step: the layers' weighted by their neurons."""
+    """The firing rate of all neurons at each step: the mean of the layers' rates, weighted by their neurons."""
     neurons = run["neurons"]
     total = sum(neurons.values())
     rates = run["firing_rates_at"]
@@ -54,7 +54,7 @@ def _at_steps(run: EnergyResult) -> dict[int, float]:
 
 
 def _lines(axes: "Axes", runs: list[EnergyResult], rates_of: Callable[[EnergyResult], dict[int, float]]) -> None:
-    """A line a method through what `rates_of` gives for its runs."""
+    """A line for each method through the values that `rates_of` gives for its runs."""
     chosen = styles(run["method"] for run in runs)
     for method, style in chosen.items():
         columns = [pd.Series(rates_of(run)) for run in runs if run["method"] == method]

@@ -12,7 +12,7 @@ from bpsta_cli.reporting.tables import accuracy, energy, latency
 
 
 def tables(runs: list[RunResults]) -> list[Table]:
-    """As far as the runs can fill them."""
+    """The tables that the runs can fill."""
     runs = by_recipe(runs)
     found = [accuracy(runs)]
     comparison = against_baseline(runs)
@@ -45,7 +45,7 @@ def draw_figures(runs: list[RunResults], folder: Path) -> list[Figure]:
 
 
 def by_recipe(runs: list[RunResults]) -> list[RunResults]:
-    """The runs, their data set named with the recipe where that has another name: they are no seeds of others."""
+    """The runs, with the recipe in the data set's name where it has another: two recipes are not averaged."""
     return [dataclasses.replace(run, train=run.train | {"dataset": _named(run)}) for run in runs]
 
 

@@ -9,7 +9,7 @@ from bpsta_cli.reporting.artifacts import KEYS, Table
 from bpsta_cli.reporting.collect import RunResults
 
 DESCRIPTIONS = ["network", "epochs", "selection", "samples", "split"]
-"""Columns that say how a value was got, the same for every seed."""
+"""Columns that describe how a value was measured, the same for every seed."""
 
 
 def accuracy(runs: list[RunResults]) -> Table:
@@ -72,7 +72,7 @@ def energy(runs: list[RunResults]) -> Table:
 
 
 def latency(runs: list[RunResults]) -> Table:
-    """Accuracy of the votes so far after t steps."""
+    """Accuracy of the cumulative votes after t steps."""
     frame = over_seeds(
         {**keys_of(run), **{f"t{t}": value for t, value in run.latency["accuracy_at"].items()}} for run in runs
     )

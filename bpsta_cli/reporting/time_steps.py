@@ -13,12 +13,12 @@ from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.tables import display_frame, keys_of, over_seeds
 
 PLACE = {"dataset", "method", "T", "seed", "data.source"}
-"""Settings that place a run in the table, or change no number; runs that differ in another get rows of their own."""
+"""Settings that say where a run belongs in the table, or change no number; runs that differ in others get own rows."""
 RULE = "rule."
 
 
 def labels(runs: Sequence[tuple[str, RunSettings]]) -> list[str]:
-    """The row of each run (its name, its settings): the method, and what sets the run apart beyond T and seed.
+    """The row of each run (its name, its settings): the method, and what distinguishes it beside T and seed.
 
     Raises:
         RunError: runs of different data sets, or two of the same settings and seed.
@@ -156,7 +156,7 @@ def early_exit(runs: list[RunResults]) -> Table:
     display = frame[[*KEYS]].astype(str)
     for name, (title, scale, digits) in columns.items():
         entries = display_frame(frame, {name: (title, scale, digits)})[title]
-        # a title may come twice: each loss stands beside its steps
+        # a title may come twice: each loss is next to its steps
         display.insert(len(display.columns), title, entries, allow_duplicates=True)
     display["seeds"] = frame["seeds"].astype(str)
     where = "; ".join(dict.fromkeys(run.latency["early_exit"]["chosen_on"] for run in runs))

@@ -101,7 +101,7 @@ def test_what_was_not_measured_or_has_one_t_is_not_drawn(tmp_path):
     assert supplement.draw_figures(two_rules(), tmp_path) == []
 
 
-def test_the_page_has_the_papers_parts_before_the_others_and_ends_in_what_is_missing(drawn):
+def test_the_page_has_the_papers_tables_and_figures_before_the_others_and_ends_in_what_is_missing(drawn):
     made = study(two_rules(dataset="digits"), stand_ins=STAND_INS)
     tables = supplement.tables(made.runs)
     page = overview.page(tables, drawn[0], ["a-s0", "b-s0 (energy)"], tables[0].display)

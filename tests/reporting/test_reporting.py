@@ -208,7 +208,7 @@ def test_one_seed_or_no_baseline_gives_no_test(results):
     assert names == ["accuracy", "learning", "energy", "latency"]
 
 
-def test_learning_is_told_from_the_warm_up_to_the_end(results):
+def test_learning_is_reported_from_the_warm_up_to_the_end(results):
     write_report(results, results / "params.yaml")
     frame = pd.read_csv(results / "tables" / "learning.csv")
     milestones = frame[["twin_mean", "first_mean", "second_mean", "half_mean", "end_mean"]]
@@ -225,7 +225,7 @@ def test_a_run_that_is_trained_alone_lacks_no_measurement(results):
     assert {run.recipe for run in found.runs} == {"digits"}
 
 
-def test_a_run_without_results_is_told_with_its_data_set(results):
+def test_a_run_without_results_is_named_with_its_data_set(results):
     (results / "train" / "digits-stbp-T2-s1" / "metrics.json").unlink()
     found = collect(results, load_params(results / "params.yaml"))
     assert found.missing == ["digits-stbp-T2-s1"]

@@ -46,7 +46,7 @@ TEXT_COLUMNS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
-    """Our rules, each beside the paper's values for it; the paper's alone where nothing was run."""
+    """Our rules, each beside the paper's values for it; only the paper's values where nothing was run."""
     groups = [group for group in study.main(dataset) if group.like["method"] in RULES]
     if groups:
         return [compared(study, table, dataset, group, groups) for group in groups]
@@ -82,7 +82,7 @@ def alone(study: Study, table: int, dataset: str, method: str, T: int, why: str)
 
 
 def paper_values(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
-    """The paper's accuracy of a method and its gain over the paper's baseline; nothing where it prints none."""
+    """The paper's accuracy of a method and its gain over the paper's baseline; an empty row where it prints none."""
     own = literature.printed(study.literature, table, dataset, method, T)
     if own is None:
         return {}

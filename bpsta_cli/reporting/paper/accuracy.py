@@ -34,7 +34,7 @@ FIELDS = (
 )
 BY = {OURS: "this study", PAPERS: f"{literature.PAPER}, the paper"}
 BEYOND = "not in the paper's table"
-"""What a row says whose work the paper's table does not have."""
+"""The remark of a row whose work is not in the paper's table."""
 
 
 def _accuracy(row: Row) -> str:
@@ -105,7 +105,7 @@ def _ours(study: Study, table: int, dataset: str, group: Group) -> Row:
 
 
 def against_paper(study: Study, table: int, dataset: str, group: Group) -> float:
-    """The paper's accuracy, in percent, that a group's may be held against.
+    """The paper's accuracy, in percent, with which a group's may be compared.
 
     NaN where the paper prints none, and where the group is of a stand-in: a difference would mean nothing.
     """

@@ -1,4 +1,4 @@
-"""What a table of the paper is: its number, its data sets, its rows, and how people read them."""
+"""What a table of the paper is: its number, its data sets, its rows, and their display."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bpsta_cli.reporting.tables import mean_sd
 
 Row = dict[str, Any]
 Columns = dict[str, Callable[[Row], str]]
-"""A column's heading -> its entry in a row: what people read comes from what CSV carries."""
+"""A column's heading -> its cell in a row for readers, made from the row for CSV."""
 
 NONE = "-"
 OURS, PAPERS, LITERATURE, ELSEWHERE = "ours", "paper", "literature", "elsewhere"
@@ -33,7 +33,7 @@ ORIGIN = [
     "split",
     "remark",
 ]
-"""What every table says of our runs, as CSV's columns."""
+"""The columns of CSV in which every table describes our runs."""
 METHOD_LABELS = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
 MEANS = (
     "Our values are means ± standard deviations (n - 1) over seeds, measured with the weights of the epoch that the "
@@ -55,7 +55,7 @@ class Layout:
 
     Attributes:
         fields: CSV's columns.
-        columns: what people read.
+        columns: the columns for readers.
         text_columns: of these, the ones that hold text.
         rows: the rows of one data set in a table of this number.
         note: what is compared and how the values were chosen.
@@ -137,7 +137,7 @@ def number(row: Row, name: str, digits: int, *, sign: bool = False) -> str:
 
 
 def text(row: Row, name: str) -> str:
-    """Words, or a dash for none; a bar would end a Markdown cell."""
+    """The text, or a dash for none; without bars, which would end a Markdown cell."""
     value = row.get(name)
     return NONE if value is None or value == "" else str(value).replace("|", "/")
 
@@ -148,7 +148,7 @@ def spread(row: Row, mean: str, sd: str, digits: int) -> str:
 
 
 def dataset_of(row: Row) -> str:
-    """The data set as the paper calls it."""
+    """The paper's name of the data set."""
     return TITLES.get(row["dataset"], "not known")
 
 

@@ -28,7 +28,7 @@ from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.rules import TWIN
 
 COMPARED = (BASELINE, "bpsta")
-"""The table's two columns of the paper."""
+"""The methods of the two columns in the paper's table."""
 MEASURED = ("firing_rate", "paper_ratio", "counted_ratio")
 PAPER_COLUMNS = {
     "accuracy_percent": "paper_percent",
@@ -62,7 +62,7 @@ TEXT_COLUMNS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
-    """The two rules, each beside the paper's values for it; the paper's alone where nothing was run."""
+    """The two rules, each beside the paper's values for it; only the paper's values where nothing was run."""
     groups = study.main(dataset)
     ours = [group for group in groups if group.like["method"] in COMPARED]
     if ours:

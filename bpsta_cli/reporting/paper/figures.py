@@ -125,7 +125,7 @@ def _turn(group: Group) -> float | None:
 
 
 def _curve(group: Group) -> pd.DataFrame:
-    """Test accuracy, percent: a row an epoch from 1 on, a column a seed; a gap where the twin turns into spikes."""
+    """Test accuracy, percent: a row an epoch from 1 on, a column a seed; a gap where the epochs with spikes begin."""
     columns = [run.history.set_index("epoch")["accuracy"].dropna() for run in group.runs]
     table = pd.concat(columns, axis=1) * 100
     table = table.set_axis(table.index + 1)
@@ -140,7 +140,7 @@ def _alone(table: pd.DataFrame) -> list[int]:
 
 
 def _scale(groups: list[Group]) -> tuple[float, float]:
-    """The scale: what the curves end in, not how they begin, sets it."""
+    """The scale, from the second half of the curves: their beginning would hide how they differ at the end."""
     tables = [_curve(group) for group in groups]
     worst = min(float(table.iloc[len(table) // 2 :].min().min()) for table in tables)
     best = max(float(table.max().max()) for table in tables)
@@ -172,7 +172,7 @@ def _by_recipe(groups: list[Group]) -> list[list[Group]]:
 
 
 def _heading(dataset: str, groups: list[Group]) -> str:
-    """Data set, T and seeds; a stand-in goes before what it stands for."""
+    """Data set, T and seeds; a stand-in is named before the data set that it stands for."""
     last = groups[-1]
     counts = sorted({group.seeds for group in groups})
     seeds = "1 seed" if counts == [1] else f"{'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"

@@ -19,7 +19,7 @@ SELECTIONS = {"final": "last", "validation": "best on validation", "test": "best
 PARTIAL = "; a partial copy: "
 """What `split` ends with where not all of a data set was at hand, before the counts (`Manifest`)."""
 LIKE = ["recipe", "network", "epochs", "selection", "split", "train_samples", "T", "method"]
-"""What runs share whose values are averaged."""
+"""What runs have in common if their values are averaged."""
 VALUES = ["accuracy", "firing_rate", "paper_ratio", "counted_ratio"]
 """The columns of `Group.values`."""
 
@@ -97,7 +97,7 @@ def grouped(runs: list[RunResults], *, stand_in: bool) -> Iterable[Group]:
 
 
 def of_baseline(group: Group, groups: Iterable[Group]) -> Group | None:
-    """The baseline's group that `group` is held against: the same recipe and T."""
+    """The baseline's group with which `group` is compared: the same recipe and T."""
     for other in groups:
         if other.like == group.like | {"method": BASELINE}:
             return other if other is not group else None

@@ -39,7 +39,7 @@ class Study:
         return []
 
     def main(self, dataset: str) -> list[Group]:
-        """Of each recipe the groups of one T: where most energies were counted, then most runs, then the longest.
+        """The groups of one T for each recipe: the T with most counted energies, then with most runs, then the longest.
 
         The accuracy of no run decides it. The twin is added with that T, or with whichever it has.
         """
@@ -56,7 +56,7 @@ class Study:
         return chosen
 
     def names(self) -> list[str]:
-        """The paper's data sets that have runs, in its order, then others that were trained on for themselves."""
+        """The paper's data sets that have runs, in its order, then other data sets that are no stand-ins."""
         found = [dataset for dataset in TITLES if self.groups(dataset)]
         counted = {group.dataset for dataset in found for group in self.groups(dataset)}
         others = dict.fromkeys(run.train["dataset"] for run in self.runs)
@@ -79,7 +79,7 @@ class Study:
 
 
 def check_stand_ins(stand_ins: dict[str, str]) -> None:
-    """Refuse a stand-in for or by what is no data set.
+    """Refuse a stand-in where either name is no data set.
 
     Raises:
         SettingsError: `stand_ins` names a data set that the paper, or the catalogue, does not have.
