@@ -94,17 +94,12 @@ class TrainingSettings(_Strict):
     )
 
 
-class DatasetSettings(_Strict):
-    """One data set's own share of the settings."""
+Steps = Annotated[int, Field(ge=1, le=10_000, description="number of time steps")]
 
-    network: str = Field(description="a named structure or the paper's notation")
-    epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
-    warmup_epochs: int = Field(ge=0, description="the first of them, trained as the ReLU twin without neurons")
-    batch_size: int = Field(ge=1, description="samples a step")
-    train_samples: int | None = Field(
-        None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
-    )
-    source: str | None = Field(None, description="folder of an existing copy of the raw files")
+
+class StoreSettings(_Strict):
+    """What the prepared store of a data set depends on, beside the number of time steps."""
+
     split_by: Literal["number", "time"] = Field("number", description="events: how they are cut into T frames")
     size: int | None = Field(
         None,
@@ -119,11 +114,34 @@ class DatasetSettings(_Strict):
     test_fraction: float | None = Field(
         None, gt=0, lt=1, description="share of the training samples held out where a copy has no test part"
     )
+    split_seed: int = Field(0, ge=0, lt=2**31, description="which samples a test_fraction holds out")
+
+
+class Preparation(StoreSettings):
+    """How a data set is prepared: everything that decides what its store holds, but for the source."""
+
+    T: Steps | None = Field(None, description="frames of a recording; none: of images, which fit any number")
+
+
+class DatasetSettings(StoreSettings):
+    """One data set's own share of the settings."""
+
+    network: str = Field(description="a named structure or the paper's notation")
+    epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
+    warmup_epochs: int = Field(ge=0, description="the first of them, trained as the ReLU twin without neurons")
+    batch_size: int = Field(ge=1, description="samples a step")
+    train_samples: int | None = Field(
+        None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
+    )
+    source: str | None = Field(None, description="folder of an existing copy of the raw files")
     augmentation: Literal["none", "standard"] = Field(
         "none",
         description="how training samples are changed: not, or by shifts, and flips where the classes allow them",
     )
-    split_seed: int = Field(0, ge=0, lt=2**31, description="which samples a test_fraction holds out")
+
+    def preparation(self, T: int) -> Preparation:
+        """How the data are prepared for runs of T time steps."""
+        return Preparation(T=T, **self.model_dump(include=set(StoreSettings.model_fields)))
 
     @model_validator(mode="after")
     def _warmup_leaves_an_epoch(self) -> "DatasetSettings":
@@ -137,7 +155,7 @@ class RunSettings(_Strict):
 
     dataset: str
     method: str = "bpsta"
-    T: int = Field(8, ge=1, le=10_000, description="number of time steps")
+    T: Steps = 8
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order of samples and dropout")
     data: DatasetSettings
     neuron: NeuronSettings = NeuronSettings()
@@ -162,7 +180,7 @@ class Run(_Strict):
     dataset: Name = Field(description="the catalogue's name of what it is trained on")
     settings: Name = Field(description="which entry of datasets holds its structure, epochs and so on")
     method: Name
-    T: int = Field(ge=1, le=10_000)
+    T: Steps
     seed: int = Field(ge=0, lt=2**31)
 
     @property

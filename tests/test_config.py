@@ -9,6 +9,7 @@ from bpsta_cli.config import (
     DatasetSettings,
     MethodSettings,
     Params,
+    Preparation,
     Run,
     RunSettings,
     TrainingSettings,
@@ -230,3 +231,10 @@ def test_a_misspelt_key_in_a_file_is_named_with_the_file(tmp_path):
     file.write_text(yaml.safe_dump(with_key(("training",), "lrr")))
     with pytest.raises(SettingsError, match=r"unknown key in .*params.yaml.*training.lrr. Did you mean lr\?"):
         load_params(file)
+
+
+def test_a_data_set_and_a_number_of_steps_say_how_it_is_prepared():
+    data = DatasetSettings(**DATA, split_by="time", size=16, resize="nearest", test_fraction=0.2, split_seed=3)
+    expected = {"split_by": "time", "size": 16, "resize": "nearest", "test_fraction": 0.2, "split_seed": 3, "T": 4}
+    assert data.preparation(4).model_dump() == expected
+    assert DatasetSettings(**DATA).preparation(8) == Preparation(T=8)
