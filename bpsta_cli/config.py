@@ -1,15 +1,20 @@
 """The validated settings of a run and of the whole study (params.yaml): one schema, no torch."""
 
+import dataclasses
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, did_you_mean
-from bpsta_cli.rules import TWIN
 
 Model = TypeVar("Model", bound=BaseModel)
+RuleSettings = dict[str, rules.Value]
+OLD_RECORD = {"alpha", "surrogate", "surrogate_width", "detach_reset"}
+"""What every run recorded of its rule, whatever it was, before a rule owned its settings."""
 
 
 class _Strict(BaseModel):
@@ -23,17 +28,6 @@ class NeuronSettings(_Strict):
 
     threshold: float = Field(0.5, gt=0, description="firing threshold theta, in units of the potential")
     decay: float = Field(0.9, ge=0, le=1, description="decay lambda of the potential per time step")
-
-
-class MethodSettings(_Strict):
-    """What only some learning rules read; the others ignore it."""
-
-    alpha: float = Field(0.2, ge=0, description="weight of the error that crosses a spike in time (Eq. 10)")
-    surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = Field(
-        "rectangular", description="stbp: the curve that stands for the spike's derivative"
-    )
-    surrogate_width: float = Field(1.0, gt=0, description="stbp: width of that curve")
-    detach_reset: bool = Field(False, description="stbp: leave the reset out of the gradient")
 
 
 class TrainingSettings(_Strict):
@@ -94,7 +88,10 @@ class TrainingSettings(_Strict):
     )
 
 
-Steps = Annotated[int, Field(ge=1, le=10_000, description="number of time steps")]
+Steps = Annotated[
+    int,
+    Field(ge=1, le=10_000, description="number of time steps; recordings are stored cut into so many, images fit any"),
+]
 
 
 class StoreSettings(_Strict):
@@ -133,7 +130,9 @@ class DatasetSettings(StoreSettings):
     train_samples: int | None = Field(
         None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
     )
-    source: str | None = Field(None, description="folder of an existing copy of the raw files")
+    source: str | None = Field(
+        None, description="folder of an existing copy of the raw files, read where it lies; none: download"
+    )
     augmentation: Literal["none", "standard"] = Field(
         "none",
         description="how training samples are changed: not, or by shifts, and flips where the classes allow them",
@@ -150,18 +149,54 @@ class DatasetSettings(StoreSettings):
         return self
 
 
+RECIPE = ("network", "epochs", "warmup_epochs", "batch_size", "augmentation", "size")
+"""What the catalogue's recipe of a data set gives, where no params.yaml does."""
+
+
 class RunSettings(_Strict):
     """Everything that decides the outcome of one training run."""
 
-    dataset: str
-    method: str = "bpsta"
+    dataset: str = Field(description="which data set; bpsta prepare --list shows them all")
+    method: str = Field(
+        "bpsta",
+        description="learning rule: stbp, bpsa, bpsta, a file with a rule of your own; or ann, the ReLU twin",
+    )
     T: Steps = 8
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order of samples and dropout")
     data: DatasetSettings
     neuron: NeuronSettings = NeuronSettings()
-    rule: MethodSettings = MethodSettings()
+    rule: RuleSettings = Field({}, description="settings of the method's own")
     training: TrainingSettings = TrainingSettings()
-    init_from: str | None = Field(None, description="run whose weights are the starting point")
+    init_from: str | None = Field(None, description="run whose weights are the starting point; none: random weights")
+
+    @field_validator("rule")
+    @classmethod
+    def _rule_has_these_settings(cls, values: RuleSettings, info: ValidationInfo) -> RuleSettings:
+        return _settings_of_method(info.data.get("method", ""), values, "rule", info)
+
+    def make_rule(self, rule: type[rules.Rule] | None = None) -> rules.Rule | None:
+        """The learning rule with its settings; None for the ReLU twin.
+
+        Args:
+            rule: its class; None: the method's, and a file with a rule of the user's own is run for it.
+
+        Raises:
+            SettingsError: an unknown rule, an unusable file, or settings that are not the rule's.
+        """
+        if self.method == rules.TWIN:
+            return None
+        rule = rule or rules.find(self.method)
+        own = {each.name for each in rules.settings_of(rule)}
+        return rule(**rules.read(rule, _of_its_own(own, self.rule)))
+
+    def completed(self) -> "RunSettings":
+        """The same with every setting of the rule, also of one in a file, which is run for it.
+
+        Raises:
+            SettingsError: as `make_rule`.
+        """
+        rule = self.make_rule()
+        return self if rule is None else self.model_copy(update={"rule": dataclasses.asdict(rule)})
 
     @property
     def lr_warmup_epochs(self) -> int:
@@ -196,7 +231,9 @@ class Params(_Strict):
     trained: dict[str, Run] = Field({}, description="trained alone: the ReLU twins, other lengths T")
     stand_ins: dict[str, str] = Field({}, description="data set of the paper -> the one that stands for it")
     neuron: NeuronSettings = NeuronSettings()
-    methods: dict[str, MethodSettings] = {}
+    methods: dict[str, RuleSettings] = Field(
+        {}, description="rule, or the path of its file -> its settings; the defaults for what is not said"
+    )
     training: TrainingSettings = TrainingSettings()
     datasets: dict[str, DatasetSettings]
 
@@ -204,9 +241,14 @@ class Params(_Strict):
     @classmethod
     def _twins_have_no_spikes_to_measure(cls, cells: dict[str, Run]) -> dict[str, Run]:
         for name, run in cells.items():
-            if run.method == TWIN:
+            if run.method == rules.TWIN:
                 raise ValueError(f"learning rules only; {name} is a ReLU twin and belongs under trained")
         return cells
+
+    @field_validator("methods")
+    @classmethod
+    def _rules_have_these_settings(cls, methods: dict[str, RuleSettings], info: ValidationInfo) -> Any:
+        return {name: _settings_of_method(name, values, f"methods.{name}", info) for name, values in methods.items()}
 
     @field_validator("cells", "trained")
     @classmethod
@@ -268,15 +310,49 @@ class Params(_Strict):
             )
         return self.datasets[name]
 
-    def rule_of(self, method: str) -> MethodSettings:
-        """The settings of one learning rule; the defaults where the file has none."""
-        return self.methods.get(method, MethodSettings())
+    def rule_of(self, method: str) -> RuleSettings:
+        """What the file says of one learning rule; of a rule file by its path as given, or by its rule's name.
+
+        Raises:
+            SettingsError: a rule file that cannot be used; it is run where its path is not in the file.
+        """
+        name = rules.find(method).name if method.endswith(".py") and method not in self.methods else method
+        return self.methods.get(name, {})
+
+
+def _settings_of_method(method: str, values: RuleSettings, key: str, info: ValidationInfo) -> RuleSettings:
+    """All settings of a method. A rule that is not known yet, as of a file that was not run, is not looked into."""
+    rule = rules.known(method)
+    if rule is None and method != rules.TWIN:
+        return values
+    where = (info.context or {}).get("where", "the settings")
+    own = {} if rule is None else {each.name: each for each in rules.settings_of(rule)}
+    values = _of_its_own(own, values)
+    for name, value in values.items():
+        if name not in own:
+            raise _unknown_key(f"{key}.{name}", own, where)
+        try:
+            own[name].read(value)
+        except SettingsError as refused:
+            raise SettingsError(
+                f"unusable value in {where}",
+                expected=f"{key}.{name}: {refused.expected}",
+                got=refused.got,
+                todo=f"Correct {key}.{name}.",
+            ) from None
+    return {name: each.read(values.get(name, each.default)) for name, each in own.items()}
+
+
+def _of_its_own(own: Container[str], values: RuleSettings) -> RuleSettings:
+    """`values`, less what an old record holds of other rules."""
+    old = values.keys() == OLD_RECORD
+    return {name: value for name, value in values.items() if name in own or not old}
 
 
 def validate(model: type[Model], values: Any, *, where: str) -> Model:
     """Check `values` against `model`; the first problem becomes a SettingsError that names its key."""
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context={"where": where})
     except ValidationError as invalid:
         raise _explain(invalid, model, where) from None
 
@@ -310,19 +386,22 @@ def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> Se
     first = invalid.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "the whole"
     if first["type"] == "extra_forbidden":
-        siblings = _keys_beside(model, tuple(str(part) for part in first["loc"][:-1]))
-        name = str(first["loc"][-1])
-        return SettingsError(
-            f"unknown key in {where}",
-            expected=f"one of {', '.join(siblings)}",
-            got=key,
-            todo=did_you_mean(name, siblings, otherwise="Remove it or correct its spelling."),
-        )
+        return _unknown_key(key, _keys_beside(model, tuple(str(part) for part in first["loc"][:-1])), where)
     return SettingsError(
         f"unusable value in {where}",
         expected=f"{key}: {first['msg'].removeprefix('Value error, ')}",
         got="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
         todo=f"Correct {key}.",
+    )
+
+
+def _unknown_key(key: str, siblings: Iterable[str], where: str) -> SettingsError:
+    known = list(siblings)
+    return SettingsError(
+        f"unknown key in {where}",
+        expected=f"one of {', '.join(known)}" if known else "no key there",
+        got=key,
+        todo=did_you_mean(key.rpartition(".")[2], known, otherwise="Remove it or correct its spelling."),
     )
 
 

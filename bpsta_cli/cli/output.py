@@ -26,11 +26,11 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.people = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
 
     def say(self, text: str) -> None:
         """One line for people."""
-        self.people.print(Text(text))
+        self.console.print(Text(text))
 
     def warn(self, text: str) -> None:
         """One line of warning."""
@@ -50,7 +50,7 @@ class Output:
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        self.people.print(table)
+        self.console.print(table)
 
     def result(self, value: dict[str, Any]) -> None:
         """The machine-readable object, where it was asked for."""

@@ -44,7 +44,7 @@ def measure(
 
     One run: one object. Several: a list `runs`, and what `together` makes of them.
     """
-    at_least_one("samples", samples)
+    require_positive("samples", samples)
     from bpsta_cli.data import catalogue
 
     results = [_measure_one(run, work, device, data_dir) for run in runs]
@@ -60,7 +60,7 @@ def measure(
     return results
 
 
-def at_least_one(name: str, value: int | None) -> None:
+def require_positive(name: str, value: int | None) -> None:
     """Refuse an option's value below 1.
 
     Raises:

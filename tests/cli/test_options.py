@@ -5,7 +5,8 @@ from typing import Any
 
 import typer.main
 
-from bpsta_cli.cli.main import app
+from bpsta_cli.cli.main import app, run
+from bpsta_cli.config import DatasetSettings, NeuronSettings, TrainingSettings
 
 LIST = Path(__file__).parent / "options.txt"
 
@@ -28,3 +29,22 @@ def found() -> list[str]:
 
 def test_the_options_of_all_commands_are_the_listed_ones():
     assert found() == LIST.read_text(encoding="utf-8").splitlines()
+
+
+def test_every_setting_of_a_run_is_an_option_of_train_under_its_own_name():
+    fields = {"dataset", "method", "T", "seed", "init_from"}
+    for model in (DatasetSettings, NeuronSettings, TrainingSettings):
+        fields |= model.model_fields.keys()
+    names = {line.split()[1].split("/")[0] for line in found() if line.startswith("train ")}
+    assert {f"--{field.replace('_', '-')}" for field in fields} <= names
+
+
+def test_an_option_says_the_schemas_words_default_and_limits(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Peak learning rate of AdamW. (default: 0.006; > 0)" in text
+    assert "Passes over the training part, warm-up included. (default: the data set's recipe; >= 1)" in text
+    assert "Largest norm of the whole gradient; none means no limit. (default: none; > 0)" in text
+    assert "Share of neurons that a DP token silences. (default: 0.5; >= 0, < 1)" in text
+    assert "cosine|sgdr" in text
