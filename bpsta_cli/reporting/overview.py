@@ -56,11 +56,18 @@ def _origin(cell: Cell) -> dict[str, str]:
         "data": cell.train["data_hash"][:12],
         "commit": _short(made["commit"]),
         "device": made["device"],
+        "machine": _machine(made.get("machine", {})),
         "threads": str(made["threads"]),
         "kernel": made.get("kernel") or "-",
         "python": made["python"],
         "libraries": ", ".join(f"{name} {version}" for name, version in made["libraries"].items()),
     }
+
+
+def _machine(recorded: dict[str, str]) -> str:
+    """What decides the last digits, less the long list of instructions; "-" for a record without it."""
+    told = (recorded.get(name) for name in ("processor", "caches", "environment", "builds"))
+    return "; ".join(text for text in told if text) or "-"
 
 
 def _short(commit: str) -> str:
