@@ -45,9 +45,7 @@ class TrainingSettings(_Strict):
     )
     schedule: Literal["cosine", "sgdr"] = Field("cosine", description="what follows the rise")
     sgdr_period: int = Field(10, ge=1, description="sgdr: epochs of the first cosine; each next is twice as long")
-    loss: Literal["mse", "cross-entropy", "tet"] = Field(
-        "mse", description="what is minimised; mse is the paper's Eq. 5"
-    )
+    loss: Literal["mse", "cross-entropy", "tet"] = Field("mse", description="the loss; mse is the paper's Eq. 5")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
     norm: Literal["folded", "tdbn", "per-step"] = Field(
@@ -79,7 +77,8 @@ class TrainingSettings(_Strict):
         False, description="compute activations again in the backward pass: less memory, longer steps, equal weights"
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of convolutions and linear layers in training; weights and evaluation stay float32"
+        "float32",
+        description="number format of convolutions and linear layers in training; weights and evaluation stay float32",
     )
     convolution: Literal["dense", "auto"] = Field(
         "dense",
@@ -90,7 +89,11 @@ class TrainingSettings(_Strict):
 
 Steps = Annotated[
     int,
-    Field(ge=1, le=10_000, description="number of time steps; recordings are stored cut into so many, images fit any"),
+    Field(
+        ge=1,
+        le=10_000,
+        description="number of time steps; recordings are cut into as many frames, images fit any number",
+    ),
 ]
 
 
@@ -101,7 +104,7 @@ class StoreSettings(_Strict):
     size: int | None = Field(
         None,
         ge=1,
-        description="events, and images of one's own: side of the frames in pixels; none: the sensor's",
+        description="events, and images of your own: side of the frames in pixels; none: the sensor's",
     )
     resize: Literal["sum", "nearest"] = Field(
         "sum",
@@ -125,8 +128,8 @@ class DatasetSettings(StoreSettings):
 
     network: str = Field(description="a named structure or the paper's notation")
     epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
-    warmup_epochs: int = Field(ge=0, description="the first of them, trained as the ReLU twin without neurons")
-    batch_size: int = Field(ge=1, description="samples a step")
+    warmup_epochs: int = Field(ge=0, description="the first epochs, trained as the ReLU twin without neurons")
+    batch_size: int = Field(ge=1, description="samples per training step")
     train_samples: int | None = Field(
         None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
     )

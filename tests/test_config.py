@@ -214,8 +214,8 @@ def test_a_line_is_called_after_what_it_runs():
     run = RUN | {"settings": "digits-small", "T": 4, "seed": 7}
     assert Run.model_validate(run).name == "digits-small-bpsta-T4-s7"
     for group in ("cells", "trained"):
-        told = refusal(Params, with_runs(**{group: {"digits-bpsta-T8-s1": RUN}})).expected
-        assert told == f"{group}: digits-bpsta-T8-s1 has to be called digits-bpsta-T8-s0, after what it runs"
+        message = refusal(Params, with_runs(**{group: {"digits-bpsta-T8-s1": RUN}})).expected
+        assert message == f"{group}: digits-bpsta-T8-s1 has to be called digits-bpsta-T8-s0, after what it runs"
 
 
 @pytest.mark.parametrize(("key", "bad"), [("T", 0), ("seed", -1), ("method", "my/rule.py"), ("settings", "a.b")])

@@ -81,11 +81,11 @@ def test_rules_are_values_equal_by_content_and_frozen():
         rules.make("bpsta").alpha = 1.0
 
 
-def test_an_unknown_rule_is_told_with_the_list_and_the_nearest_name():
-    with pytest.raises(SettingsError) as told:
+def test_an_unknown_rule_is_refused_with_the_list_and_the_nearest_name():
+    with pytest.raises(SettingsError) as refused:
         rules.make("BPSTAA")
     listed = ", ".join(rules.names())
-    assert str(told.value) == (
+    assert str(refused.value) == (
         f"unknown rule: expected one of {listed}, or the path of a .py file that registers one, "
         'got "BPSTAA". Did you mean bpsta?'
     )
@@ -99,16 +99,16 @@ def test_an_unknown_rule_is_told_with_the_list_and_the_nearest_name():
         ({"alpha": math.inf}, "unusable alpha: expected a finite number >= 0, got inf."),
     ],
 )
-def test_an_unusable_alpha_is_told(settings, text):
-    with pytest.raises(SettingsError) as told:
+def test_an_unusable_alpha_is_refused(settings, text):
+    with pytest.raises(SettingsError) as refused:
         rules.make("bpsta", **settings)
-    assert text in str(told.value)
+    assert text in str(refused.value)
 
 
-def test_an_unusable_surrogate_or_width_is_told():
-    with pytest.raises(SettingsError) as told:
+def test_an_unusable_surrogate_or_width_is_refused():
+    with pytest.raises(SettingsError) as refused:
         rules.make("stbp", surrogate="gausian")
-    assert str(told.value) == (
+    assert str(refused.value) == (
         "unknown surrogate: expected one of rectangular, polynomial, sigmoid, gaussian, "
         "got 'gausian'. Did you mean gaussian?"
     )
@@ -235,7 +235,7 @@ def test_a_file_is_run_once_and_its_rule_is_taken(own_registry, tmp_path):
     assert rules.make("mine") == first
 
 
-def test_a_missing_rule_file_is_told(tmp_path):
+def test_a_missing_rule_file_is_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"missing rule file: expected a Python file, got no file at .*no\.py"):
         rules.make(str(tmp_path / "no.py"))
 
@@ -249,14 +249,14 @@ def test_a_missing_rule_file_is_told(tmp_path):
         (FILE.format(name="bpsta"), "got SettingsError: unusable name of rule Mine"),
     ],
 )
-def test_an_unusable_rule_file_is_told_and_leaves_nothing_registered(text, got, own_registry, tmp_path):
+def test_an_unusable_rule_file_is_refused_and_leaves_nothing_registered(text, got, own_registry, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(text)
     before = rules.names()
-    with pytest.raises(SettingsError, match=r"unusable rule file mine\.py: expected a Python file that") as told:
+    with pytest.raises(SettingsError, match=r"unusable rule file mine\.py: expected a Python file that") as refused:
         rules.make(str(file))
-    assert got in str(told.value)
-    assert "docs/own-rule.md" in str(told.value)
+    assert got in str(refused.value)
+    assert "docs/own-rule.md" in str(refused.value)
     assert rules.names() == before
 
 

@@ -88,8 +88,8 @@ def _explanation(error: Exception) -> str | None:
     if isinstance(error, UsageError):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "bpsta"
-        told = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        return f"{told}. `{command} --help` explains every option."
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        return f"{message}. `{command} --help` explains every option."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {error.filename}. Free space there, or correct the path or its permissions."
     return None

@@ -91,14 +91,14 @@ def _prepare_entry(
         output.say(f"{params} names no run with the settings {entry}: nothing to prepare")
     stores: dict[str, dict[str, Any]] = {}
     for T in sorted({run.T for run in runs}):
-        told = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
-        stores[f"T{T}"] = told or _store(
+        shared = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
+        stores[f"T{T}"] = shared or _store(
             runs[0].dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir
         )
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for name, told in stores.items():
-            files.write_json(out / f"{name}.json", {key: value for key, value in told.items() if key != "path"})
+        for name, store in stores.items():
+            files.write_json(out / f"{name}.json", {key: value for key, value in store.items() if key != "path"})
     output.result({"settings": entry, "stores": stores})
 
 
@@ -128,8 +128,8 @@ def _store(
         f"{store.path}: {counts['train']} training{repeated} and {counts['test']} test samples of "
         f"{' x '.join(map(str, shape))}, {len(store.classes)} classes"
     )
-    if told := catalogue.get(dataset).disclosure:
-        output.say(told)
+    if message := catalogue.get(dataset).disclosure:
+        output.say(message)
     output.say(f"split: {store.manifest.split}")
     if store.manifest.partial:
         output.say(f"a partial copy: {store.manifest.partial}")

@@ -49,8 +49,8 @@ def measure(
 
     results = [_measure_one(run, work, device, data_dir) for run in runs]
     for dataset in sorted({row["dataset"] for row in results}):
-        if told := catalogue.get(dataset).disclosure:
-            output.say(told)
+        if message := catalogue.get(dataset).disclosure:
+            output.say(message)
     for dataset, split in dict.fromkeys((result["dataset"], result["split"]) for result in results):
         if split != "official":
             output.say(f"{dataset}, split: {split}")

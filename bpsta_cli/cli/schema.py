@@ -1,9 +1,9 @@
 """Settings as options: generated from the schema (config.py) and from the rules' own settings, each written there once.
 
-    @with_settings(run_options(), section("training", TrainingSettings))
+    @with_settings(section("neuron", "Neuron", NeuronSettings), section("training", "Training", TrainingSettings))
     def train(given: Given, ...): ...
 
-`given` then holds the options that were on the command line, by section: {"run": {"T": 4}, "training": {}}.
+`given` then holds the options that were on the command line, by section: {"neuron": {}, "training": {"lr": 0.001}}.
 """
 
 import functools
@@ -19,10 +19,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bpsta_cli import config, rules
+from bpsta_cli.rules.settings import LIMITS
 
 Given = dict[str, dict[str, Any]]
 SCALARS = (int, float, bool, str)
-LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 PATHS = ("source", "init_from")
 """Texts that are paths: a shell completes them as such."""
 
@@ -104,7 +104,7 @@ def rule_section(title: str) -> Section:
             each.kind,
             each.description,
             str(each.default).lower(),
-            tuple(f"{LIMITS[limit]} {value}" for limit, value in each.limits.items()),
+            tuple(f"{LIMITS[limit][0]} {value}" for limit, value in each.limits.items()),
             each.choices,
             rules.rules_with(name),
         )
@@ -154,7 +154,7 @@ def _option(name: str, field: FieldInfo) -> Option:
     limits = [
         f"{sign} {getattr(each, limit)}"
         for each in field.metadata
-        for limit, sign in LIMITS.items()
+        for limit, (sign, _) in LIMITS.items()
         if hasattr(each, limit)
     ]
     kind = _kind(field)

@@ -219,8 +219,8 @@ def _run(
         f"{out}: test accuracy {percent(metrics['accuracy'])} "
         f"({metrics['selection']} selection, epoch {metrics['selected_epoch'] + 1} of {metrics['epochs']})"
     )
-    if told := catalogue.get(settings.dataset).disclosure:
-        output.say(told)
+    if message := catalogue.get(settings.dataset).disclosure:
+        output.say(message)
     output.result({"run": str(out)} | {key: value for key, value in metrics.items() if key != "provenance"})
 
 

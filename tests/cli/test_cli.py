@@ -42,12 +42,12 @@ def refusal(capsys, arguments):
     """The error of a command that must refuse: exit code 2, nothing on standard output, no traceback."""
     capsys.readouterr()
     assert run([str(argument) for argument in arguments]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("Error: ")
-    assert "Traceback" not in told.err
-    assert len(told.err.strip().splitlines()) <= 2
-    return told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Error: ")
+    assert "Traceback" not in printed.err
+    assert len(printed.err.strip().splitlines()) <= 2
+    return printed.err
 
 
 def test_help_of_every_command_loads_no_torch():
@@ -150,7 +150,7 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["train"], "--dataset NAME"),
         (["train", "--dataset", "digit"], "Did you mean digits?"),
@@ -181,11 +181,13 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
         (["fly"], "fly"),
     ],
 )
-def test_a_mistake_is_told_in_two_lines_and_leaves_nothing_behind(arguments, told, capsys, tmp_path, monkeypatch, data):
+def test_a_mistake_is_explained_in_two_lines_and_leaves_nothing_behind(
+    arguments, message, capsys, tmp_path, monkeypatch, data
+):
     monkeypatch.chdir(tmp_path)
     if arguments[0] == "train":
         arguments = [*arguments, "--data-dir", str(data)]
-    assert told in refusal(capsys, arguments)
+    assert message in refusal(capsys, arguments)
     assert list(tmp_path.iterdir()) == []
 
 
