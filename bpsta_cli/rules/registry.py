@@ -97,28 +97,28 @@ def find(name: str) -> type[Rule]:
     return rule
 
 
-def make(rule: str | Rule, **values: Value) -> Rule:
+def make(name: str | Rule, **values: Value) -> Rule:
     """A rule with its settings, the defaults where none is given.
 
     Args:
-        rule: a name or file that `find` takes; or a Rule, which is handed back as it is.
-        values: settings of the rule by name, such as alpha=0.2.
+        name: a name or file that `find` takes; or a Rule, which is handed back as it is.
+        values: settings of the rule, such as alpha=0.2.
 
     Raises:
         SettingsError: unknown name, unusable file, a setting that the rule does not have or that is out of its
             limits; a setting beside a Rule, which has its own.
     """
-    if not isinstance(rule, Rule):
-        found = find(rule)
-        return found(**read(found, values))
+    if not isinstance(name, Rule):
+        rule = find(name)
+        return rule(**read(rule, values))
     if values:
         raise SettingsError(
             "settings beside a rule that is made",
             expected="a rule by name, or its settings in the rule alone",
-            got=f"{rule} and {', '.join(values)}",
-            todo=f"Write {type(rule).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())}).",
+            got=f"{name} and {', '.join(values)}",
+            todo=f"Write {type(name).__name__}({', '.join(f'{key}={value!r}' for key, value in values.items())}).",
         )
-    return rule
+    return name
 
 
 def read(rule: type[Rule], values: Mapping[str, object]) -> dict[str, Value]:
