@@ -10,7 +10,7 @@ MOST = 6
 
 
 def page(tables: list[Table], figures: list[Figure], missing: list[str], origins: pd.DataFrame) -> str:
-    """The paper's tables, then its figures, then the others of both, then the runs' origins and what is missing."""
+    """The claims, the paper's tables and figures, the others of both, the runs' origins and what is missing."""
     parts = ["# Results\n", "Written by `bpsta report` from the pipeline's results; not edited by hand.\n"]
     for supplementary in (False, True):
         if supplementary:
