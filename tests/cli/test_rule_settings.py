@@ -1,13 +1,17 @@
 """The settings of learning rules on the command line: `bpsta rules`, `--alpha` and the like, `--rule-option`."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 
 from bpsta_cli import rules
 from bpsta_cli.cli.main import run
+from bpsta_cli.cli.schema import rule_section
+from bpsta_cli.rules import registry
 
 EXAMPLE = str(Path(__file__).parents[1] / "examples" / "leaky_gradient.py")
 TINY = ["train", "--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--epochs", "1", "--threads", "1"]
@@ -119,3 +123,18 @@ def test_every_setting_of_the_packages_rules_is_an_option_with_its_default_and_l
             (line,) = [line for line in text.splitlines() if f" --{each.name.replace('_', '-')} " in line]
             assert f"(method {rule.name}; default: {str(each.default).lower()}" in line
     assert "(method bpsta; default: 0.2; >= 0)" in text
+
+
+def test_a_rule_that_is_registered_has_its_options_and_nothing_else_is_written_for_it(monkeypatch):
+    monkeypatch.setattr(registry, "_rules", dict(registry._rules))
+
+    @rules.register
+    @dataclass(frozen=True)
+    class Leaky(rules.BPSTA):
+        name: ClassVar[str] = "leaky"
+        steps: int = rules.setting(3, "steps that leak", ge=1, lt=9)
+
+    options = {option.name: option for option in rule_section("Rule").options}
+    assert options["alpha"].methods == ("bpsta", "leaky")
+    steps = options["steps"]
+    assert (steps.kind, steps.default, steps.limits, steps.methods) == (int, "3", (">= 1", "< 9"), ("leaky",))
