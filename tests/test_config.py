@@ -158,6 +158,12 @@ def test_a_rule_file_is_not_run_to_read_settings_and_completes_them_when_the_run
         ).make_rule()
 
 
+def test_an_old_record_of_a_rule_file_gives_it_those_of_the_four_that_it_has(own_rule):
+    old = {"alpha": 0.2, "surrogate": "sigmoid", "surrogate_width": 2.0, "detach_reset": True}
+    run = RunSettings(dataset="digits", method=own_rule, data=DATA, rule=old)
+    assert run.completed().rule == {"leak": 0.1, "floor": 0.0}
+
+
 def test_a_rule_file_has_its_settings_in_params_yaml_by_its_path_or_by_its_name(own_rule):
     by_path = validate(Params, {**PARAMS, "methods": {own_rule: {"leak": 0.3}}}, where="")
     by_name = validate(Params, {**PARAMS, "methods": {"own": {"leak": 0.4}}}, where="")
