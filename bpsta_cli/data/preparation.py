@@ -1,39 +1,16 @@
-"""How a data set is prepared: what is asked for, and what of it applies to a data set and names its store."""
+"""How a data set is prepared: what of the asked `Preparation` applies to it, and the folder of its store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Resize, SplitBy, window_of
 from bpsta_cli.errors import DataError
-
-
-class Preparation(BaseModel):
-    """How a data set is to be prepared: everything that decides what its store holds, but for the source.
-
-    Attributes:
-        T: frames a recording is cut into, or time steps of a sound; images do not depend on it.
-        split_by: cut recordings into frames of equally many events ("number") or of equal duration ("time").
-        size: rows and columns of the frames, a divisor of the sensor's; None for the sensor's own. The images of a
-            user's own folder are brought to any size.
-        resize: "sum" adds up the events of each window of pixels (of images: takes their mean), "nearest" keeps one of
-            its pixels.
-        test_fraction: share of the training samples to hold out, for a copy without a test split.
-        split_seed: which of them; another seed holds out others.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    T: int | None = Field(None, ge=1, le=10_000)
-    split_by: SplitBy = "number"
-    size: int | None = Field(None, ge=1)
-    resize: Resize = "sum"
-    test_fraction: float | None = Field(None, gt=0, lt=1)
-    split_seed: int = Field(0, ge=0, lt=2**31)
 
 
 class AppliedPreparation(BaseModel):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from bpsta_cli.config import DatasetSettings, RunSettings
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import Split, Store, prepare, store_path, store_with, whole_store
 from bpsta_cli.errors import DataError, SettingsError
 
@@ -41,7 +40,7 @@ def prepared_store(
     source = None if settings.source is None else Path(settings.source)
     store = prepare(
         dataset,
-        _preparation(settings, T),
+        settings.preparation(T),
         source=source,
         data_dir=data_dir,
         progress=progress,
@@ -77,7 +76,7 @@ def rebin(
     Raises:
         DataError: there are neither such frames nor the raw files to make them from, or they are of other recordings.
     """
-    dataset, preparation = trained_on.dataset, _preparation(settings, T)
+    dataset, preparation = trained_on.dataset, settings.preparation(T)
     source = None if settings.source is None else Path(settings.source)
     ready = whole_store(store_path(data_dir, dataset, preparation, source=source))
     if ready is not None and ready.manifest.source == trained_on.manifest.source:
@@ -99,10 +98,6 @@ def rebin(
             todo="Prepare both from the same source.",
         )
     return store
-
-
-def _preparation(settings: DatasetSettings, T: int) -> Preparation:
-    return Preparation(T=T, **settings.model_dump(include=set(Preparation.model_fields)))
 
 
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:

@@ -7,7 +7,7 @@ from aedat_files import HEADER_3, aedat2_bytes, packet
 from data_files import n_mnist_bytes, write_gesture_npz
 from PIL import Image
 
-from bpsta_cli.data.preparation import Preparation
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import prepare
 
 

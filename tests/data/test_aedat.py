@@ -5,8 +5,8 @@ import pytest
 from aedat_files import HEADER_2, HEADER_3, aedat2_bytes, packet, write_dvs_cifar10, write_ibm, write_trial
 from data_files import write_gesture_npz
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.formats.aedat import read_aedat, read_clip
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.sources import Clip
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 

@@ -15,9 +15,9 @@ import pytest
 from data_files import write_n_mnist
 from test_cifar import write_ten
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.downloads import download, remove_partial_downloads
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 

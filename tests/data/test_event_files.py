@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from data_files import n_mnist_bytes, ramp, write_gesture_npz, write_gestures, write_n_mnist
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npz, read_tonic_npy
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 

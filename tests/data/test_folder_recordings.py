@@ -5,7 +5,7 @@ import pytest
 from data_files import write_gesture_npz
 from folder_files import EVENTS, WRITERS, read, write_recordings, write_sounds
 
-from bpsta_cli.data.preparation import Preparation
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import open_store, store_path
 from bpsta_cli.errors import DataError
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from data_files import idx_bytes, write_idx, write_mnist
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.formats.idx import read_idx
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bpsta_cli.data.preparation import Preparation
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 

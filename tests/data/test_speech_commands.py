@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from data_files import write_wav
 
-from bpsta_cli.config import RunSettings
+from bpsta_cli.config import Preparation, RunSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.datasets.speech_commands import balanced
 from bpsta_cli.data.formats.audio import log_mel
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import open_store, prepare
 from bpsta_cli.errors import DataError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data_files import write_mnist, write_n_mnist
 
-from bpsta_cli.data.preparation import Preparation
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import build, open_store, prepare, store_path
 from bpsta_cli.data.store.status import catalogue_status
 from bpsta_cli.errors import DataError
@@ -185,7 +185,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
 DIE = """
 import os, sys, time
 from pathlib import Path
-from bpsta_cli.data.preparation import Preparation
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import prepare
 folder, wait = Path(sys.argv[1]), float(sys.argv[2])
 def progress(done, total, text):

@@ -9,13 +9,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.datasets import synthetic_gestures as gestures
 from bpsta_cli.data.datasets import synthetic_words as words
 from bpsta_cli.data.datasets.synthetic import SPEAKERS, synthetic_gestures, synthetic_speech, waveform
 from bpsta_cli.data.encoding import check_events, shrink, split_by_number
 from bpsta_cli.data.formats.audio import log_mel
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from data_files import write_gestures
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import parallel
 from bpsta_cli.data.parallel import enough_processes, parallel_map
-from bpsta_cli.data.preparation import Preparation
 from bpsta_cli.data.store import prepare, write
 from bpsta_cli.data.store.write import ArrayWriter
 from bpsta_cli.errors import BpstaError, DataError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.preparation import AppliedPreparation, Preparation, applied
+from bpsta_cli.data.preparation import AppliedPreparation, applied
 from bpsta_cli.data.sources import Progress, Source, find, hold_out
 from bpsta_cli.data.store import build
 from bpsta_cli.data.store.locate import folder_name

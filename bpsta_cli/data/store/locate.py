@@ -6,9 +6,10 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.preparation import Preparation, applied
+from bpsta_cli.data.preparation import applied
 from bpsta_cli.data.store import manifest
 from bpsta_cli.data.store.store import Store, whole_store
 
