@@ -1,4 +1,4 @@
-"""How a data set is prepared: what of the asked `Preparation` applies to it, and the folder of its store."""
+"""How a data set is prepared: which parts of a `Preparation` apply to it, and the folder of its store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from bpsta_cli.errors import DataError
 
 
 class AppliedPreparation(BaseModel):
-    """What of a `Preparation` applies to a data set; None for what does not.
+    """What of a `Preparation` applies to a data set, field by field; None for what does not apply.
 
-    Images that are stored as they are have None everywhere, sound has T alone.
+    Images that are stored as they are have None everywhere, sound has T alone. A seed of 0 is None as well. It is
+    recorded in the store's manifest and goes into its content hash.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
