@@ -1,27 +1,33 @@
 import copy
+import dataclasses
+import functools
 import re
 
 import pydantic
 import pytest
 import yaml
 
+from bpsta_cli import rules
 from bpsta_cli.config import (
+    RECIPE,
     DatasetSettings,
-    MethodSettings,
     Params,
+    Preparation,
     Run,
     RunSettings,
     TrainingSettings,
     load_params,
     validate,
 )
+from bpsta_cli.data import catalogue
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.rules import registry
 
 DATA = {"network": "small", "epochs": 20, "warmup_epochs": 2, "batch_size": 8}
-RUN = {"dataset": "digits", "settings": "digits", "method": "bpsta", "T": 8, "seed": 0}
+RUN = {"dataset": "digits", "recipe": "digits", "method": "bpsta", "T": 8, "seed": 0}
 PARAMS = {
-    "cells": {"digits-bpsta-T8-s0": RUN},
-    "trained": {"digits-ann-T8-s0": RUN | {"method": "ann"}},
+    "measured": {"digits-bpsta-T8-s0": RUN},
+    "train_only": {"digits-ann-T8-s0": RUN | {"method": "ann"}},
     "neuron": {"threshold": 0.5},
     "methods": {"bpsta": {"alpha": 0.3}},
     "training": {"lr": 0.001},
@@ -48,7 +54,7 @@ def with_key(path, name, value=1):
     ("path", "misspelt", "meant"),
     [
         ((), "trainning", "training"),
-        (("cells", "digits-bpsta-T8-s0"), "datset", "dataset"),
+        (("measured", "digits-bpsta-T8-s0"), "datset", "dataset"),
         (("neuron",), "treshold", "threshold"),
         (("methods", "bpsta"), "alhpa", "alpha"),
         (("training",), "label_smothing", "label_smoothing"),
@@ -91,9 +97,6 @@ def test_a_run_refuses_unknown_keys_of_every_part(path, meant):
         (TrainingSettings, "norm", "batch", "tdbn"),
         (TrainingSettings, "selection", "best", "test"),
         (TrainingSettings, "validation_fraction", 0, 0.5),
-        (MethodSettings, "alpha", -0.1, 0),
-        (MethodSettings, "surrogate", "triangle", "gaussian"),
-        (MethodSettings, "surrogate_width", 0, 0.1),
     ],
 )
 def test_a_value_out_of_range_is_refused_and_one_at_its_edge_is_not(model, key, bad, good):
@@ -101,6 +104,86 @@ def test_a_value_out_of_range_is_refused_and_one_at_its_edge_is_not(model, key, 
     assert error.expected.startswith(f"{key}: ")
     assert error.todo == f"Correct {key}."
     assert getattr(validate(model, {key: good}, where=""), key) == good
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "bad", "good"),
+    [
+        ("bpsta", "alpha", -0.1, 0),
+        ("stbp", "surrogate", "triangle", "gaussian"),
+        ("stbp", "surrogate_width", 0, 0.1),
+    ],
+)
+def test_a_setting_of_a_rule_has_the_rules_limits_in_a_file_and_in_a_run(method, key, bad, good):
+    error = refusal(Params, {**PARAMS, "methods": {method: {key: bad}}})
+    assert error.problem == "unusable value in params.yaml"
+    assert error.expected.startswith(f"methods.{method}.{key}: ")
+    assert error.todo == f"Correct methods.{method}.{key}."
+    run = {"dataset": "digits", "method": method, "data": DATA}
+    assert refusal(RunSettings, {**run, "rule": {key: bad}}).todo == f"Correct rule.{key}."
+    assert validate(RunSettings, {**run, "rule": {key: good}}, where="").rule[key] == good
+
+
+def test_a_setting_of_another_rule_or_of_the_twin_is_refused():
+    error = refusal(Params, {**PARAMS, "methods": {"bpsa": {"alpha": 0.1}}})
+    assert (error.got, error.expected) == ("methods.bpsa.alpha", "no key there")
+    assert refusal(Params, {**PARAMS, "methods": {"ann": {"alpha": 0.1}}}).got == "methods.ann.alpha"
+
+
+def test_a_run_records_every_setting_of_its_rule_and_no_other():
+    def rule(method, **given):
+        return RunSettings(dataset="digits", method=method, data=DATA, rule=given).rule
+
+    assert rule("bpsta") == {"alpha": 0.2}
+    assert rule("bpsa") == rule("ann") == {}
+    stbp = {"surrogate": "gaussian", "surrogate_width": 1.0, "detach_reset": False}
+    assert rule("stbp", surrogate="gaussian") == stbp
+
+
+def test_a_record_from_before_rules_owned_their_settings_is_read_as_the_rules_own():
+    old = {"alpha": 0.3, "surrogate": "sigmoid", "surrogate_width": 2.0, "detach_reset": True}
+    run = {"dataset": "digits", "data": DATA, "rule": old}
+    assert RunSettings(**run, method="bpsta").rule == {"alpha": 0.3}
+    assert RunSettings(**run, method="stbp").make_rule() == rules.STBP("sigmoid", 2.0, detach_reset=True)
+    assert RunSettings(**run, method="ann").make_rule() is None
+
+
+def test_a_rule_file_is_not_run_to_read_settings_and_completes_them_when_the_run_is_made(own_rule):
+    run = RunSettings(dataset="digits", method=own_rule, data=DATA, rule={"leak": 0.3})
+    assert run.rule == {"leak": 0.3}
+    assert rules.known(own_rule) is None
+    assert run.completed().rule == {"leak": 0.3, "floor": 0.0}
+    with pytest.raises(SettingsError, match=r"unusable leak: expected a finite number >= 0, got -1"):
+        RunSettings.model_validate({**run.model_dump(), "rule": {}}).model_copy(
+            update={"rule": {"leak": -1}}
+        ).make_rule()
+
+
+def test_an_old_record_of_a_rule_file_gives_it_those_of_the_four_that_it_has(own_rule):
+    old = {"alpha": 0.2, "surrogate": "sigmoid", "surrogate_width": 2.0, "detach_reset": True}
+    run = RunSettings(dataset="digits", method=own_rule, data=DATA, rule=old)
+    assert run.completed().rule == {"leak": 0.1, "floor": 0.0}
+
+
+def test_a_rule_file_has_its_settings_in_params_yaml_by_its_path_or_by_its_name(own_rule):
+    by_path = validate(Params, {**PARAMS, "methods": {own_rule: {"leak": 0.3}}}, where="")
+    by_name = validate(Params, {**PARAMS, "methods": {"own": {"leak": 0.4}}}, where="")
+    assert by_path.rule_of(own_rule) == {"leak": 0.3}
+    assert rules.known(own_rule) is None
+    assert by_name.rule_of(own_rule) == {"leak": 0.4}
+
+
+@pytest.fixture
+def own_rule(tmp_path, monkeypatch):
+    """The path of a file with a rule `own`, which is forgotten after the test."""
+    monkeypatch.setattr(registry, "_rules", dict(registry._rules))
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom bpsta_cli import rules\n"
+        "@rules.register\n@dataclass(frozen=True)\nclass Own(rules.BPSA):\n"
+        "    name = 'own'\n    leak: float = rules.setting(0.1, 'a leak', ge=0)\n    floor: float = 0.0\n"
+    )
+    return str(file)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +207,23 @@ def test_a_missing_key_is_named():
     assert (error.expected.split(":")[0], error.got) == ("epochs", "nothing")
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ((), "cells", "measured"),
+        ((), "trained", "train_only"),
+        (("train_only", "digits-ann-T8-s0"), "settings", "recipe"),
+    ],
+)
+def test_a_key_of_an_older_file_is_refused_with_the_key_that_took_its_place(path, old, new):
+    values = with_key(path, old)
+    inner = functools.reduce(dict.__getitem__, path, values)
+    inner[old] = inner.pop(new)
+    error = refusal(Params, values)
+    assert (error.problem, error.got) == ("unknown key in params.yaml", ".".join((*path, old)))
+    assert error.todo == f"The key {old} is called {new} now: rename it."
+
+
 def test_warm_up_must_leave_an_epoch_with_spikes():
     error = refusal(DatasetSettings, {**DATA, "epochs": 4, "warmup_epochs": 4})
     assert "warmup_epochs (4) must be less than epochs (4)" in error.expected
@@ -131,43 +231,43 @@ def test_warm_up_must_leave_an_epoch_with_spikes():
 
 
 def with_runs(**groups):
-    return {**PARAMS, "cells": {}, "trained": {}, **groups}
+    return {**PARAMS, "measured": {}, "train_only": {}, **groups}
 
 
 def test_a_line_is_called_after_what_it_runs():
-    run = RUN | {"settings": "digits-small", "T": 4, "seed": 7}
+    run = RUN | {"recipe": "digits-small", "T": 4, "seed": 7}
     assert Run.model_validate(run).name == "digits-small-bpsta-T4-s7"
-    for group in ("cells", "trained"):
+    for group in ("measured", "train_only"):
         told = refusal(Params, with_runs(**{group: {"digits-bpsta-T8-s1": RUN}})).expected
         assert told == f"{group}: digits-bpsta-T8-s1 has to be called digits-bpsta-T8-s0, after what it runs"
 
 
-@pytest.mark.parametrize(("key", "bad"), [("T", 0), ("seed", -1), ("method", "my/rule.py"), ("settings", "a.b")])
+@pytest.mark.parametrize(("key", "bad"), [("T", 0), ("seed", -1), ("method", "my/rule.py"), ("recipe", "a.b")])
 def test_a_run_that_could_not_be_a_path_or_a_key_is_refused(key, bad):
-    error = refusal(Params, with_runs(cells={"digits-bpsta-T8-s0": RUN | {key: bad}}))
-    assert error.todo == f"Correct cells.digits-bpsta-T8-s0.{key}."
+    error = refusal(Params, with_runs(measured={"digits-bpsta-T8-s0": RUN | {key: bad}}))
+    assert error.todo == f"Correct measured.digits-bpsta-T8-s0.{key}."
 
 
 def test_the_twin_is_trained_and_not_measured():
     twin = {"digits-ann-T8-s0": RUN | {"method": "ann"}}
-    assert "belongs under trained" in refusal(Params, with_runs(cells=twin)).expected
-    assert list(validate(Params, with_runs(trained=twin), where="").runs) == ["digits-ann-T8-s0"]
+    assert "belongs under train_only" in refusal(Params, with_runs(measured=twin)).expected
+    assert list(validate(Params, with_runs(train_only=twin), where="").runs) == ["digits-ann-T8-s0"]
 
 
-def test_a_run_stands_once_and_with_settings_of_its_data_set_alone():
+def test_a_run_stands_once_and_with_a_recipe_of_its_data_set_alone():
     line = {"digits-bpsta-T8-s0": RUN}
-    assert "in cells and in trained" in refusal(Params, with_runs(cells=line, trained=line)).expected
-    other = {"mnist-bpsta-T8-s0": RUN | {"settings": "mnist"}}
-    assert "datasets has no such entry" in refusal(Params, with_runs(cells=other)).expected
+    assert "in measured and in train_only" in refusal(Params, with_runs(measured=line, train_only=line)).expected
+    other = {"mnist-bpsta-T8-s0": RUN | {"recipe": "mnist"}}
+    assert "datasets has no such entry" in refusal(Params, with_runs(measured=other)).expected
     two = line | {"digits-bpsta-T8-s1": RUN | {"dataset": "mnist", "seed": 1}}
-    assert "used for digits and mnist" in refusal(Params, with_runs(cells=two)).expected
+    assert "used for digits and mnist" in refusal(Params, with_runs(measured=two)).expected
 
 
 def test_all_runs_may_be_switched_off():
     assert validate(Params, with_runs(), where="").runs == {}
 
 
-def test_a_run_is_found_by_its_name_and_by_its_settings():
+def test_a_run_is_found_by_its_name_and_by_its_recipe():
     params = validate(Params, PARAMS, where="")
     assert params.run("digits-ann-T8-s0").method == "ann"
     assert [run.name for run in params.runs_with("digits")] == ["digits-bpsta-T8-s0", "digits-ann-T8-s0"]
@@ -196,11 +296,11 @@ def test_a_file_gives_its_rules_and_data_sets_and_defaults_for_other_rules(tmp_p
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(PARAMS))
     params = load_params(file)
-    assert params.settings_of("digits").network == "small"
-    assert params.rule_of("bpsta").alpha == 0.3
-    assert params.rule_of("stbp") == MethodSettings()
+    assert params.recipe_of("digits").network == "small"
+    assert params.rule_of("bpsta") == {"alpha": 0.3}
+    assert params.rule_of("stbp") == {}
     with pytest.raises(SettingsError, match=r"one of digits .*got 'mnist'"):
-        params.settings_of("mnist")
+        params.recipe_of("mnist")
 
 
 def test_a_missing_settings_file_and_a_folder_are_refused(tmp_path):
@@ -209,7 +309,7 @@ def test_a_missing_settings_file_and_a_folder_are_refused(tmp_path):
             load_params(path)
 
 
-@pytest.mark.parametrize("content", [b"cells: [1, 2\nneuron: }", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"measured: [1, 2\nneuron: }", b"\xff\xfe\x00"])
 def test_a_file_that_is_not_yaml_is_refused(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_bytes(content)
@@ -230,3 +330,14 @@ def test_a_misspelt_key_in_a_file_is_named_with_the_file(tmp_path):
     file.write_text(yaml.safe_dump(with_key(("training",), "lrr")))
     with pytest.raises(SettingsError, match=r"unknown key in .*params.yaml.*training.lrr. Did you mean lr\?"):
         load_params(file)
+
+
+def test_a_data_set_and_a_number_of_steps_say_how_it_is_prepared():
+    data = DatasetSettings(**DATA, split_by="time", size=16, resize="nearest", test_fraction=0.2, split_seed=3)
+    expected = {"split_by": "time", "size": 16, "resize": "nearest", "test_fraction": 0.2, "split_seed": 3, "T": 4}
+    assert data.preparation(4).model_dump() == expected
+    assert DatasetSettings(**DATA).preparation(8) == Preparation(T=8)
+
+
+def test_the_recipes_settings_are_those_of_the_catalogue():
+    assert {field.name for field in dataclasses.fields(catalogue.Recipe)} == set(RECIPE)

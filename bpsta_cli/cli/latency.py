@@ -8,13 +8,13 @@ import typer
 from bpsta_cli.cli import latency_tables
 from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads
 from bpsta_cli.cli.output import Output
-from bpsta_cli.cli.runs import Opened, at_least_one, measure
+from bpsta_cli.cli.runs import Opened, measure, require_positive
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from bpsta_cli.config import RunSettings
     from bpsta_cli.evaluation.accuracy_over_time import Anytime
-    from bpsta_cli.reporting.collect import Cell
+    from bpsta_cli.reporting.collect import RunResults
 
 
 def latency(
@@ -64,12 +64,12 @@ def latency(
     costs and saves. Several runs are gathered by method and T, over seeds.
     """
     from bpsta_cli.network.layers import check_convolution
-    from bpsta_cli.reporting import lengths as reporting
+    from bpsta_cli.reporting import time_steps as reporting
 
     output = Output(as_json=as_json)
     check_convolution(convolution)
     for name, value in (("samples", samples), ("batch", batch), ("repeats", repeats), ("threads", threads)):
-        at_least_one(name, value)
+        require_positive(name, value)
     others = _numbers(T)
     named = _named(runs, exit_confidence, threads)
     histories = [reporting.history(run) for run in runs] if figure else None
@@ -106,15 +106,15 @@ def latency(
         return found
 
     def together(results: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"lengths": reporting.over_length(reporting.cells(named, results)).records()}
+        return {"time_steps": reporting.accuracy_by_time_steps(reporting.run_results(named, results)).records()}
 
     results = measure(
         runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out, together=together
     )
-    cells = reporting.cells(named, results, histories)
-    latency_tables.show(output, results, cells)
+    measured = reporting.run_results(named, results, histories)
+    latency_tables.show(output, results, measured)
     if figure or csv:
-        _write(cells, figure, csv, output)
+        _write(measured, figure, csv, output)
 
 
 def _numbers(text: str | None) -> list[int]:
@@ -139,7 +139,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 
     from bpsta_cli.evaluation.accuracy_over_time import refuse_twin
     from bpsta_cli.evaluation.early_exit import check_confidence
-    from bpsta_cli.reporting import lengths
+    from bpsta_cli.reporting import time_steps
     from bpsta_cli.rules import TWIN
     from bpsta_cli.training.run_directory import RunDir
 
@@ -151,20 +151,20 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     for name, settings in named:
         if settings.method == TWIN:
             raise refuse_twin(name)
-    lengths.labels(named)
+    time_steps.labels(named)
     return named
 
 
 def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Path) -> dict[str, Any]:
     """Accuracy after each step, at other lengths, and what early exit would cost and save."""
-    from bpsta_cli.data.run_data import recut, training_parts
+    from bpsta_cli.data.run_data import rebin, training_parts
     from bpsta_cli.evaluation import early_exit
     from bpsta_cli.evaluation.accuracy_over_time import at_lengths, follow
 
     settings, recordings = run.info.settings, run.store.T is not None
 
     stores = {
-        T: recut(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
+        T: rebin(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
     }
 
     def follow_at(T: int) -> "Anytime":
@@ -192,9 +192,9 @@ def _energy(run: Opened, samples: int | None) -> dict[str, Any]:
     return {"e_snn_pj": counted["e_snn_pj"], "e_ann_pj": counted["e_ann_pj"], "ratio": counted["ratio"]}
 
 
-def _write(cells: "list[Cell]", figure: Path | None, csv: Path | None, output: Output) -> None:
+def _write(runs: "list[RunResults]", figure: Path | None, csv: Path | None, output: Output) -> None:
     from bpsta_cli.reporting import anytime
 
-    written = anytime.write_tables(cells, csv) if csv else []
-    written += anytime.write_figures(cells, figure) if figure else []
+    written = anytime.write_tables(runs, csv) if csv else []
+    written += anytime.write_figures(runs, figure) if figure else []
     output.say("\n".join(map(str, written)))

@@ -6,27 +6,25 @@ from typing import Annotated, Any
 import typer
 
 from bpsta_cli import files
-from bpsta_cli.cli.options import DataDir, DatasetName, Json, ParamsFile, Source, setting, settle
+from bpsta_cli.cli.options import DataDir, Json, ParamsFile
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.config import DatasetSettings, load_params
+from bpsta_cli.cli.schema import Given, apply_overrides, section, with_settings
+from bpsta_cli.config import DatasetSettings, Preparation, RunSettings, StoreSettings, load_params, validate
 from bpsta_cli.errors import SettingsError
 
 
+@with_settings(
+    section("run", "What is prepared", RunSettings).only("dataset", "T"),
+    section("data", "How it is prepared", DatasetSettings).only("source", *StoreSettings.model_fields),
+)
 def prepare(
-    dataset: DatasetName = None,
-    T: Annotated[int, typer.Option("--T", help="Time steps; only event data are stored by it.")] = 8,
-    source: Source = None,
-    split_by: Annotated[str | None, setting(DatasetSettings, "split_by")] = None,
-    size: Annotated[int | None, setting(DatasetSettings, "size")] = None,
-    resize: Annotated[str | None, setting(DatasetSettings, "resize")] = None,
-    test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
-    split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
+    given: Given,
     params: ParamsFile = None,
-    entry: Annotated[
+    recipe: Annotated[
         str | None,
         typer.Option(
-            "--settings",
+            "--recipe",
             help="Everything that the runs in --params need of this entry of its datasets. (default: none)",
             show_default=False,
         ),
@@ -34,7 +32,7 @@ def prepare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="With --settings: write what each T's store is into this folder, as T8.json. (default: no files)",
+            help="With --recipe: write what each T's store is into this folder, as T8.json. (default: no files)",
             show_default=False,
         ),
     ] = None,
@@ -56,35 +54,24 @@ def prepare(
     if list_all:
         _show_catalogue(output, data_dir)
         return
-    if entry is not None:
-        _prepare_entry(entry, params, out, output, verify=verify, processes=processes, data_dir=data_dir)
+    if recipe is not None:
+        _prepare_recipe(recipe, params, out, output, verify=verify, processes=processes, data_dir=data_dir)
         return
-    if dataset is None:
+    if "dataset" not in given["run"]:
         raise SettingsError(
             "no data set", expected="--dataset NAME, or --list", got="neither", todo="Give one of them."
         )
     from bpsta_cli.cli.presets import preset
 
-    where = None if source is None else str(source)
-    base = load_params(params).settings_of(dataset) if params else preset(dataset, source=where)
-    settings = settle(
-        "the options",
-        DatasetSettings,
-        base.model_dump(),
-        source=where,
-        split_by=split_by,
-        size=size,
-        resize=resize,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-    )
-    if T < 1:
-        raise SettingsError("unusable option", expected="--T of at least 1", got=str(T), todo="Correct it.")
+    dataset, T = given["run"]["dataset"], given["run"].get("T", RunSettings.model_fields["T"].default)
+    base = load_params(params).recipe_of(dataset) if params else preset(dataset, source=given["data"].get("source"))
+    settings = apply_overrides("the options", DatasetSettings, base.model_dump(), given["data"])
+    validate(Preparation, {"T": T}, where="the options")
     output.result(_store(dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir))
 
 
-def _prepare_entry(
-    entry: str,
+def _prepare_recipe(
+    recipe: str,
     params: Path | None,
     out: Path | None,
     output: Output,
@@ -96,23 +83,23 @@ def _prepare_entry(
     """The stores of every T that the runs of one entry of params.yaml's datasets ask for."""
     if params is None:
         raise SettingsError(
-            "no file that names runs", expected="--params beside --settings", got="no --params", todo="Name the file."
+            "no file that names runs", expected="--params beside --recipe", got="no --params", todo="Name the file."
         )
     study = load_params(params)
-    settings, runs = study.settings_of(entry), study.runs_with(entry)
+    settings, runs = study.recipe_of(recipe), study.runs_with(recipe)
     if not runs:
-        output.say(f"{params} names no run with the settings {entry}: nothing to prepare")
+        output.say(f"{params} names no run with the recipe {recipe}: nothing to prepare")
     stores: dict[str, dict[str, Any]] = {}
     for T in sorted({run.T for run in runs}):
-        told = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
-        stores[f"T{T}"] = told or _store(
+        shared = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
+        stores[f"T{T}"] = shared or _store(
             runs[0].dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir
         )
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for name, told in stores.items():
-            files.write_json(out / f"{name}.json", {key: value for key, value in told.items() if key != "path"})
-    output.result({"settings": entry, "stores": stores})
+        for name, store in stores.items():
+            files.write_json(out / f"{name}.json", {key: value for key, value in store.items() if key != "path"})
+    output.result({"recipe": recipe, "stores": stores})
 
 
 def _store(
@@ -141,8 +128,8 @@ def _store(
         f"{store.path}: {counts['train']} training{repeated} and {counts['test']} test samples of "
         f"{' x '.join(map(str, shape))}, {len(store.classes)} classes"
     )
-    if told := catalogue.get(dataset).disclosure:
-        output.say(told)
+    if message := catalogue.get(dataset).disclosure:
+        output.say(message)
     output.say(f"split: {store.manifest.split}")
     if store.manifest.partial:
         output.say(f"a partial copy: {store.manifest.partial}")
@@ -171,9 +158,9 @@ def _show_catalogue(output: Output, data_dir: Path) -> None:
         [
             [
                 row.name,
-                "any" if row.own else row.kind,
-                "-" if row.own else "x".join(map(str, row.shape)),
-                "-" if row.own else str(len(row.classes)),
+                "any" if row.user_supplied else row.kind,
+                "-" if row.user_supplied else "x".join(map(str, row.shape)),
+                "-" if row.user_supplied else str(len(row.classes)),
                 row.split,
                 row.licence,
                 row.source.split(",")[0].removeprefix("https://"),
@@ -189,9 +176,9 @@ def _show_catalogue(output: Output, data_dir: Path) -> None:
                 {
                     "name": row.name,
                     "title": row.title,
-                    "kind": None if row.own else row.kind,
-                    "shape": None if row.own else list(row.shape),
-                    "classes": None if row.own else list(row.classes),
+                    "kind": None if row.user_supplied else row.kind,
+                    "shape": None if row.user_supplied else list(row.shape),
+                    "classes": None if row.user_supplied else list(row.classes),
                     "train": row.counts[0] or None,
                     "test": row.counts[1] or None,
                     "split": row.split,
