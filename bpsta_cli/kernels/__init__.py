@@ -153,11 +153,11 @@ def block(
             got=f"the backend {chosen.name} ({chosen.why})",
             todo="Run norm, ReLU, neuron and pooling one by one.",
         )
-    device_code = BLOCK_BACKENDS[chosen.name]
+    passes = BLOCK_BACKENDS[chosen.name]
     given = stats is not None
-    stats = stats if stats is not None else device_code.statistics(x, per_step=per_step)
+    stats = stats if stats is not None else passes.statistics(x, per_step=per_step)
     spikes, spike_count = block_autograd.block(
-        device_code, x, weight, bias, stats, spec, through_stats=not given, in_place=in_place
+        passes, x, weight, bias, stats, spec, through_stats=not given, in_place=in_place
     )
     return BlockOutput(spikes, spike_count, stats)
 

@@ -168,7 +168,7 @@ def agree(leaves, spec, *, per_step=False, running=None, tolerance=1e-10):
 def small(monkeypatch):
     """Programs of few elements and segments of two steps, so that a small input has several of each."""
     monkeypatch.setattr(launch, "THREADS", 16)
-    monkeypatch.setattr(launch, "LONGEST", 2)
+    monkeypatch.setattr(launch, "MAX_UNROLLED", 2)
 
 
 @pytest.mark.parametrize(("rule", "options"), [*zip(RULES, itertools.cycle(COMBINATIONS))], ids=str)

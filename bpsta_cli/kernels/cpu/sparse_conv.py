@@ -144,7 +144,7 @@ class SpikeList(NamedTuple):
     Attributes:
         sizes: of the convolution, as sparse_conv.hpp has them.
         starts: where each pixel's spikes begin, int32 [N, H * W + 1].
-        places: the spikes, uint16 [N, H * W * C + 8], of which only what `starts` tells of is written.
+        places: the spikes, uint16 [N, H * W * C + 8], of which only those counted in `starts` are written.
         density: share of ones among all values.
     """
 

@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr int64_t TOGETHER = 1 << 18; // bytes of frames that are gone through at once: they stay in the second cache
+constexpr int64_t FRAMES_BYTES = 1 << 18; // of frames worked on at once: they stay in the second-level cache
 
 // The gradient of an image of the output lies in a frame of zeros, so that what a spike would meet outside adds
 // nothing.
@@ -31,7 +31,7 @@ struct Frame {
 void sort(const Sizes &a, const Frame &frame, int64_t images, const int32_t *starts, const Place *places,
           int64_t first, int64_t last, std::vector<int32_t> &begin, std::vector<int32_t> &list) {
     const int64_t kinds = a.stride * a.stride;
-    const auto each = [&](auto &&told) {
+    const auto each = [&](auto &&visit) {
         for (int64_t image = 0; image < images; ++image) {
             const int32_t *start = starts + image * a.starts();
             const Place *const place = places + image * a.room();
@@ -42,7 +42,7 @@ void sort(const Sizes &a, const Frame &frame, int64_t images, const int32_t *sta
                     const int64_t at = (image * frame.height + at_row) * frame.width + frame.left + column / a.stride;
                     for (int32_t spike = start[0]; spike < start[1]; ++spike) {
                         const int64_t channel = place[spike] - x * a.channels;
-                        if (channel >= first && channel < last) told((channel - first) * kinds + kind, int32_t(at));
+                        if (channel >= first && channel < last) visit((channel - first) * kinds + kind, int32_t(at));
                     }
                 }
         }
@@ -61,7 +61,7 @@ void weights(const Sizes &a, const int32_t *starts, const Place *places, const f
     constexpr int64_t width = LANES * V;
     const Frame frame(a);
     const int64_t area = frame.height * frame.width, kinds = a.stride * a.stride;
-    const int64_t together = std::clamp(TOGETHER / (area * width * int64_t(sizeof(float))), int64_t(1), a.images);
+    const int64_t together = std::clamp(FRAMES_BYTES / (area * width * int64_t(sizeof(float))), int64_t(1), a.images);
     const int64_t groups = (a.filters + width - 1) / width;
     const int64_t shares = std::min((threads + groups - 1) / groups, a.channels); // of the channels, one a thread
     const int64_t rows = std::min(a.out_height, frame.height - frame.above);      // others see nothing but padding

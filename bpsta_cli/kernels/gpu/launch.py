@@ -1,4 +1,4 @@
-"""Cuts the GPU kernels' work into programs, and starts them: what stands between ops.py and kernels.py."""
+"""Divides the GPU kernels' work into programs, and starts them: between ops.py and kernels.py."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from bpsta_cli.kernels.rule_codes import rule_code
 
 THREADS = 128
 POTENTIALS = 32
-"""Of a program's pixels and steps at once that a thread keeps in registers; time is cut where there are more."""
+"""Potentials (pixels x steps) that a thread keeps in registers at once; with more, time is cut into segments."""
 ELEMENTS = 4
-"""Of each of them that a thread works on at most: 16 bytes of float32, which is what one load can take."""
-LONGEST = 16
+"""Elements of each pixel and step that a thread works on at most: 16 bytes of float32, what one load can take."""
+MAX_UNROLLED = 16
 """Steps that are unrolled at most."""
 FORWARD = 16
 """Pixels and steps that the forward pass unrolls; it keeps one potential a pixel."""
 CHANNELS = 64
-"""That a program works on at most: 128 bytes of a row in half precision, which is a cache line."""
+"""Channels that a program works on at most: 128 bytes of a row in half precision, which is a cache line."""
 RUN = 32
 """Values that are added up in float before the sum goes on in double, as in cpu/norm.cpp."""
 OPTIONS = {"num_warps": THREADS // 32, "enable_fp_fusion": False}
@@ -51,7 +51,7 @@ class Sizes(NamedTuple):
 
 
 class _Tiles(NamedTuple):
-    """How the work is cut: `programs` of windows x channels, and steps into segments."""
+    """How the work is divided: `programs` of windows x channels, and steps into segments."""
 
     programs: int
     windows: int
@@ -61,9 +61,9 @@ class _Tiles(NamedTuple):
 
 
 def _tiles(sizes: Sizes, spec: BlockSpec, *, most: int, kept: bool) -> _Tiles:
-    """For a kernel that unrolls `most` steps and pixels of a window, and has all their potentials at once or not."""
+    """For a kernel that unrolls up to `most` pixels x steps of a window; `kept`: with all their potentials at once."""
     cells = spec.pool**2
-    segments = math.ceil(spec.steps / min(most // cells, LONGEST))
+    segments = math.ceil(spec.steps / min(most // cells, MAX_UNROLLED))
     segment = math.ceil(spec.steps / segments)
     a_thread = POTENTIALS // 2 // (cells * (_power_of_2(segment) if kept else 1))
     elements = THREADS * max(1, min(ELEMENTS, a_thread))
@@ -114,19 +114,19 @@ def run_backward(
     gain, slope, offset = coefficients or (None, None, None)
     state = functools.partial(torch.empty, dtype=state_dtype(x.dtype), device=x.device)
     parts = tiles.programs // math.ceil(sizes.channels / tiles.channels) if sums else 0
-    added = state(parts, 0 if mean is None else len(mean), 2, sizes.channels)
-    begun = state(tiles.segments - 1, math.prod(sizes))
+    added_up = state(parts, 0 if mean is None else len(mean), 2, sizes.channels)
+    states = state(tiles.segments - 1, math.prod(sizes))
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _device_code().backward[(tiles.programs,)](
             *(x, _step(x), scale, shift, mean, error, _step(error), gain, slope, offset),
-            *(grad, 0 if grad is None else _step(grad), added, begun),
+            *(grad, 0 if grad is None else _step(grad), added_up, states),
             *(spec.steps, sizes.images, sizes.channels, sizes.height, sizes.width),
             **{"RULE": code.number, "PARAMETER": code.parameter, "DETACH": code.detach_reset, "SUMS": sums},
             **{"GRADIENT": grad is not None, "CONSTANT": norm is not None and len(x) < spec.steps},
             **{"SEVERAL": tiles.segments > 1},
             **_constants(x, sizes, spec, norm, tiles),
         )
-    return added
+    return added_up
 
 
 def run_moments(x: Tensor, origin: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The learning rules and the surrogates' curves for kernels.py, and how it rounds: rules.hpp in Triton.
 
 README.md in the folder above has the equations, and says how each line rounds. `fused` stands where torch rounds a
-product and a sum once; launch.py tells the compiler to fuse nothing by itself.
+product and a sum once; launch.py has the compiler fuse nothing by itself.
 """
 
 import triton
