@@ -93,7 +93,7 @@ def latency(
 
             found["energy"] = _energy(run, samples)
             run.network.convolution = convolution  # of the clock alone: what is not a time stays as it was
-            found["clock"] = timing.clock(
+            found["clock"] = timing.measure_latency(
                 run.network,
                 run.store,
                 T=run.info.settings.T,
@@ -137,7 +137,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     """Name and settings of each run; whatever cannot be measured together is refused before anything is."""
     import torch
 
-    from bpsta_cli.evaluation.accuracy_over_time import refuse_twin
+    from bpsta_cli.evaluation.accuracy_over_time import twin_error
     from bpsta_cli.evaluation.early_exit import check_confidence
     from bpsta_cli.reporting import lengths
     from bpsta_cli.rules import TWIN
@@ -150,7 +150,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     named = [(str(run), RunDir(run).info().settings) for run in runs]
     for name, settings in named:
         if settings.method == TWIN:
-            raise refuse_twin(name)
+            raise twin_error(name)
     lengths.labels(named)
     return named
 
@@ -159,7 +159,7 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
     """Accuracy after each step, at other lengths, and what early exit would cost and save."""
     from bpsta_cli.data.run_data import recut, training_parts
     from bpsta_cli.evaluation import early_exit
-    from bpsta_cli.evaluation.accuracy_over_time import at_lengths, follow
+    from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, follow
 
     settings, recordings = run.info.settings, run.store.T is not None
 
@@ -174,12 +174,14 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
     test = follow_at(settings.T)
     found: dict[str, Any] = {"accuracy_at": test.accuracy_at(), "samples": len(test)}
     if others:
-        found["other_lengths"] = at_lengths(test, others, follow_at, recut=recordings)
-    chooser = None
+        found["other_lengths"] = at_time_steps(test, others, follow_at, rebinned=recordings)
+    selection_set = None
     if settings.training.selection == "validation":
         _, held_out = training_parts(settings, run.store)
-        chooser = follow(run.network, run.store, T=settings.T, device=run.device, split=held_out, on_batch=run.on_batch)
-    return found | {"early_exit": early_exit.summary(test, chooser)}
+        selection_set = follow(
+            run.network, run.store, T=settings.T, device=run.device, split=held_out, on_batch=run.on_batch
+        )
+    return found | {"early_exit": early_exit.summary(test, selection_set)}
 
 
 def _energy(run: Opened, samples: int | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bpsta_cli import kernels
 from bpsta_cli.data.store import Store
 from bpsta_cli.evaluation.accuracy import OnBatch, batches, sample_count
-from bpsta_cli.evaluation.accuracy_over_time import margin, needs_steps
+from bpsta_cli.evaluation.accuracy_over_time import margin, require_spiking
 from bpsta_cli.evaluation.early_exit import check_confidence, decided
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import is_constant
@@ -52,7 +52,7 @@ class Stepper:
     """
 
     def __init__(self, network: Network) -> None:
-        needs_steps(network)
+        require_spiking(network)
         shared: dict[int, Any] = {id(kept): kept for kept in (*network.parameters(), *network.buffers())}
         layers = copy.deepcopy(network.layers, shared).eval()
         self._neurons: list[_Neuron] = []
@@ -128,7 +128,7 @@ def decide(stepper: Stepper, x: Tensor, *, confidence: float | None) -> Decision
     finished: list[tuple[Tensor, Tensor]] = []
     for t in range(T):
         current = held if held is not None else stepper.current(x[t] if len(rows) == batch else x[t, rows])
-        votes = stepper.step(current).double()  # where sums of votes are exact, as in `so_far`
+        votes = stepper.step(current).double()  # where sums of votes are exact, as in `cumulative_votes`
         sums = votes if sums is None else sums + votes
         if confidence is None or t == T - 1:
             continue

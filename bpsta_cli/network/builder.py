@@ -10,7 +10,7 @@ from torch import nn
 from bpsta_cli import rules
 from bpsta_cli.errors import StructureError
 from bpsta_cli.network import notation, resnet
-from bpsta_cli.network.fusion import connect
+from bpsta_cli.network.fusion import link_presynaptic
 from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, NeuronDropout, ReLU, Voting
 from bpsta_cli.network.network import Network
 from bpsta_cli.network.neurons import LIF
@@ -83,7 +83,7 @@ def build(
         builder.output(tokens[-1], classes)
         layers = builder.layers
     network = Network(layers, spiking=method != rules.TWIN)
-    connect(network)
+    link_presynaptic(network)
     # convolutions then put their output channels last too, which is how the block's kernel reads images
     return network.to(memory_format=torch.channels_last)
 

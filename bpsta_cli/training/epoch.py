@@ -14,7 +14,7 @@ from bpsta_cli.data import augmentation, catalogue
 from bpsta_cli.data.batches import Batch, load
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.evaluation.accuracy import so_far
+from bpsta_cli.evaluation.accuracy import cumulative_votes
 from bpsta_cli.network import Network, losses
 from bpsta_cli.training import activation_checkpointing, optimisers
 from bpsta_cli.training.monitor import Monitor
@@ -144,4 +144,4 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
         votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
     loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing) * share
     learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    return loss.detach(), (so_far(votes.detach())[-1].argmax(1) == labels).sum()
+    return loss.detach(), (cumulative_votes(votes.detach())[-1].argmax(1) == labels).sum()

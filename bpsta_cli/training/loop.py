@@ -20,7 +20,7 @@ from bpsta_cli.kernels.dispatch import Choice
 from bpsta_cli.network import Network, notation
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.training.epoch import Learner, StepDone, learner, one_epoch
-from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.monitor import monitoring
 from bpsta_cli.training.run_directory import RunDir, RunInfo, claim, fit_weights, network_of
 
 
@@ -119,7 +119,7 @@ def _fit(
     began = time.perf_counter()
     for epoch in range(progress.epoch, settings.data.epochs):
         network.spiking = settings.method != rules.TWIN and epoch >= settings.data.warmup_epochs
-        with watching(network, may_overflow=learning.scaler.is_enabled()) as monitor:
+        with monitoring(network, may_overflow=learning.scaler.is_enabled()) as monitor:
             record = yield from one_epoch(learning, monitor, store, part, epoch)
             warnings = monitor.warnings()
         last = epoch + 1 == settings.data.epochs

@@ -230,7 +230,7 @@ def test_the_spikes_of_an_identity_shortcut_are_added_one_by_one():
         found = account(network, memory_store(images), T=2, device=CPU)
     layers = by_name(found)
     shortcut = layers["stage1.block1.shortcut"]
-    spikes, _ = counts["stem.lif"]  # what the first block is given
+    spikes, _ = counts["stem.lif"]  # the input of the first residual block
     assert (shortcut["macs"], shortcut["acs"], shortcut["dense_ops"]) == (0, spikes / 2, 0)
     assert shortcut["e_pj"] == pytest.approx(0.9 * spikes / 2)
     assert shortcut["e_ann_pj"] == pytest.approx(0.9 * 64 * 8 * 8)

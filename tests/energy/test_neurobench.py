@@ -7,7 +7,7 @@ weights of convolutions and linear layers; bytes of parameters and buffers.
 
 Where it differs: it judges a whole call, here therefore one step of one sample (in a larger batch one grey sample
 turns all its spikes into MACs), and rounds connection sparsity to 4 digits. It knows snnTorch's neurons and
-torch.nn.ReLU as activations, and has to be told of others. It has no shortcut additions.
+torch.nn.ReLU as activations, and needs the names of others. It has no shortcut additions.
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ def input_of(x):
 
 
 def measured(network, x):
-    """NeuroBench's figures; its hooks see each step of each sample by itself, as with a model called step by step."""
+    """NeuroBench's values; its hooks see each step of each sample by itself, as with a model called step by step."""
     from neurobench.metrics.static import ConnectionSparsity, Footprint
     from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
     from neurobench.models import TorchModel
@@ -86,8 +86,8 @@ def test_the_harness_figures_are_those_of_neurobench(harness, name):
     x = np.random.default_rng(0).integers(0, 4, shape).astype(np.uint8)
     network = trained(structure, x)
     ours, theirs = account(network, memory_store(x), T=T, device=CPU)["neurobench"], measured(network, x)
-    for figure in ("effective_macs", "effective_acs", "dense", "footprint"):
-        assert ours[figure] == theirs[figure] > 0, figure
+    for metric in ("effective_macs", "effective_acs", "dense", "footprint"):
+        assert ours[metric] == theirs[metric] > 0, metric
     assert ours["activation_sparsity"] == pytest.approx(theirs["activation_sparsity"], rel=1e-12)
     assert 0 < ours["activation_sparsity"] < 1
     assert ours["connection_sparsity"] == pytest.approx(theirs["connection_sparsity"], abs=5e-5)

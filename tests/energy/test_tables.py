@@ -52,10 +52,10 @@ def test_rows_are_those_of_a_data_set_network_method_and_t():
     ]
     frame = table_5(runs)
     assert frame["runs"].tolist() == [2, 1, 1, 1, 1]
-    who, figures = shown(frame)[0][:4], shown(frame)[0][4:]
+    who, numbers = shown(frame)[0][:4], shown(frame)[0][4:]
     assert who == ["mnist", "2", "bpsta", "2"]
-    assert figures[:4] == ["92.00 ± 2.83", "-", "0.1000 ± 0.0000", "20.0 ± 0.0"]
-    assert figures[4:] == ["2.00 ± 0.00", "0.50 ± 0.00", "1.00 ± 0.00", "0.40 ± 0.00"]
+    assert numbers[:4] == ["92.00 ± 2.83", "-", "0.1000 ± 0.0000", "20.0 ± 0.0"]
+    assert numbers[4:] == ["2.00 ± 0.00", "0.50 ± 0.00", "1.00 ± 0.00", "0.40 ± 0.00"]
 
 
 @pytest.mark.parametrize(

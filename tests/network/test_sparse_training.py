@@ -84,10 +84,11 @@ def test_votes_and_every_gradient_are_those_of_the_dense_network(rule, backend, 
 @pytest.mark.parametrize(("shift", "rate"), [(-9.0, 0.0), (-1.2, 0.05), (1.3, 0.79)])
 def test_so_they_are_when_no_neuron_fires_when_few_do_and_when_most_do(rule, shift, rate):
     network, x = made(PLAIN, rule, shift=shift), frames(3, 4)
-    fired = []
-    with network.watched(lambda name, _: lambda firing: fired.append((name, firing.spikes / firing.slots))):
+    activities = {}
+    with network.observed(lambda name, _: lambda activity: activities.update({name: activity})):
         network.votes(x)
-    assert dict(fired)["lif1"].item() == pytest.approx(rate, abs=0.02)
+    lif1 = activities["lif1"]
+    assert (lif1.spike_count / lif1.neuron_steps).item() == pytest.approx(rate, abs=0.02)
     assert_the_same(network, x, over_events=[0, 1, 1])
 
 
@@ -119,16 +120,16 @@ def test_the_inputs_gradient_is_left_out_at_zeros_for_rules_that_do_not_ask_for_
 
 
 @pytest.mark.parametrize("structure", [PLAIN, "resnet18"])
-def test_recomputed_activations_change_no_bit_and_are_told_once(structure):
+def test_recomputed_activations_change_no_bit_and_are_reported_once(structure):
     network = made(structure, "bpsta")
     network.convolution = "event"
     other = copy.deepcopy(network)
-    told = []
+    reported = []
     for one in (network, other):
-        next(reversed(one.convolutions().values())).watchers.append(lambda images, _: told.append(images))
+        next(reversed(one.convolutions().values())).observers.append(lambda images, _: reported.append(images))
     expected, got = step(network, frames(2, 2)), step(other, frames(2, 2), activation_checkpointing.votes)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    assert told == [4, 4]
+    assert reported == [4, 4]
 
 
 def test_a_hook_sees_its_layer_and_changes_nothing():

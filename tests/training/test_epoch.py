@@ -12,7 +12,7 @@ from bpsta_cli.errors import DataError, TrainingError
 from bpsta_cli.network.layers import Voting
 from bpsta_cli.training import epoch
 from bpsta_cli.training.epoch import StepDone, _backward, learner
-from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.monitor import monitoring
 from bpsta_cli.training.run_directory import RunDir, network_of
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def test_batch_norm_follows_each_part(settings, digits):
         halves.append(learning.network.layers.conv1(x[None]).mean((0, 1, 3, 4)))
     rows = np.arange(40)
     batch = Batch(torch.from_numpy(split.x[rows]), torch.from_numpy(split.y[rows]))
-    with watching(learning.network) as monitor:
+    with monitoring(learning.network) as monitor:
         epoch._step(learning, monitor, batch, digits.scale)
         assert [samples for _, samples in monitor.read()] == [40]
     expected = 0.9 * 0.1 * halves[0] + 0.1 * halves[1]
