@@ -49,7 +49,7 @@ class Network(nn.Module):
         """How its convolutions are computed: one of `layers.CONVOLUTIONS`, "dense" to begin with.
 
         Raises:
-            SettingsError: set to another word.
+            SettingsError: set to another name.
         """
         return next((conv.convolution for conv in self.convolutions().values()), "dense")
 
@@ -58,6 +58,21 @@ class Network(nn.Module):
         check_convolution(value)
         for conv in self.convolutions().values():
             conv.convolution = value
+
+    @contextmanager
+    def convolution_as(self, value: str) -> Iterator[None]:
+        """While the context is open, the convolutions are computed so; afterwards as before, after an error too.
+
+        Raises:
+            SettingsError: `value` is none of `layers.CONVOLUTIONS`.
+        """
+        before = {conv: conv.convolution for conv in self.convolutions().values()}
+        self.convolution = value
+        try:
+            yield
+        finally:
+            for conv, way in before.items():
+                conv.convolution = way
 
     def votes(self, x: Tensor) -> Tensor:
         """Votes of every step: [T, B, C, H, W] -> [T, B, classes] (the twin on a constant input: T = 1)."""

@@ -286,6 +286,19 @@ def test_convolutions_over_events_are_asked_for_by_name_in_evaluation_and_in_tra
     assert asked == [1.0, 1.0, *gradients, None, None]
 
 
+def test_a_way_of_convolving_lasts_as_long_as_its_context_even_when_that_ends_in_an_error():
+    network = build(TINY, (1, 8, 8), 3)
+    with network.convolution_as("event"):
+        assert network.convolution == "event"
+        with pytest.raises(SettingsError, match="one of dense, auto, event"), network.convolution_as("sparse"):
+            pass
+        assert network.convolution == "event"
+        with pytest.raises(KeyError), network.convolution_as("auto"):
+            raise KeyError
+        assert network.convolution == "event"
+    assert network.convolution == "dense"
+
+
 @pytest.mark.parametrize("structure", ["8C3-6C3-MP2-5C5-AP2-2Voting", "resnet18"])
 def test_convolutions_over_events_change_votes_by_rounding_alone(structure):
     torch.manual_seed(2)

@@ -159,7 +159,7 @@ def test_outputs_are_mean_votes_and_every_convolution_but_the_first_sees_spikes(
     assert not_spikes == ["stem.conv", "output.linear"]  # pixels; means of spikes over the image
 
 
-def test_a_block_adds_the_spikes_it_was_given_before_its_last_neurons(network):
+def test_a_residual_block_adds_its_input_spikes_before_its_last_neurons(network):
     # With the second norm's weight and bias 0 the residual branch is 0: what is left is the shortcut, whose
     # spikes of 1 are above the threshold in every step, so the residual block passes on exactly its input.
     block = build(structure="resnet18").layers.stage1.block2.eval()
