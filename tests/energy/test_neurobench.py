@@ -1,6 +1,6 @@
 """NeuroBench's own package on the same network and samples (github.com/NeuroBench/neurobench, 2.3).
 
-What its definitions share with the harness figures, and they agree on here: a synaptic operation for each non-zero
+What its definitions and ours have in common, and agree on here: a synaptic operation for each non-zero
 input and non-zero weight within the image, biases left out; MACs or ACs by whether an input is all 0 and 1; dense
 operations with every input and weight; zero activations over all neurons, steps and samples; zero weights over the
 weights of convolutions and linear layers; bytes of parameters and buffers.
@@ -81,7 +81,7 @@ def measured(network, x):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_harness_figures_are_those_of_neurobench(harness, name):
+def test_the_account_gives_the_values_of_neurobench(harness, name):
     structure, shape = NETWORKS[name]
     x = np.random.default_rng(0).integers(0, 4, shape).astype(np.uint8)
     network = trained(structure, x)
