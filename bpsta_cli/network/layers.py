@@ -4,6 +4,7 @@ A static image enters as a stride-0 time axis; every layer up to the first neuro
 expands the result, which changes no value and, for batch norm, no running statistic.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -180,3 +181,17 @@ class Voting(nn.Module):
     def extra_repr(self) -> str:
         """Its constant, for printing."""
         return f"voters={self.voters}"
+
+
+def output_layer(
+    inputs: int, classes: int, voters: int, neuron: Callable[[], nn.Module]
+) -> "OrderedDict[str, nn.Module]":
+    """The output layer: `voters` neurons for each class, whose spikes are averaged.
+
+    Args:
+        inputs: number of inputs.
+        classes: number of classes.
+        voters: output neurons of each class.
+        neuron: makes a layer of neurons.
+    """
+    return OrderedDict(linear=Linear(inputs, voters * classes), lif=neuron(), voting=Voting(voters))
