@@ -65,7 +65,7 @@ def batches(
 
 
 def sample_count(store: Store, split: Split, samples: int | None = None) -> int:
-    """How many the first `samples` of a split are; all of it for None.
+    """The number of the first `samples` of a split: at most all of them; None stands for all.
 
     Raises:
         DataError: the split is empty.

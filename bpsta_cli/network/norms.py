@@ -1,8 +1,9 @@
 """Batch norm over time, three ways: folded (the default), threshold-dependent, and per step as published.
 
-Per step, training sees T different sets of statistics while evaluation has one running set for them all. The
-steps differ: a neuron's first step has no potential yet, so that fewer neurons fire. Folded and threshold-dependent
-norm train with what they are evaluated with. docs/rules.md has the measurements behind the default.
+Per step, training normalises with T different sets of statistics and evaluation with one running set for all steps.
+The steps differ: at the first step every potential starts from 0, so that fewer neurons fire. Folded and
+threshold-dependent norm are trained with the kind of statistics that they are evaluated with. docs/rules.md has the
+measurements behind the default.
 """
 
 import torch
@@ -47,10 +48,10 @@ class FoldedNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def track(self, mean: Tensor, var: Tensor, *, rows: int, steps: int) -> None:
-        """Take a pass's statistics into the running ones.
+        """Update the running statistics with those of a pass.
 
         Args:
-            mean: [1, C], or [T, C] where they are of each step.
+            mean: [1, C], or [T, C] for one set of each step.
             var: the biased variance, in the same shape.
             rows: values a channel in one step.
             steps: T.

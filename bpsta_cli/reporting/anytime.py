@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUBJECTS = ("spiking", "twin", "early_exit")
-"""What the clock times (`evaluation.timing.measure_latency`)."""
+"""What is timed (`evaluation.timing.measure_latency`)."""
 EXIT = ("#009E73", "-")
 EXIT_AXES = ("mean steps until the decision", "test accuracy, %")
 

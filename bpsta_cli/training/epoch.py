@@ -1,4 +1,4 @@
-"""One pass over the training part: batches, steps, and the epoch's record."""
+"""One epoch: one pass over the training part in batches, and the epoch's record."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -63,7 +63,7 @@ def one_epoch(
     """
     settings, network = learner.settings, learner.network
     batches = _batches(settings, store, part, epoch, learner.device)
-    # dropout, as order and augmentation, depends on seed and epoch alone: a resumed run repeats an unbroken one
+    # dropout, like order and augmentation, depends on seed and epoch alone: so a resumed run repeats an unbroken one
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
     steps = math.ceil(len(part) / settings.data.batch_size)
     read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
@@ -122,7 +122,7 @@ def _rate(settings: RunSettings, step: int, steps: int) -> float:
 
 
 def _step(learner: Learner, monitor: Monitor, batch: Batch, scale: float) -> Tensor:
-    """One step of the optimiser; returns how many samples were right, a number in a tensor."""
+    """One step of the optimiser; returns how many samples were right, in a tensor."""
     training, optimiser, scaler = learner.settings.training, learner.optimiser, learner.scaler
     optimiser.zero_grad()
     parts = [_backward(learner, part, scale, len(part.y) / len(batch.y)) for part in batch.parts(training.accumulate)]
@@ -136,7 +136,7 @@ def _step(learner: Learner, monitor: Monitor, batch: Batch, scale: float) -> Ten
 
 
 def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tuple[Tensor, Tensor]:
-    """Add the gradient of a part of a batch; its `share` of the batch's loss, and how many samples were right."""
+    """Add a part's gradient; returns the part's `share` of the batch's loss, and how many samples were right."""
     network, training, device = learner.network, learner.settings.training, learner.device
     x = to_input(part.x, T=learner.settings.T, scale=scale, device=device)
     labels = part.y.to(device, non_blocking=True)

@@ -6,8 +6,6 @@ import torch
 from bpsta_cli.errors import StructureError
 from bpsta_cli.network import build
 
-TINY = "4C3-MP2-6C3-AP4-2Voting"
-
 
 def shapes(network, input_shape, T=1):
     """Output shape of every layer, without time and batch, for a batch of one."""
