@@ -121,10 +121,10 @@ def test_each_convolution_is_compared_in_its_full_width_with_the_pooling_after_i
     assert [(part.network, part.shape) for part in parts] == [
         ("128C3-MP2-10Voting", (1, 28, 28)),
         ("128C3-10Voting", (128, 14, 14)),
-        ("256C3-AP2-10Voting", (128, 14, 14)),
+        ("256C3-MP2-10Voting", (128, 14, 14)),
     ]
     thin = checking.thinned(dataclasses.replace(TINY, network="small", shape=(1, 28, 28)))
-    assert thin.network == "16C3-MP2-16C3-16C3-AP2-16FC-DP-10Voting"
+    assert thin.network == "16C3-MP2-16C3-16C3-MP2-16FC-DP-10Voting"
     cnn = dataclasses.replace(TINY, network="cnn-stbp", shape=(1, 28, 28))
     assert [part.shape for part in checking.convolutions(cnn)] == [(1, 28, 28), (15, 13, 13)]
 
