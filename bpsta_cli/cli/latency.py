@@ -159,7 +159,7 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
     """Accuracy after each step, at other lengths, and what early exit would cost and save."""
     from bpsta_cli.data.run_data import recut, training_parts
     from bpsta_cli.evaluation import early_exit
-    from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, follow
+    from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, decisions_over_time
 
     settings, recordings = run.info.settings, run.store.T is not None
 
@@ -167,18 +167,18 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
         T: recut(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
     }
 
-    def follow_at(T: int) -> "Anytime":
+    def decisions_at(T: int) -> "Anytime":
         store = stores.get(T, run.store)
-        return follow(run.network, store, T=T, device=run.device, samples=samples, on_batch=run.on_batch)
+        return decisions_over_time(run.network, store, T=T, device=run.device, samples=samples, on_batch=run.on_batch)
 
-    test = follow_at(settings.T)
+    test = decisions_at(settings.T)
     found: dict[str, Any] = {"accuracy_at": test.accuracy_at(), "samples": len(test)}
     if others:
-        found["other_lengths"] = at_time_steps(test, others, follow_at, rebinned=recordings)
+        found["other_lengths"] = at_time_steps(test, others, decisions_at, rebinned=recordings)
     selection_set = None
     if settings.training.selection == "validation":
         _, held_out = training_parts(settings, run.store)
-        selection_set = follow(
+        selection_set = decisions_over_time(
             run.network, run.store, T=settings.T, device=run.device, split=held_out, on_batch=run.on_batch
         )
     return found | {"early_exit": early_exit.summary(test, selection_set)}

@@ -27,7 +27,7 @@ class Evaluation:
     """What `evaluate` measures; every share is a fraction in [0, 1].
 
     Attributes:
-        accuracy: share of samples whose highest mean vote is the label's.
+        accuracy: share of samples for which the class with the highest mean vote is the label.
         loss: the training loss, mean over samples.
         samples: how many were evaluated.
         firing_rate: spikes / (neurons x time steps x samples) over all neurons of the network.

@@ -86,7 +86,7 @@ def require_spiking(network: Network) -> None:
 
 
 @torch.no_grad()
-def follow(
+def decisions_over_time(
     network: Network,
     store: Store,
     *,
@@ -131,7 +131,7 @@ def follow(
 def at_time_steps(
     trained: Anytime,
     time_steps: Iterable[int],
-    follow_at: Callable[[int], Anytime],
+    decisions_at: Callable[[int], Anytime],
     *,
     rebinned: bool,
 ) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ def at_time_steps(
     Args:
         trained: the pass at the T of training.
         time_steps: the numbers of time steps to evaluate.
-        follow_at: makes the pass of T steps.
+        decisions_at: makes the pass of T steps.
         rebinned: whether the frames depend on T, as those of a recording do.
 
     Returns:
@@ -151,9 +151,9 @@ def at_time_steps(
     """
     wanted = sorted(set(time_steps))
     if rebinned:
-        passes = {T: trained if T == trained.T else follow_at(T) for T in wanted}
+        passes = {T: trained if T == trained.T else decisions_at(T) for T in wanted}
     else:
-        longest = trained if max(wanted) <= trained.T else follow_at(max(wanted))
+        longest = trained if max(wanted) <= trained.T else decisions_at(max(wanted))
         passes = {T: longest.shortened(T) for T in wanted}
     accuracies = {T: decisions.accuracy_at() for T, decisions in passes.items()}
     return [{"T": T, "accuracy": at[str(T)], "accuracy_at": at} for T, at in accuracies.items()]

@@ -1,4 +1,4 @@
-"""Early exit: end a sample's pass once the two highest mean votes are far enough apart; what that costs and saves."""
+"""Early exit: a sample is decided once its two highest mean votes are far enough apart; what that costs and saves."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation.accuracy_over_time import Anytime
 
 ROUNDING = 1e-6
-"""Margins this close below a threshold reach it: 7 of 10 voters are 0.7 and, in float32, 0.69999999."""
+"""A margin that is below a threshold by no more than this reaches it: 7 of 10 voters are 0.69999999 in float32."""
 THRESHOLDS = tuple(step / 50 for step in range(51))
 """Thresholds of the curve."""
 TOLERANCES = (0.001, 0.01)
@@ -28,7 +28,7 @@ def check_confidence(confidence: float) -> None:
 
 
 def decided(margins: Tensor, confidence: float | None) -> Tensor:
-    """Whether the margin reaches the threshold; None for a threshold that none reaches."""
+    """Whether each margin reaches the threshold; none does where the threshold is None."""
     return torch.zeros_like(margins, dtype=torch.bool) if confidence is None else margins >= confidence - ROUNDING
 
 
@@ -55,10 +55,11 @@ def curve(decisions: Anytime) -> list[dict[str, float | None]]:
     return [with_exit(decisions, confidence) for confidence in THRESHOLDS]
 
 
-def choose(decisions: Anytime, tolerance: float) -> float | None:
-    """The lowest threshold from which on none loses more than `tolerance` of the full pass's accuracy.
+def choose_threshold(decisions: Anytime, tolerance: float) -> float | None:
+    """The lowest threshold such that neither it nor a higher one loses more accuracy than `tolerance`.
 
-    From which on: a lower one that happens to lose little, between others that lose more, is luck.
+    The loss is that to the accuracy of the full pass. A still lower threshold may lose little by chance, between
+    others that lose more; it is not chosen.
 
     Returns:
         One of `THRESHOLDS`; None where even the highest loses more.
@@ -77,12 +78,12 @@ def select_and_test(selection_set: Anytime, test_set: Anytime, tolerance: float)
     """A threshold that is chosen on one set of samples and tested on another.
 
     On the samples that it was chosen on, a threshold looks better than it is. On the others the loss may
-    exceed the tolerance; `loss` says what it was.
+    exceed the tolerance; `loss` is the loss there.
 
     Returns:
         tolerance, confidence, mean_steps, accuracy, full_accuracy and loss (fractions), samples (of the test set).
     """
-    found = with_exit(test_set, choose(selection_set, tolerance))
+    found = with_exit(test_set, choose_threshold(selection_set, tolerance))
     full = test_set.accuracy_at()[str(test_set.T)]
     assert found["accuracy"] is not None
     return {

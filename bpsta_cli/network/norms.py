@@ -56,9 +56,9 @@ class FoldedNorm(nn.BatchNorm2d):
             rows: values a channel in one step.
             steps: T.
         """
-        self._follow(mean[0], var[0], total=rows * steps, momentum=self._momentum)
+        self._update_running(mean[0], var[0], total=rows * steps, momentum=self._momentum)
 
-    def _follow(self, mean: Tensor, var: Tensor, *, total: int, momentum: float) -> None:
+    def _update_running(self, mean: Tensor, var: Tensor, *, total: int, momentum: float) -> None:
         running_mean, running_var = self.running()
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         running_var.lerp_((var * (total / (total - 1))).to(running_var.dtype), momentum)
@@ -91,7 +91,7 @@ class PerStepNorm(FoldedNorm):
         """As in `FoldedNorm`, an update a step; one set stands for steps that are all the same."""
         momentum = self._momentum_of(steps // len(mean))
         for step_mean, step_var in zip(mean, var, strict=True):
-            self._follow(step_mean, step_var, total=rows, momentum=momentum)
+            self._update_running(step_mean, step_var, total=rows, momentum=momentum)
 
     def _momentum_of(self, updates: int) -> float:
         """T updates r <- r + m (s - r) with the same s are one with momentum 1 - (1 - m)^T."""

@@ -73,7 +73,7 @@ def train(
     training_part, validation_part = training_parts(settings, store)
     run = RunDir(out)
     if not open_or_resume(run, info, resume=resume, overwrite=overwrite):
-        return
+        return  # the run is there and finished
     network.to(device)
     yield Begun(kernel, len(training_part))
     yield from _train_epochs(network, run, info, store, training_part, validation_part, device)

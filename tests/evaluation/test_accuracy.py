@@ -13,7 +13,7 @@ from bpsta_cli.kernels import dispatch
 from bpsta_cli.network import build, losses
 
 CPU = torch.device("cpu")
-SERVED = dispatch.choose().name == "cpu"
+SPARSE = dispatch.choose().name == "cpu"
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_how_convolutions_are_computed_changes_no_count_and_is_reported_by_layer
         network.convolution = convolution
         with accuracy.event_driven(network) as shares:
             found[convolution] = evaluate(network, digits, split, T=3, device=CPU, samples=40)
-    assert shares == {"conv1": 0, "conv2": float(SERVED), "conv3": float(SERVED)}
+    assert shares == {"conv1": 0, "conv2": float(SPARSE), "conv3": float(SPARSE)}
     dense, event = found["dense"], found["event"]
     assert event.firing_rates == pytest.approx(dense.firing_rates, abs=1e-3)
     assert event.loss == pytest.approx(dense.loss, abs=1e-3)

@@ -65,14 +65,16 @@ def test_the_threshold_is_the_lowest_from_which_on_none_loses_more():
     # sample 1 is wrong when it leaves at step 2 (above 0.1, up to 0.6)
     decisions = passes([("wrr", (0.3, 0.9, 1.0)), ("rwr", (0.1, 0.6, 1.0))])
     assert early_exit.with_exit(decisions, 0.05)["accuracy"] == 0.5
-    assert early_exit.choose(decisions, 0.001) == 0.62
-    assert early_exit.choose(decisions, 0.5) == 0.32  # at 0.2 both are wrong, at 0.05 one: no better than luck
-    assert early_exit.choose(decisions, 1.0) == 0
+    assert early_exit.choose_threshold(decisions, 0.001) == 0.62
+    assert (
+        early_exit.choose_threshold(decisions, 0.5) == 0.32
+    )  # both are wrong at 0.2, one at 0.05: no better than luck
+    assert early_exit.choose_threshold(decisions, 1.0) == 0
 
 
 def test_no_threshold_is_chosen_where_even_unanimous_votes_mislead():
     decisions = passes([("wr", (1.0, 0.5))])
-    assert early_exit.choose(decisions, 0.01) is None
+    assert early_exit.choose_threshold(decisions, 0.01) is None
     found = early_exit.select_and_test(decisions, decisions, 0.01)
     assert (found["confidence"], found["mean_steps"], found["loss"]) == (None, 2, 0)
 

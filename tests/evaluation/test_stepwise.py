@@ -10,7 +10,7 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.errors import DataError, RunError, SettingsError
 from bpsta_cli.evaluation import early_exit
 from bpsta_cli.evaluation.accuracy import batches, cumulative_votes
-from bpsta_cli.evaluation.accuracy_over_time import follow, margin
+from bpsta_cli.evaluation.accuracy_over_time import decisions_over_time, margin
 from bpsta_cli.evaluation.stepwise import Stepper, decide, evaluate_with_exit
 from bpsta_cli.network import build
 from bpsta_cli.network.layers import Conv
@@ -176,7 +176,7 @@ def test_the_twin_has_no_steps_to_take():
 def test_over_a_test_part_it_agrees_with_early_exit_read_off_the_full_pass(digits):
     network = build("4C3-MP2-6C3-AP4-10Voting", digits.shape, 10, norm="folded")
     network.train()(next(batches(digits, digits.split("train"), 5, device=CPU))[0])
-    full = follow(network, digits, T=5, device=CPU)
+    full = decisions_over_time(network, digits, T=5, device=CPU)
     confidence, steps = parting(full.margins)
     progress = []
     found = evaluate_with_exit(
