@@ -64,7 +64,7 @@ def _hooks(network: Network, found: Counts) -> Iterator[None]:
 
 
 def _drives(network: Network) -> dict[str, tuple[nn.Module, str, bool]]:
-    """Each layer that passes spikes on, the neuron layer that it drives, and whether it is the first that does.
+    """Each layer that drives neurons, the neuron layer that it drives, and whether it is the first that does.
 
     Layers are defined in the order in which they run, so a neuron layer is driven by all of them since the last
     one: in a residual block the second convolution and the shortcut drive the same neurons.

@@ -8,11 +8,11 @@ from bpsta_cli.evaluation.accuracy import Evaluation
 
 @dataclass
 class LayerCount:
-    """Operations of one layer that passes spikes on, summed over the samples.
+    """Operations of one layer with synapses, or of a shortcut, summed over the samples.
 
     Attributes:
         layer: its name.
-        kind: "conv", "linear", or "shortcut", the identity of a residual block: one addition a spike.
+        kind: "conv", "linear", or "shortcut" (the identity of a residual block, one addition for each spike).
         inputs: shape of its input, without time and batch.
         outputs: the same of its output.
         channels: filters or output neurons; one bias each, of its own or from the batch norm folded into it.
@@ -21,15 +21,15 @@ class LayerCount:
         dense_ops: multiply-accumulates of one dense step of one sample, padding included (FLOPs as usually given).
         synapses: the same without padding, as NeuroBench counts dense operations.
         neuron: name of the neuron layer that it drives.
-        owner: whether it is the first layer that drives those neurons, and so stands for their updates.
+        owner: whether it is the first layer that drives those neurons; their updates are counted with it.
         data: whether its input is the data.
-        constant: whether its input is the same at every step; then it works once, and counts once.
+        constant: whether its input is the same at every step; then the layer is computed and counted once.
         nonzero: non-zero input values.
         input_values: all input values.
         reached: synapses that the non-zero inputs reach: within the image and with a weight that is not 0.
         binary: whether every input so far was 0 or 1.
-        step_macs: `reached` of the steps of samples whose input is not binary, a constant one at all T steps.
-        step_acs: the same of those whose input is.
+        step_macs: `reached` of the steps whose input is not binary for a sample; a constant input counts T times.
+        step_acs: the same of the steps whose input is binary.
     """
 
     layer: str

@@ -16,8 +16,8 @@ of spikes a sample, N the neurons of a layer, T the time steps:
                reads       an input and a weight per synapse (inputs once if linear); N biases   Eq. 3 4 6
                writes      N outputs                                                             Eq. 11 12
 
-Where they bound the synapses that a spike reaches by the size of the kernel, the exact count stands here. An image
-that is the same at every step is worked on once, as in the twin; its currents are then read at each step.
+Where they bound the synapses that a spike reaches by the size of the kernel, this account has the exact count.
+A layer whose input is the same at every step is computed once, as in the twin; its currents are then read at each step.
 """
 
 from dataclasses import dataclass, fields

@@ -7,8 +7,8 @@ from bpsta_cli.energy.counts import Counts, LayerCount
 def snn_pj(row: LayerCount, counts: Counts, prices: Prices, rate_factor: float = 1.0) -> float:
     """Operations of the spiking network at one layer, pJ a sample.
 
-    A spike is an addition at every synapse it reaches, another value a multiply-accumulate; an input that is the
-    same at every step works once. A neuron's update is a multiply-accumulate a step, the leak and the bias; its
+    A spike is an addition at every synapse that it reaches, any other value a multiply-accumulate. An input that is
+    the same at every step counts once. A neuron's update is a multiply-accumulate a step, for leak and bias; its
     comparison with the threshold and its reset are not counted.
 
     Args:
@@ -23,7 +23,7 @@ def snn_pj(row: LayerCount, counts: Counts, prices: Prices, rate_factor: float =
 
 
 def synapse_pj(row: LayerCount, prices: Prices) -> float:
-    """A non-zero input at one synapse; a shortcut adds whatever it hands on."""
+    """A non-zero input at one synapse; a shortcut adds every value that passes through it."""
     return prices.spike if row.binary or row.kind == "shortcut" else prices.value
 
 
