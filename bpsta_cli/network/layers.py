@@ -84,7 +84,7 @@ class Conv(nn.Conv2d):
         if not torch.is_grad_enabled():
             return sparse_conv.serve(self, x, limit=limit)
         silent = bool(self.presynaptic) and all(
-            neurons.active and rules.errs_at_spikes_alone(neurons.rule) for neurons in self.presynaptic
+            neurons.active and rules.zero_gradient_without_spike(neurons.rule) for neurons in self.presynaptic
         )
         return sparse_conv_training.serve(self, x, limit=limit, silent=silent)
 

@@ -32,6 +32,6 @@ def check(settings: RunSettings) -> None:
                 got=repr(settings.method),
                 todo="Correct --method.",
             )
-        rules.make(settings.method, **settings.rule.model_dump())
+        settings.make_rule()
     if settings.init_from:
         RunDir(Path(settings.init_from)).info()

@@ -67,6 +67,7 @@ def train(
         TrainingError: the numbers are no longer finite; the last good epoch stays.
         BpstaError: settings or data that cannot be used.
     """
+    settings = settings.completed()
     network = _initial_network(settings, store)
     kernel = network.kernel(device)
     info = _info(settings, store, device, kernel)
