@@ -31,7 +31,7 @@ from benchmarks.weights import calibrate
 from bpsta_cli.errors import BpstaError
 from bpsta_cli.kernels import lif
 from bpsta_cli.network import Network, builder, losses, notation
-from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.neurons import LIF, SpikeActivity
 from bpsta_cli.rules import make
 
 CHANNELS = 16
@@ -253,10 +253,10 @@ def margin(network: Network, x: Tensor) -> float:
         gaps = (values - edge).abs()
         nearest.append(float(gaps.where(gaps > 0, float("inf")).min()))  # exactly there is so for everyone
 
-    def watcher(_name: str, neuron: LIF) -> Callable[[Firing], None]:
-        def watch(firing: Firing) -> None:
-            v = torch.zeros_like(firing.current[0])
-            for current in firing.current:
+    def watcher(_name: str, neuron: LIF) -> Callable[[SpikeActivity], None]:
+        def watch(activity: SpikeActivity) -> None:
+            v = torch.zeros_like(activity.current[0])
+            for current in activity.current:
                 u = neuron.decay * v + current
                 for edge in (neuron.threshold - 0.5, neuron.threshold, neuron.threshold + 0.5):
                     near(u, edge)
@@ -269,7 +269,7 @@ def margin(network: Network, x: Tensor) -> float:
         for layer in network.modules()
         if hasattr(layer, "weight")
     ]
-    with network.watched(watcher):
+    with network.observed(watcher):
         network.train().votes(x)
         network.eval().votes(x)
     for hook in hooks:

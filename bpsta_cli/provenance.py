@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "torchvision", "torchaudio", "tonic", "numpy", "scikit-learn", "pandas")
 CODE = ("bpsta_cli", "pipelines", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
 """What makes a tree dirty: code and settings, not the results that the pipeline rewrites."""
-_EVERY_RUN = ("config.py", "data", "evaluation/accuracy.py", "kernels", "network", "rules", "surrogates.py")
+_EVERY_RUN = ("config", "data", "evaluation/accuracy.py", "kernels", "network", "rules", "surrogates.py")
 TRAINING = (*_EVERY_RUN, "training")
 """The parts of the package, folders and modules, that decide the numbers of a training."""
 MEASUREMENT = (
@@ -28,7 +28,7 @@ MEASUREMENT = (
     "evaluation/early_exit.py",
     "training/run_directory.py",
 )
-"""The same of a measurement: evaluation, energy and accuracy over time, but no time by the clock."""
+"""The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""
 
 
 def provenance(device: str, threads: int, *, method: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs a network's layers, norm-ReLU-neuron-pool as one operation wherever the compiled kernels support it."""
+"""Runs a network's layers; norm-ReLU-neuron-pool, a block, is one operation where a compiled kernel supports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bpsta_cli import kernels
 from bpsta_cli.kernels.block_spec import POOLS, BlockSpec, Statistics
 from bpsta_cli.network.layers import Conv, MaxPool, ReLU, is_constant
-from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.neurons import LIF, SpikeActivity
 from bpsta_cli.network.norms import FoldedNorm
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -26,7 +26,7 @@ class Layers(nn.Sequential):
 
 
 class Fusible(NamedTuple):
-    """Neighbouring layers that one operation can stand for; the convolution is run beside it."""
+    """Neighbouring layers, of which all but the convolution can be computed as one operation, a block."""
 
     conv: Conv | None
     norm: FoldedNorm
@@ -36,31 +36,31 @@ class Fusible(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many layers it stands for."""
+        """Number of layers."""
         return sum(layer is not None for layer in self)
 
     def supports(self, x: Tensor) -> bool:
-        """Whether the kernel can take the place of these layers on input `x`, and nothing would miss them.
+        """Whether a kernel can compute these layers on input `x` as one operation.
 
-        A layer with a hook is run by itself, so that the hook sees its input and output.
+        Where a layer has a hook, each layer is run by itself, so that the hook sees its input and output.
         """
-        # torch's own batch norm refuses a single value a channel, in its words
-        several = not self.norm.training or x.shape[0] * x[0, :, 0].numel() > 1
+        # a single value a channel has no variance: torch's own batch norm then raises its own error
+        has_variance = not self.norm.training or x.shape[0] * x[0, :, 0].numel() > 1
         return (
             self.neuron.active
-            and several
+            and has_variance
             and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
             and kernels.supports_block(x.device, self._dtype(x), self.neuron.rule, backend=self.neuron.backend)
         )
 
     def _dtype(self, x: Tensor) -> torch.dtype:
-        """What the convolution makes of `x`, which is not always of its type under autocast."""
+        """The dtype of the convolution's output, which under autocast may differ from the dtype of `x`."""
         # autocast leaves float64 alone
         cast = self.conv is not None and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
         return torch.get_autocast_dtype(x.device.type) if cast else x.dtype
 
     def run(self, x: Tensor) -> Tensor:
-        """What the layers give one after another; the norm's running statistics and watchers are told the same."""
+        """The output of the layers; running statistics and observers get what the layers one by one give them."""
         norm, neuron, steps = self.norm, self.neuron, len(x)
         if is_constant(x):
             x = x[:1]
@@ -82,25 +82,27 @@ class Fusible(NamedTuple):
             spec,
             stats=None if norm.training else Statistics(*(value.double()[None] for value in norm.running())),
             per_step=norm.per_step and len(x) > 1,
-            in_place=self.conv is not None and norm.training,  # nobody else has seen what the convolution gave
+            # the convolution's output is used here alone, and may be overwritten
+            in_place=self.conv is not None and norm.training,
             backend=neuron.backend,
         )
         if norm.training:
             norm.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
-        # a value that is not finite makes the statistics so
-        neuron.tell(Firing(spike_count, steps * x[0].numel(), stats.mean + stats.var if norm.training else x))
+        # the statistics of values that are not all finite are not finite either
+        current = stats.mean + stats.var if norm.training else x
+        neuron.notify(SpikeActivity(spike_count, steps * x[0].numel(), current))
         return spikes
 
 
-def connect(layers: nn.Module) -> None:
-    """Tell each convolution but the first, which sees the input, that what comes to it was sent by neurons."""
-    senders = tuple(layer for layer in layers.modules() if isinstance(layer, LIF))
+def link_presynaptic(layers: nn.Module) -> None:
+    """Give each convolution but the first, whose input is the data, the neurons that its input comes from."""
+    presynaptic = tuple(layer for layer in layers.modules() if isinstance(layer, LIF))
     for conv in [layer for layer in layers.modules() if isinstance(layer, Conv)][1:]:
-        conv.senders = senders
+        conv.presynaptic = presynaptic
 
 
 def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """Run `layers` one after another on `x`, as one operation where that is supported."""
+    """Run `layers` one after another on `x`, blocks as one operation where a kernel supports it."""
     place = 0
     while place < len(layers):
         found = fusible(layers[place:])
@@ -134,6 +136,6 @@ def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:
 
 
 def window_size(pool: MaxPool) -> int:
-    """Side of its square windows, in neurons."""
+    """Height and width, which are equal, of the windows of `pool`."""
     size = pool.kernel_size
     return size if isinstance(size, int) else size[0]

@@ -1,4 +1,4 @@
-"""A network whose convolutions and their gradients are sparse learns what the dense one learns."""
+"""A network with sparse convolutions, in both passes, learns what the dense one learns."""
 
 import copy
 from dataclasses import dataclass
@@ -84,10 +84,11 @@ def test_votes_and_every_gradient_are_those_of_the_dense_network(rule, backend, 
 @pytest.mark.parametrize(("shift", "rate"), [(-9.0, 0.0), (-1.2, 0.05), (1.3, 0.79)])
 def test_so_they_are_when_no_neuron_fires_when_few_do_and_when_most_do(rule, shift, rate):
     network, x = made(PLAIN, rule, shift=shift), frames(3, 4)
-    fired = []
-    with network.watched(lambda name, _: lambda firing: fired.append((name, firing.spikes / firing.slots))):
+    activities = {}
+    with network.observed(lambda name, _: lambda activity: activities.update({name: activity})):
         network.votes(x)
-    assert dict(fired)["lif1"].item() == pytest.approx(rate, abs=0.02)
+    lif1 = activities["lif1"]
+    assert (lif1.spike_count / lif1.neuron_steps).item() == pytest.approx(rate, abs=0.02)
     assert_the_same(network, x, sparse=[0, 1, 1])
 
 
@@ -123,16 +124,16 @@ def test_the_inputs_gradient_is_left_out_at_zeros_for_rules_that_do_not_ask_for_
 
 
 @pytest.mark.parametrize("structure", [PLAIN, "resnet18"])
-def test_recomputed_activations_change_no_bit_and_are_told_once(structure):
+def test_recomputed_activations_change_no_bit_and_are_reported_once(structure):
     network = made(structure, "bpsta")
     network.convolution = "sparse"
     other = copy.deepcopy(network)
-    told = []
+    reported = []
     for one in (network, other):
-        next(reversed(one.convolutions().values())).watchers.append(lambda images, _: told.append(images))
+        next(reversed(one.convolutions().values())).observers.append(lambda images, _: reported.append(images))
     expected, got = step(network, frames(2, 2)), step(other, frames(2, 2), activation_checkpointing.votes)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    assert told == [4, 4]
+    assert reported == [4, 4]
 
 
 def test_a_hook_sees_its_layer_and_changes_nothing():
@@ -163,7 +164,7 @@ def test_a_run_with_auto_learns_as_the_dense_one_and_is_evaluated_densely(
         return y
 
     def never(*_, **__):
-        raise AssertionError("an evaluation with sparse convolutions")
+        raise AssertionError("a sparse convolution in evaluation")
 
     monkeypatch.setattr(sparse_conv_training, "convolve", convolve)
     monkeypatch.setattr(sparse_conv, "convolve", never)
