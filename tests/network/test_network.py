@@ -136,7 +136,7 @@ def test_a_way_of_convolving_lasts_as_long_as_its_context_even_when_that_ends_in
     network = build(TINY, (1, 8, 8), 3)
     with network.convolution_as("sparse"):
         assert network.convolution == "sparse"
-        with pytest.raises(SettingsError, match="one of dense, auto, event"), network.convolution_as("sparse"):
+        with pytest.raises(SettingsError, match="one of dense, auto, sparse"), network.convolution_as("loose"):
             pass
         assert network.convolution == "sparse"
         with pytest.raises(KeyError), network.convolution_as("auto"):
