@@ -107,7 +107,7 @@ def inference(
 ) -> list[Row]:
     """Time of a batch without gradients in evaluation mode; of the rules, which share it, only the first.
 
-    Dense and over events are two.
+    Dense and sparse convolutions are two.
 
     Args:
         settings: what is measured.
