@@ -12,8 +12,8 @@ import torch
 WARM_UP = 2
 """Turns that are not timed: caches fill, libraries choose their algorithms, memory is asked for."""
 
-Told = Callable[[int, int], None]
-"""Told how many turns are done, of how many."""
+OnProgress = Callable[[int, int], None]
+"""OnProgress how many turns are done, of how many."""
 
 
 class Spread(NamedTuple):
@@ -25,7 +25,7 @@ class Spread(NamedTuple):
 
 
 def in_turns(
-    works: Mapping[str, Callable[[], object]], *, rounds: int, device: torch.device, told: Told
+    works: Mapping[str, Callable[[], object]], *, rounds: int, device: torch.device, on_progress: OnProgress
 ) -> dict[str, list[float]]:
     """Milliseconds of each work in each round; a round does all, each time beginning with another one.
 
@@ -42,7 +42,7 @@ def in_turns(
             _finish(device)
             if turn >= WARM_UP:
                 found[name].append(1000 * (time.perf_counter() - began))
-        told(turn + 1, WARM_UP + rounds)
+        on_progress(turn + 1, WARM_UP + rounds)
     return found
 
 
@@ -52,7 +52,7 @@ def _finish(device: torch.device) -> None:
 
 
 def spread(values: list[float]) -> Spread:
-    """Of any figures."""
+    """Of any values."""
     q1, median, q3 = np.percentile(values, [25, 50, 75])
     return Spread(float(median), float(q1), float(q3))
 
