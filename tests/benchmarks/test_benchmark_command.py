@@ -14,19 +14,8 @@ from benchmarks.settings import Settings
 
 
 def test_the_command_writes_its_table_its_text_and_its_figure(tmp_path, no_peers, capsys):
-    measures = [
-        "--T",
-        "2",
-        "--inputs",
-        "varying",
-        "--measures",
-        "step",
-        "inference",
-        "neuron",
-        "profile",
-        "--neuron-mb",
-        "1",
-    ]
+    measures = ["--T", "2", "--inputs", "varying"]
+    measures += ["--measures", "step", "inference", "neuron", "profile", "--neuron-mb", "1"]
     assert command.main([*OPTIONS, *measures, "--out", str(tmp_path)]) == 0
     written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(written) == {"benchmark.csv", "benchmark.md", "benchmark.png", "benchmark.svg"}
@@ -47,20 +36,8 @@ def test_a_refused_variant_is_named_and_not_timed(tmp_path, no_peers, monkeypatc
     real = variants.catalogue()
     wrong = dataclasses.replace(real[1], make=lambda network: Wrong(network, "votes"))
     monkeypatch.setattr(variants, "catalogue", lambda: [real[0], wrong, *real[2:]])
-    asked = [
-        "--only",
-        "bpsta",
-        "bpsa",
-        "ann",
-        "--measures",
-        "step",
-        "--inputs",
-        "varying",
-        "--T",
-        "2",
-        "--out",
-        str(tmp_path),
-    ]
+    asked = ["--only", "bpsta", "bpsa", "ann"]
+    asked += ["--measures", "step", "--inputs", "varying", "--T", "2", "--out", str(tmp_path)]
     assert command.main([*OPTIONS, *asked]) == command.REFUSED
     assert "Refused: bpsa (votes or gradients are off by" in (tmp_path / "benchmark.md").read_text()
     assert set(pd.read_csv(tmp_path / "benchmark.csv").variant) == {"bpsta", "ann"}
