@@ -11,6 +11,7 @@ from benchmarks import __main__ as command
 from benchmarks import measuring, variants
 from benchmarks.options import application, parameters
 from benchmarks.settings import Settings
+from benchmarks.subjects import Project, Variant, with_rule
 
 
 def test_the_command_writes_its_table_its_text_and_its_figure(tmp_path, no_peers, capsys):
@@ -108,3 +109,20 @@ def test_the_help_names_each_option_with_its_default(capsys, monkeypatch):
     assert "--batch INTEGER Samples of a step. (default: 16)" in text
     assert "--T INTEGER... Time steps. (default: 4 8 16 32)" in text
     assert "--device cpu|cuda Where to compute. (default: cpu)" in text
+
+
+def test_a_new_variant_is_one_entry_and_is_checked_before_it_is_timed(tmp_path, no_peers, monkeypatch):
+    def detached(network):
+        return Project(with_rule(network, "stbp", detach_reset=True))
+
+    new = Variant(
+        "stbp-detached", "stbp without the reset's gradient", detached, {"method": "stbp", "detach_reset": True}
+    )
+    with_it = [*variants.catalogue(), new]
+    for place in (variants, command):
+        monkeypatch.setattr(place, "catalogue", lambda: with_it)
+    asked = ["--only", "bpsta", "ann", "stbp-detached", "--out", str(tmp_path)]
+    asked += ["--measures", "step", "--inputs", "varying", "--T", "2"]
+    assert command.main([*OPTIONS, *asked]) == 0
+    assert set(pd.read_csv(tmp_path / "benchmark.csv").variant) == {"bpsta", "ann", "stbp-detached"}
+    assert "- stbp-detached: stbp without the reset's gradient." in (tmp_path / "benchmark.md").read_text()
