@@ -32,7 +32,7 @@ def places(page):
     return {(path, name) for path, name in PLACES.findall(text) if "/" in path or path.endswith(SUFFIXES)}
 
 
-@pytest.mark.parametrize("page", ["docs/glossary.md"])
+@pytest.mark.parametrize("page", ["docs/glossary.md", "CONTRIBUTING.md"])
 def test_every_place_that_a_page_names_is_there(page):
     found = places(page)
     assert len(found) > 20
@@ -49,3 +49,16 @@ def test_the_glossary_has_each_term_once_with_its_place():
     assert len(rows) > 60
     assert len(set(terms)) == len(terms)
     assert all(meaning.endswith(".") for _, meaning, _ in rows)
+
+
+def test_the_tree_has_every_folder_and_module_of_the_package():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = text.partition("## Where things live\n\n")[2].partition("\n\n")[0]
+    drawn, above = set(), dict[int, Path]()
+    for line in block.splitlines():
+        depth = len(line) - len(line.lstrip())
+        above[depth] = above.get(depth - 2, Path()) / line.split()[0]
+        drawn.add(above[depth])
+    assert all((ROOT / path).exists() for path in drawn)
+    package = {path for path in (ROOT / "bpsta_cli").iterdir() if not path.name.startswith(("_", "py.typed"))}
+    assert {path.relative_to(ROOT) for path in package} <= drawn
