@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -107,22 +106,15 @@ def _conditions(settings: Settings, device: torch.device, variants: list[Variant
     versions |= {variant.package: peers.version(variant.package) for variant in variants if variant.package}
     kernel = dispatch.choose(device=device)
     shape = "x".join(map(str, settings.shape))
+    place = ", ".join(filter(None, (made["machine"]["processor"], made["device"])))
     run = f"inference: run {Path(settings.run).name}, " if settings.run else ""
     return [
         f"{settings.network} at {shape}, batch {settings.batch}, {settings.amp or 'float32'}, "
         f"{run}rounds {settings.rounds}. "
-        f"{_processor()}, {made['device']}, threads {made['threads']}; "
+        f"{place}, threads {made['threads']}; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
         f"kernel {kernel.name} ({kernel.why}); commit {made['commit']}."
     ]
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _listed(what: str, found: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, code, versions, device. Loads no torch by itself."""
+"""Where a result comes from: commit, code, versions, device, machine. Loads no torch by itself."""
 
 import functools
 import hashlib
@@ -8,8 +8,11 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from bpsta_cli.machine import machine
 
 PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "torchvision", "torchaudio", "tonic", "numpy", "scikit-learn", "pandas")
@@ -29,7 +32,7 @@ MEASUREMENT = (
 
 
 def provenance(device: str, threads: int, *, method: str = "") -> dict[str, Any]:
-    """Commit (with "-dirty" when code or settings differ from it), versions, device, threads.
+    """Commit (with "-dirty" when code or settings differ from it), versions, device, machine, threads.
 
     A `method` that is a file with a rule of the user's own counts as code.
     """
@@ -39,6 +42,7 @@ def provenance(device: str, threads: int, *, method: str = "") -> dict[str, Any]
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
         "device": device,
+        "machine": asdict(machine()),
         "threads": threads,
     }
 
@@ -76,7 +80,7 @@ def _with_rule_file(code: str, method: str) -> str:
 
 
 def device_name(kind: str) -> str:
-    """The device in words: its type, and a GPU's model or a CPU's instructions, which decide the last digits."""
+    """The device in words for a reader: its type, and a GPU's model or a CPU's cores and instructions."""
     if "torch" not in sys.modules:
         return f"{kind} ({platform.machine()}, {os.cpu_count()} cores)"
     import torch

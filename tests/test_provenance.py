@@ -106,7 +106,7 @@ def test_a_renamed_module_is_other_code(package):
 
 def test_every_result_says_what_made_it():
     found = p.provenance("cpu", 3)
-    assert set(found) == {"commit", "code", "python", "libraries", "device", "threads"}
+    assert set(found) == {"commit", "code", "python", "libraries", "device", "machine", "threads"}
     assert (found["device"], found["threads"]) == ("cpu", 3)
     assert {"torch", "numpy"} <= set(found["libraries"])
     assert None not in found["libraries"].values()

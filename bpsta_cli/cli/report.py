@@ -24,6 +24,8 @@ def report(
     output = Output(as_json=as_json)
     written = write_report(results, params)
     for table in written.tables:
+        if table.lead:
+            output.say(table.lead)
         output.table(table.title, list(table.shown.columns), table.shown.astype(str).to_numpy().tolist())
         output.say(table.note + "\n")
     for line in told(written.missing):

@@ -10,7 +10,7 @@ MOST = 6
 
 
 def page(tables: list[Table], figures: list[Figure], missing: list[str], origins: pd.DataFrame) -> str:
-    """The paper's tables, then its figures, then the others of both, then the runs' origins and what is missing."""
+    """The claims, the paper's tables and figures, the others of both, the runs' origins and what is missing."""
     parts = ["# Results\n", "Written by `bpsta report` from the pipeline's results; not edited by hand.\n"]
     for supplementary in (False, True):
         if supplementary:
@@ -56,11 +56,18 @@ def _origin(cell: Cell) -> dict[str, str]:
         "data": cell.train["data_hash"][:12],
         "commit": _short(made["commit"]),
         "device": made["device"],
+        "machine": _machine(made.get("machine", {})),
         "threads": str(made["threads"]),
         "kernel": made.get("kernel") or "-",
         "python": made["python"],
         "libraries": ", ".join(f"{name} {version}" for name, version in made["libraries"].items()),
     }
+
+
+def _machine(recorded: dict[str, str]) -> str:
+    """What decides the last digits, less the long list of instructions; "-" for a record without it."""
+    told = (recorded.get(name) for name in ("processor", "caches", "environment", "builds"))
+    return "; ".join(text for text in told if text) or "-"
 
 
 def _short(commit: str) -> str:

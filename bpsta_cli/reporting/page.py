@@ -1,7 +1,7 @@
 """One page to look at, results/report.html: styles and pictures inside, nothing fetched, no script."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
@@ -13,6 +13,7 @@ import pandas as pd
 from bpsta_cli import files
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import RunError
+from bpsta_cli.reporting import claims
 from bpsta_cli.reporting.collect import Cell
 from bpsta_cli.reporting.overview import told
 from bpsta_cli.reporting.parts import Figure, Table
@@ -24,6 +25,8 @@ LEAD = (
     "gradient through the neurons that fired (BPSA) and across spikes in time (BPTA), and compare with STBP "
     "(Wu et al. 2018). This page holds that paper's tables and figures as the runs of this clone fill them."
 )
+FOLDED = "not-tested"
+"""The mark of rows that a reader unfolds."""
 PIXELS = 4 / 3
 """CSS pixels a point, in which matplotlib gives an SVG file's size."""
 
@@ -77,7 +80,10 @@ def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: O
 
 def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> list[dict[str, Any]]:
     own = "The literature's rows are quoted, with their source; rows of this clone are shaded."
+    claimed = [table for table in tables if table.name == claims.NAME]
+    tables = [table for table in tables if table.name != claims.NAME]
     return [
+        _section("claims", "Claims", "Claims", map(_table, claimed)),
         _section("runs", "What was run", "Runs", [_plain("runs-table", _runs(origin))]),
         _section("tables", "The paper's tables", "Tables", map(_table, _chosen(tables, False)), own),
         _section("figures", "The paper's figures", "Figures", map(_figure, _chosen(figures, False))),
@@ -115,6 +121,9 @@ def _chosen(parts: list[Any], supplementary: bool) -> list[Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
+    rows = _rows(table.shown, table.marks or _whose(table.frame.get("source")))
+    folded = [row for row in rows if row["kind"] == FOLDED]
+    folded = folded if len(folded) < len(rows) else []
     return {
         "type": "table",
         "id": table.name,
@@ -122,15 +131,22 @@ def _table(table: Table) -> dict[str, Any]:
         "note": table.note,
         "columns": [str(column) for column in table.shown.columns],
         "numeric": [column not in table.words for column in table.shown.columns],
-        "rows": _rows(table.shown, table.frame.get("source")),
+        "lead": table.lead,
+        "marked": bool(table.marks),
+        "rows": [row for row in rows if row not in folded],
+        "folded": folded,
     }
 
 
-def _rows(shown: pd.DataFrame, sources: "pd.Series[str] | None" = None) -> list[dict[str, Any]]:
-    """Entries of each row, and whose figures it holds where the table tells."""
-    kinds = [""] * len(shown) if sources is None or sources.nunique() == 1 else list(sources)
+def _rows(shown: pd.DataFrame, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Entries of each row, and what marks it: whose values it holds, or its verdict."""
     rows = shown.astype(str).to_numpy().tolist()
-    return [{"cells": row, "kind": kind} for row, kind in zip(rows, kinds, strict=True)]
+    return [{"cells": row, "kind": kind} for row, kind in zip(rows, kinds or [""] * len(rows), strict=True)]
+
+
+def _whose(sources: "pd.Series[str] | None") -> list[str]:
+    """Whose values the rows of a table hold, where it tells and they differ in it."""
+    return [] if sources is None or sources.nunique() == 1 else list(sources)
 
 
 def _plain(name: str, frame: pd.DataFrame) -> dict[str, Any]:
@@ -143,6 +159,9 @@ def _plain(name: str, frame: pd.DataFrame) -> dict[str, Any]:
         "note": "",
         "columns": columns,
         "numeric": [False] * len(columns),
+        "lead": "",
+        "marked": False,
+        "folded": [],
         "rows": _rows(frame),
     }
 

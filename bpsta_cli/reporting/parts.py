@@ -23,6 +23,8 @@ class Table:
         shown: the same as people read them, every entry text.
         words: the columns of `shown` that hold words and are set flush left; the others hold figures.
         supplementary: none of the paper's own tables.
+        lead: what it comes to, said before it: plain text, sentences; "" for nothing.
+        marks: a word for each row by which the page marks it; none: unmarked.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Table:
     shown: pd.DataFrame
     words: tuple[str, ...] = tuple(KEYS)
     supplementary: bool = True
+    lead: str = ""
+    marks: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """The figures as JSON carries them: a dictionary a row, None where there is no figure."""
@@ -62,7 +66,8 @@ class Figure:
 
 def markdown(table: Table) -> str:
     """The table as GitHub Markdown, with its title and note."""
-    return "\n".join([f"### {table.title}", "", grid(table.shown, table.words), table.note, ""])
+    lead = [table.lead, ""] if table.lead else []
+    return "\n".join([f"### {table.title}", "", *lead, grid(table.shown, table.words), table.note, ""])
 
 
 def grid(shown: pd.DataFrame, words: Sequence[str] | None = None) -> str:

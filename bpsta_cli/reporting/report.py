@@ -7,7 +7,7 @@ import pandas as pd
 
 from bpsta_cli import files
 from bpsta_cli.config import load_params
-from bpsta_cli.reporting import overview, paper, supplement
+from bpsta_cli.reporting import claims, overview, paper, supplement
 from bpsta_cli.reporting.collect import collect
 from bpsta_cli.reporting.page import Origin, write_page
 from bpsta_cli.reporting.paper import literature
@@ -20,7 +20,7 @@ class Report:
     """What was written.
 
     Attributes:
-        tables: the tables, in order; `supplementary` tells the paper's own from the others.
+        tables: the tables, in order: the claims, the paper's own, and others (`supplementary`).
         figures: the figures, likewise.
         files: every file, in order.
         missing: cells of the grid without results, and what was not measured of others.
@@ -51,7 +51,7 @@ def write_report(results: Path, params: Path) -> Report:
     check_stand_ins(settings.stand_ins)
     found = collect(results, settings)
     study = Study(found.cells, settings.stand_ins, found.missing, found.asked, literature.load())
-    tables = [*paper.tables(study), *supplement.tables(found.cells)]
+    tables = [claims.table(study), *paper.tables(study), *supplement.tables(found.cells)]
     written = []
     for table in tables:
         for suffix, text in ((".csv", table.frame.to_csv(index=False)), (".md", markdown(table))):

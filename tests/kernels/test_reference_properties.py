@@ -87,10 +87,28 @@ def test_outputs_have_shape_and_dtype_of_the_input_and_spikes_are_0_or_1(size, s
 def test_neurons_do_not_see_each_other_nor_a_step_the_future(size, seed, rule):
     steps, n = size
     x, g = randn(size, seed, torch.float64), randn(size, seed + 1, torch.float64)
+    half, now = n // 2, steps // 2 + 1
     spikes, gradient = run(x, g, rule)
-    alone = run(x[:, n // 2 :], g[:, n // 2 :], rule)
-    assert torch.equal(alone[0], spikes[:, n // 2 :])
-    assert torch.equal(alone[1], gradient[:, n // 2 :])
+    neighbours = randn((steps, half), seed + 2, torch.float64)
+    beside = run(torch.cat([neighbours, x[:, half:]], 1), torch.cat([-g[:, :half], g[:, half:]], 1), rule)
+    assert torch.equal(beside[0][:, half:], spikes[:, half:])
+    assert torch.equal(beside[1][:, half:], gradient[:, half:])
+    later = randn((steps - now, n), seed + 3, torch.float64)
+    assert torch.equal(lif(torch.cat([x[:now], later]), rule=rule)[:now], spikes[:now])
+
+
+@FEW
+@given(sizes, seeds, any_rule)
+def test_a_part_of_the_neurons_or_of_the_steps_gives_that_part_of_the_result(size, seed, rule):
+    steps, n = size
+    x, g = randn(size, seed, torch.float64), randn(size, seed + 1, torch.float64)
+    spikes, gradient = run(x, g, rule)
+    part = run(x[:, n // 2 :], g[:, n // 2 :], rule)
+    assert torch.equal(part[0], spikes[:, n // 2 :])
+    # torch takes e^x in whole vectors in another way than in the elements left over, and here others are left over
+    takes_exponentials = getattr(rule, "surrogate", "") in ("sigmoid", "gaussian")
+    rounding = 8 * torch.finfo(torch.float64).eps * float(gradient.abs().max()) if takes_exponentials else 0
+    torch.testing.assert_close(part[1], gradient[:, n // 2 :], rtol=0, atol=rounding)
     assert torch.equal(lif(x[: steps // 2 + 1], rule=rule), spikes[: steps // 2 + 1])
 
 

@@ -16,6 +16,8 @@ CASES = [
     ("resnet18", False, "per-step"),
 ]
 """Structure, whether its input is the same at every step, and the norm."""
+fused = pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)
+"""For what only a block in one operation can show: without the compiled kernels there is none."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +49,7 @@ def passed(network, x, backend):
     return {"votes": votes.detach(), "evaluated": evaluated, **gradients, **network.state_dict()}
 
 
-@pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)
+@fused
 @pytest.mark.parametrize(("structure", "constant", "norm"), CASES)
 def test_one_operation_a_block_gives_the_layers_own_votes_gradients_and_statistics(
     structure, constant, norm, monkeypatch
@@ -81,6 +83,7 @@ def test_watchers_are_told_the_same_by_the_block_and_by_its_layers():
         assert (int(one.spikes), one.slots) == (int(other.spikes), other.slots)
 
 
+@fused
 def test_an_input_that_is_the_same_at_every_step_is_convolved_and_kept_once(monkeypatch):
     lengths = []
     real = block.block

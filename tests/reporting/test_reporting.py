@@ -135,6 +135,20 @@ def test_a_dirty_tree_shows_in_the_provenance(results):
     assert "aaaaaaaaaaaa-dirty" in (results / "tables" / "README.md").read_text()
 
 
+def test_the_machine_shows_in_the_provenance_and_runs_of_two_machines_are_two_rows(results):
+    file = results / "train" / "digits-stbp-T2-s0" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    metrics["provenance"]["machine"] = {
+        "processor": "Vendor 1-2-3",
+        "caches": "",
+        "instructions": "avx2",
+        "builds": "t 2",
+    }
+    file.write_text(json.dumps(metrics))
+    rows = write_report(results, results / "params.yaml").provenance.set_index("machine")
+    assert rows["runs"].to_dict() == {"Vendor 1-2-3; t 2": "1", "-": "3"}
+
+
 def test_no_results_and_unreadable_results_are_refused(results, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(RunError, match="Run dvc repro"):

@@ -228,6 +228,16 @@ def test_a_run_of_other_data_or_code_is_not_continued(settings, digits, tmp_path
         run(settings(), digits, out, resume=True)
 
 
+def test_a_finished_run_that_is_taken_to_another_machine_is_left_as_it_is(settings, digits, tmp_path, monkeypatch):
+    done, _ = run(settings(), digits, tmp_path / "run")
+    before, real = contents(done.path), loop.provenance
+    elsewhere = {"commit": "another", "device": "cpu (another)", "machine": {"processor": "another"}, "threads": 9}
+    monkeypatch.setattr(loop, "provenance", lambda *a, **k: {**real(*a, **k), **elsewhere})
+    _, events = run(settings(), digits, done.path, resume=True)
+    assert events == []
+    assert contents(done.path) == before
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_overwrite_leaves_nothing_of_the_run_before(settings, digits, tmp_path, resume):
     fresh, _ = run(settings(), digits, tmp_path / "fresh")
