@@ -6,14 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from bpsta_cli import files
-from bpsta_cli.reporting.drawing import SETTINGS, save, styles
+from bpsta_cli.reporting.drawing import new_figure, save_png_and_svg, styles
 
 NAME = "benchmark"
 KEYS = ["measure", "input", "T", "mib"]
@@ -133,9 +130,7 @@ def draw(frame: pd.DataFrame, target: Path) -> list[Path]:
     columns = min(2, len(panels))
     names = list(dict.fromkeys(name for panel in panels for name in _panel(frame, *panel)["variant"]))
     chosen, markers = styles(names), dict(zip(names, MARKERS, strict=False))
-    with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(4.2 * columns + 1.8, 3.6 * math.ceil(len(panels) / columns)), layout="constrained")
-        FigureCanvasAgg(figure)
+    with new_figure(4.2 * columns + 1.8, 3.6 * math.ceil(len(panels) / columns)) as figure:
         places = figure.subplots(math.ceil(len(panels) / columns), columns, squeeze=False).flatten()
         for unused in places[len(panels) :]:
             unused.remove()
@@ -151,7 +146,7 @@ def draw(frame: pd.DataFrame, target: Path) -> list[Path]:
             _name_axes(axes, measure, kind, sorted(_panel(frame, measure, kind)["T"].unique()))
         handles, labels = places[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
-        return [save(figure, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+        return save_png_and_svg(figure, target)
 
 
 def _panel(frame: pd.DataFrame, measure: str, kind: str) -> pd.DataFrame:

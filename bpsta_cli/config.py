@@ -1,13 +1,16 @@
 """The validated settings of a run and of the whole study (params.yaml): one schema, no torch."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bpsta_cli.errors import SettingsError, did_you_mean
 from bpsta_cli.rules import TWIN
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -160,7 +163,7 @@ class Run(_Strict):
     """One run of the study, a line of params.yaml."""
 
     dataset: Name = Field(description="the catalogue's name of what it is trained on")
-    settings: Name = Field(description="which entry of datasets holds its structure, epochs and so on")
+    recipe: Name = Field(description="the entry of datasets that holds its structure, epochs and so on")
     method: Name
     T: int = Field(ge=1, le=10_000)
     seed: int = Field(ge=0, lt=2**31)
@@ -168,29 +171,29 @@ class Run(_Strict):
     @property
     def name(self) -> str:
         """What its line, its directory and its files are called: "digits-bpsta-T8-s0"."""
-        return f"{self.settings}-{self.method}-T{self.T}-s{self.seed}"
+        return f"{self.recipe}-{self.method}-T{self.T}-s{self.seed}"
 
 
 class Params(_Strict):
     """params.yaml: the runs of the study and their settings."""
 
-    cells: dict[str, Run] = Field({}, description="trained and measured: evaluation, energy, accuracy over time")
-    trained: dict[str, Run] = Field({}, description="trained alone: the ReLU twins, other lengths T")
+    measured: dict[str, Run] = Field({}, description="trained and measured: evaluation, energy, accuracy over time")
+    train_only: dict[str, Run] = Field({}, description="trained and not measured: the ReLU twins, other T")
     stand_ins: dict[str, str] = Field({}, description="data set of the paper -> the one that stands for it")
     neuron: NeuronSettings = NeuronSettings()
     methods: dict[str, MethodSettings] = {}
     training: TrainingSettings = TrainingSettings()
     datasets: dict[str, DatasetSettings]
 
-    @field_validator("cells")
+    @field_validator("measured")
     @classmethod
-    def _twins_have_no_spikes_to_measure(cls, cells: dict[str, Run]) -> dict[str, Run]:
-        for name, run in cells.items():
+    def _twins_have_no_spikes_to_measure(cls, measured: dict[str, Run]) -> dict[str, Run]:
+        for name, run in measured.items():
             if run.method == TWIN:
-                raise ValueError(f"learning rules only; {name} is a ReLU twin and belongs under trained")
-        return cells
+                raise ValueError(f"learning rules only; {name} is a ReLU twin and belongs under train_only")
+        return measured
 
-    @field_validator("cells", "trained")
+    @field_validator("measured", "train_only")
     @classmethod
     def _lines_are_named_after_their_runs(cls, runs: dict[str, Run]) -> dict[str, Run]:
         for name, run in runs.items():
@@ -199,22 +202,22 @@ class Params(_Strict):
         return runs
 
     @model_validator(mode="after")
-    def _every_run_is_there_once_and_has_settings(self) -> "Params":
-        if twice := self.cells.keys() & self.trained.keys():
-            raise ValueError(f"{min(twice)} is in cells and in trained; take out one")
+    def _every_run_stands_once_and_has_its_recipe(self) -> "Params":
+        if twice := self.measured.keys() & self.train_only.keys():
+            raise ValueError(f"{min(twice)} is in measured and in train_only; take out one")
         datasets: dict[str, str] = {}
         for name, run in self.runs.items():
-            if run.settings not in self.datasets:
-                raise ValueError(f"{name} names the settings {run.settings}, and datasets has no such entry")
-            if datasets.setdefault(run.settings, run.dataset) != run.dataset:
-                both = f"{datasets[run.settings]} and {run.dataset}"
-                raise ValueError(f"the settings {run.settings} are used for {both}; give each an entry of its own")
+            if run.recipe not in self.datasets:
+                raise ValueError(f"{name} names the recipe {run.recipe}, and datasets has no such entry")
+            if datasets.setdefault(run.recipe, run.dataset) != run.dataset:
+                both = f"{datasets[run.recipe]} and {run.dataset}"
+                raise ValueError(f"the recipe {run.recipe} is used for {both}; give each an entry of its own")
         return self
 
     @property
     def runs(self) -> dict[str, Run]:
-        """All runs, measured and trained alone, in the file's order."""
-        return self.cells | self.trained
+        """All runs, the measured ones first, in the file's order."""
+        return self.measured | self.train_only
 
     def run(self, name: str) -> Run:
         """The run of this name.
@@ -225,17 +228,17 @@ class Params(_Strict):
         if name not in self.runs:
             raise SettingsError(
                 "unknown run",
-                expected="the name of a line under cells or trained (params.yaml)",
+                expected="the name of a line under measured or train_only (params.yaml)",
                 got=repr(name),
                 todo=did_you_mean(name, self.runs, otherwise="Add its line there."),
             )
         return self.runs[name]
 
-    def runs_with(self, settings: str) -> list[Run]:
+    def runs_with(self, recipe: str) -> list[Run]:
         """The runs that use one entry of datasets."""
-        return [run for run in self.runs.values() if run.settings == settings]
+        return [run for run in self.runs.values() if run.recipe == recipe]
 
-    def settings_of(self, name: str) -> DatasetSettings:
+    def recipe_of(self, name: str) -> DatasetSettings:
         """An entry of datasets.
 
         Raises:
@@ -243,7 +246,7 @@ class Params(_Strict):
         """
         if name not in self.datasets:
             raise SettingsError(
-                "data set without settings",
+                "unknown recipe",
                 expected=f"one of {', '.join(self.datasets)} (params.yaml, datasets)",
                 got=repr(name),
                 todo="Add its entry under datasets.",
@@ -253,6 +256,10 @@ class Params(_Strict):
     def rule_of(self, method: str) -> MethodSettings:
         """The settings of one learning rule; the defaults where the file has none."""
         return self.methods.get(method, MethodSettings())
+
+
+RENAMED = {"cells": "measured", "trained": "train_only", "settings": "recipe"}
+"""Keys of an older params.yaml, and what they are called now."""
 
 
 def validate(model: type[Model], values: Any, *, where: str) -> Model:
@@ -289,7 +296,9 @@ def load_params(path: Path) -> Params:
 
 
 def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> SettingsError:
-    first = invalid.errors(include_url=False)[0]
+    errors = invalid.errors(include_url=False)
+    # a renamed key is missing under its new name too, which the reader would be told first
+    first = next((error for error in errors if _new_name(error, model)), errors[0])
     key = ".".join(str(part) for part in first["loc"]) or "the whole"
     if first["type"] == "extra_forbidden":
         siblings = _keys_beside(model, tuple(str(part) for part in first["loc"][:-1]))
@@ -298,7 +307,9 @@ def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> Se
             f"unknown key in {where}",
             expected=f"one of {', '.join(siblings)}",
             got=key,
-            todo=did_you_mean(name, siblings, otherwise="Remove it or correct its spelling."),
+            todo=f"The key {name} is called {renamed} now: rename it."
+            if (renamed := _new_name(first, model))
+            else did_you_mean(name, siblings, otherwise="Remove it or correct its spelling."),
         )
     return SettingsError(
         f"unusable value in {where}",
@@ -306,6 +317,15 @@ def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> Se
         got="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
         todo=f"Correct {key}.",
     )
+
+
+def _new_name(error: "ErrorDetails", model: type[BaseModel]) -> str | None:
+    """What an unknown key of an older file is called now; None for any other error."""
+    if error["type"] != "extra_forbidden":
+        return None
+    *path, key = map(str, error["loc"])
+    new = RENAMED.get(key)
+    return new if new in _keys_beside(model, tuple(path)) else None
 
 
 def _keys_beside(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:

@@ -6,16 +6,27 @@ than to train them.
 """
 
 import hashlib
-import sys
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bpsta_cli import provenance
 
-DECIDING = {"training": provenance.TRAINING, "measurement": provenance.MEASUREMENT}
+
+class Numbers(StrEnum):
+    """Which numbers of a run."""
+
+    TRAINING = "training"
+    MEASUREMENT = "measurement"
 
 
-def digests(what: str) -> str:
-    """A line a file, as sha256sum writes it."""
+DECIDING = {Numbers.TRAINING: provenance.TRAINING, Numbers.MEASUREMENT: provenance.MEASUREMENT}
+
+
+def digests(what: Numbers) -> str:
+    """A line a file, in the format of sha256sum."""
     root = provenance.PACKAGE.parent
     lines = [
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(root).as_posix()}"
@@ -24,7 +35,14 @@ def digests(what: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def main(
+    what: Annotated[Numbers, typer.Argument(help="The numbers whose code is hashed.")],
+    out: Annotated[Path, typer.Argument(help="The file with the hashes.")],
+) -> None:
+    """Hash the code that decides the numbers of training or of measurement into one file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(digests(what), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[2])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(digests(sys.argv[1]), encoding="utf-8")
+    typer.run(main)

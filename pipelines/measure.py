@@ -1,17 +1,17 @@
 """`bpsta eval`, `energy` and `latency` of one run, in one process: loading torch takes longer than they do.
 
-    python pipelines/measure.py RUN
-
-RUN is the name of a line of params.yaml.
+python pipelines/measure.py digits-bpsta-T8-s0
 """
 
-import sys
+from typing import Annotated
+
+import typer
 
 from bpsta_cli.cli.main import run
 
 
 def commands(name: str) -> list[list[str]]:
-    """The three command lines; clocks are left out, so that the results are the same bytes every time."""
+    """The three command lines; times are not measured, so that the results are the same bytes every time."""
     directory = f"results/train/{name}"
     return [
         ["eval", directory, "--out", f"results/eval/{name}.json"],
@@ -20,8 +20,13 @@ def commands(name: str) -> list[list[str]]:
     ]
 
 
-if __name__ == "__main__":
-    for arguments in commands(sys.argv[1]):
-        print(f"> bpsta {' '.join(arguments)}", flush=True)  # noqa: T201 - a script
+def main(name: Annotated[str, typer.Argument(metavar="RUN", help="The name of a line of params.yaml.")]) -> None:
+    """Run `bpsta eval`, `energy` and `latency` for one trained run; the first that fails ends it."""
+    for arguments in commands(name):
+        typer.echo(f"> bpsta {' '.join(arguments)}")
         if code := run(arguments):
-            sys.exit(code)
+            raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,24 +1,27 @@
-"""`make repro`: `dvc repro` with the runs of params.yaml side by side, and past data that are not at hand.
+"""`make repro`: `dvc repro` with the runs of params.yaml side by side, and without the data sets that are not at hand.
 
-    python pipelines/repro.py [--jobs N]
+    python pipelines/repro.py --jobs 4
 
 Every run is of one thread, so as many run at a time as there are cores. A data set that cannot be prepared leaves its
 runs out; the report names them. What is done is what `dvc repro` does and in the same files: either may go on after the
 other, and after a kill.
 """
 
-import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bpsta_cli.config import Params, Run, load_params
 from bpsta_cli.errors import SettingsError
 
 PARAMS, STORES = Path("params.yaml"), Path("data/stores")
+CORES = len(os.sched_getaffinity(0))
 FIRST = ("code-train", "code-measure", "prepare")
 LAST = ("metrics", "report")
 """What all runs depend on, and what is made of all of them, or of those that are there."""
@@ -26,23 +29,23 @@ LAST = ("metrics", "report")
 
 def stages_of(study: Params, name: str) -> list[str]:
     """The stages of one run, in their order."""
-    if name in study.trained:
+    if name in study.train_only:
         return [f"train-only@{name}"]
     return [f"train@{name}", f"measure@{name}"]
 
 
 def shares(runs: list[Run], jobs: int) -> list[list[Run]]:
-    """The runs dealt out like cards, so that each share has as many of every data set, length and method."""
-    alike = sorted(runs, key=lambda run: (run.settings, run.T, run.method, run.seed))
+    """The runs divided among `jobs` processes, so that each has about as many of every recipe, T and method."""
+    alike = sorted(runs, key=lambda run: (run.recipe, run.T, run.method, run.seed))
     return [share for share in (alike[job::jobs] for job in range(jobs)) if share]
 
 
 def unprepared(study: Params) -> list[str]:
-    """The entries of datasets whose runs have no data."""
+    """The recipes whose runs have no data."""
     return [
-        entry
-        for entry in study.datasets
-        if not all((STORES / entry / f"T{run.T}.json").is_file() for run in study.runs_with(entry))
+        recipe
+        for recipe in study.datasets
+        if not all((STORES / recipe / f"T{run.T}.json").is_file() for run in study.runs_with(recipe))
     ]
 
 
@@ -58,7 +61,7 @@ class Processes:
         self.running.append(subprocess.Popen(command, start_new_session=True))
 
     def wait(self) -> bool:
-        """Wait for all; True where all came to a good end."""
+        """Wait for all; True if all succeeded."""
         codes = [process.wait() for process in self.running]
         self.running.clear()
         return not any(codes)
@@ -71,11 +74,11 @@ class Processes:
 
 
 def changed_runs(study: Params) -> tuple[bool, list[Run]]:
-    """Whether anything is left to do, and the runs of which a stage is."""
-    told = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], stdout=subprocess.PIPE, check=False)
-    if told.returncode:
-        raise SystemExit(told.returncode)
-    changed = json.loads(told.stdout)
+    """Whether anything is left to do, and the runs that have a stage to do."""
+    status = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], stdout=subprocess.PIPE, check=False)
+    if status.returncode:
+        raise SystemExit(status.returncode)
+    changed = json.loads(status.stdout)
     names = {stage.partition("@")[2] for stage in changed}
     return bool(changed), [run for name, run in study.runs.items() if name in names]
 
@@ -89,14 +92,14 @@ def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     dvc.start("repro", "--keep-going", *FIRST)
     dvc.wait()
     missing = unprepared(study)
-    runs = [run for run in runs if run.settings not in missing]
+    runs = [run for run in runs if run.recipe not in missing]
     for share in shares(runs, jobs) if jobs > 1 else []:
         dvc.start("repro", "--single-item", "--keep-going", *(s for run in share for s in stages_of(study, run.name)))
     dvc.wait()
     if not missing:
         dvc.start("repro", "--keep-going")  # one pass in DVC's own order over what is left, and the report
         return 0 if dvc.wait() else failed()
-    there = [name for name, run in study.runs.items() if run.settings not in missing]
+    there = [name for name, run in study.runs.items() if run.recipe not in missing]
     if there:
         dvc.start("repro", "--keep-going", *(stage for name in there for stage in stages_of(study, name)))
     whole = dvc.wait()
@@ -114,15 +117,11 @@ def failed() -> int:
 
 def say(text: str) -> None:
     """Print at once, between the lines of the processes."""
-    print(f"repro: {text}", flush=True)  # noqa: T201 - a script
+    typer.echo(f"repro: {text}")
 
 
-def main() -> int:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--jobs", type=int, default=cores, help=f"runs at a time (default: one a core, {cores})")
-    jobs = max(1, parser.parse_args().jobs)
+def run(jobs: int) -> int:
+    """Bring everything up to date, and leave no process behind; returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     dvc = Processes()
@@ -137,5 +136,12 @@ def main() -> int:
         dvc.end()
 
 
+def main(
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time; by default one a core.")] = CORES,
+) -> None:
+    """Bring the results of params.yaml up to date, runs side by side; either this or `dvc repro` may go on."""
+    raise typer.Exit(run(jobs))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -1,4 +1,5 @@
 import copy
+import functools
 import re
 
 import pydantic
@@ -18,10 +19,10 @@ from bpsta_cli.config import (
 from bpsta_cli.errors import SettingsError
 
 DATA = {"network": "small", "epochs": 20, "warmup_epochs": 2, "batch_size": 8}
-RUN = {"dataset": "digits", "settings": "digits", "method": "bpsta", "T": 8, "seed": 0}
+RUN = {"dataset": "digits", "recipe": "digits", "method": "bpsta", "T": 8, "seed": 0}
 PARAMS = {
-    "cells": {"digits-bpsta-T8-s0": RUN},
-    "trained": {"digits-ann-T8-s0": RUN | {"method": "ann"}},
+    "measured": {"digits-bpsta-T8-s0": RUN},
+    "train_only": {"digits-ann-T8-s0": RUN | {"method": "ann"}},
     "neuron": {"threshold": 0.5},
     "methods": {"bpsta": {"alpha": 0.3}},
     "training": {"lr": 0.001},
@@ -48,7 +49,7 @@ def with_key(path, name, value=1):
     ("path", "misspelt", "meant"),
     [
         ((), "trainning", "training"),
-        (("cells", "digits-bpsta-T8-s0"), "datset", "dataset"),
+        (("measured", "digits-bpsta-T8-s0"), "datset", "dataset"),
         (("neuron",), "treshold", "threshold"),
         (("methods", "bpsta"), "alhpa", "alpha"),
         (("training",), "label_smothing", "label_smoothing"),
@@ -124,6 +125,23 @@ def test_a_missing_key_is_named():
     assert (error.expected.split(":")[0], error.got) == ("epochs", "nothing")
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ((), "cells", "measured"),
+        ((), "trained", "train_only"),
+        (("train_only", "digits-ann-T8-s0"), "settings", "recipe"),
+    ],
+)
+def test_a_key_of_an_older_file_is_refused_with_the_key_that_took_its_place(path, old, new):
+    values = with_key(path, old)
+    inner = functools.reduce(dict.__getitem__, path, values)
+    inner[old] = inner.pop(new)
+    error = refusal(Params, values)
+    assert (error.problem, error.got) == ("unknown key in params.yaml", ".".join((*path, old)))
+    assert error.todo == f"The key {old} is called {new} now: rename it."
+
+
 def test_warm_up_must_leave_an_epoch_with_spikes():
     error = refusal(DatasetSettings, {**DATA, "epochs": 4, "warmup_epochs": 4})
     assert "warmup_epochs (4) must be less than epochs (4)" in error.expected
@@ -131,43 +149,43 @@ def test_warm_up_must_leave_an_epoch_with_spikes():
 
 
 def with_runs(**groups):
-    return {**PARAMS, "cells": {}, "trained": {}, **groups}
+    return {**PARAMS, "measured": {}, "train_only": {}, **groups}
 
 
 def test_a_line_is_called_after_what_it_runs():
-    run = RUN | {"settings": "digits-small", "T": 4, "seed": 7}
+    run = RUN | {"recipe": "digits-small", "T": 4, "seed": 7}
     assert Run.model_validate(run).name == "digits-small-bpsta-T4-s7"
-    for group in ("cells", "trained"):
+    for group in ("measured", "train_only"):
         told = refusal(Params, with_runs(**{group: {"digits-bpsta-T8-s1": RUN}})).expected
         assert told == f"{group}: digits-bpsta-T8-s1 has to be called digits-bpsta-T8-s0, after what it runs"
 
 
-@pytest.mark.parametrize(("key", "bad"), [("T", 0), ("seed", -1), ("method", "my/rule.py"), ("settings", "a.b")])
+@pytest.mark.parametrize(("key", "bad"), [("T", 0), ("seed", -1), ("method", "my/rule.py"), ("recipe", "a.b")])
 def test_a_run_that_could_not_be_a_path_or_a_key_is_refused(key, bad):
-    error = refusal(Params, with_runs(cells={"digits-bpsta-T8-s0": RUN | {key: bad}}))
-    assert error.todo == f"Correct cells.digits-bpsta-T8-s0.{key}."
+    error = refusal(Params, with_runs(measured={"digits-bpsta-T8-s0": RUN | {key: bad}}))
+    assert error.todo == f"Correct measured.digits-bpsta-T8-s0.{key}."
 
 
 def test_the_twin_is_trained_and_not_measured():
     twin = {"digits-ann-T8-s0": RUN | {"method": "ann"}}
-    assert "belongs under trained" in refusal(Params, with_runs(cells=twin)).expected
-    assert list(validate(Params, with_runs(trained=twin), where="").runs) == ["digits-ann-T8-s0"]
+    assert "belongs under train_only" in refusal(Params, with_runs(measured=twin)).expected
+    assert list(validate(Params, with_runs(train_only=twin), where="").runs) == ["digits-ann-T8-s0"]
 
 
-def test_a_run_stands_once_and_with_settings_of_its_data_set_alone():
+def test_a_run_stands_once_and_with_a_recipe_of_its_data_set_alone():
     line = {"digits-bpsta-T8-s0": RUN}
-    assert "in cells and in trained" in refusal(Params, with_runs(cells=line, trained=line)).expected
-    other = {"mnist-bpsta-T8-s0": RUN | {"settings": "mnist"}}
-    assert "datasets has no such entry" in refusal(Params, with_runs(cells=other)).expected
+    assert "in measured and in train_only" in refusal(Params, with_runs(measured=line, train_only=line)).expected
+    other = {"mnist-bpsta-T8-s0": RUN | {"recipe": "mnist"}}
+    assert "datasets has no such entry" in refusal(Params, with_runs(measured=other)).expected
     two = line | {"digits-bpsta-T8-s1": RUN | {"dataset": "mnist", "seed": 1}}
-    assert "used for digits and mnist" in refusal(Params, with_runs(cells=two)).expected
+    assert "used for digits and mnist" in refusal(Params, with_runs(measured=two)).expected
 
 
 def test_all_runs_may_be_switched_off():
     assert validate(Params, with_runs(), where="").runs == {}
 
 
-def test_a_run_is_found_by_its_name_and_by_its_settings():
+def test_a_run_is_found_by_its_name_and_by_its_recipe():
     params = validate(Params, PARAMS, where="")
     assert params.run("digits-ann-T8-s0").method == "ann"
     assert [run.name for run in params.runs_with("digits")] == ["digits-bpsta-T8-s0", "digits-ann-T8-s0"]
@@ -196,11 +214,11 @@ def test_a_file_gives_its_rules_and_data_sets_and_defaults_for_other_rules(tmp_p
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(PARAMS))
     params = load_params(file)
-    assert params.settings_of("digits").network == "small"
+    assert params.recipe_of("digits").network == "small"
     assert params.rule_of("bpsta").alpha == 0.3
     assert params.rule_of("stbp") == MethodSettings()
     with pytest.raises(SettingsError, match=r"one of digits .*got 'mnist'"):
-        params.settings_of("mnist")
+        params.recipe_of("mnist")
 
 
 def test_a_missing_settings_file_and_a_folder_are_refused(tmp_path):
@@ -209,7 +227,7 @@ def test_a_missing_settings_file_and_a_folder_are_refused(tmp_path):
             load_params(path)
 
 
-@pytest.mark.parametrize("content", [b"cells: [1, 2\nneuron: }", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"measured: [1, 2\nneuron: }", b"\xff\xfe\x00"])
 def test_a_file_that_is_not_yaml_is_refused(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_bytes(content)

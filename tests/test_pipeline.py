@@ -7,7 +7,9 @@ from pathlib import Path
 import grimp
 import pytest
 import torch
+import typer
 import yaml
+from typer.testing import CliRunner
 
 from bpsta_cli import provenance, training
 from bpsta_cli.cli.presets import preset
@@ -41,6 +43,15 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def printed(name, *arguments):
+    """What a script prints."""
+    app = typer.Typer()
+    app.command()(script(name).main)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 def body(stage):
@@ -121,7 +132,7 @@ def test_the_hashes_change_with_a_module_and_with_nothing_else(tmp_path, monkeyp
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_spells_out_every_setting_so_that_a_changed_default_cannot_hide(name):
     values = yaml.safe_load(PRESETS[name].read_text())
-    assert set(values) == {"cells", "trained", "stand_ins", "neuron", "methods", "training", "datasets"}
+    assert set(values) == {"measured", "train_only", "stand_ins", "neuron", "methods", "training", "datasets"}
     assert set(values["training"]) == set(TrainingSettings.model_fields)
     for settings in values["datasets"].values():
         assert set(settings) == set(DatasetSettings.model_fields)
@@ -130,11 +141,11 @@ def test_a_preset_spells_out_every_setting_so_that_a_changed_default_cannot_hide
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_run_of_a_preset_could_be_trained(name):
     params = load_params(PRESETS[name])
-    assert {run.settings for run in params.runs.values()} == set(params.datasets)
+    assert {run.recipe for run in params.runs.values()} == set(params.datasets)
     assert {run.method for run in params.runs.values()} <= set(params.methods)
-    kinds = {(run.settings, run.method): run for run in params.runs.values()}
+    kinds = {(run.recipe, run.method): run for run in params.runs.values()}
     for run in kinds.values():
-        rule, data = params.rule_of(run.method), params.settings_of(run.settings)
+        rule, data = params.rule_of(run.method), params.recipe_of(run.recipe)
         settings = RunSettings(dataset=run.dataset, method=run.method, T=run.T, data=data, rule=rule)
         training.check(settings)
         row = catalogue.get(run.dataset)
@@ -166,7 +177,7 @@ def test_the_paper_preset_and_the_command_line_take_the_structure_that_the_paper
         assert preset(dataset).network == structure
         runs = [run for run in params.runs.values() if run.dataset == dataset]
         assert runs
-        networks = {params.settings_of(run.settings).network for run in runs}
+        networks = {params.recipe_of(run.recipe).network for run in runs}
         assert networks - {"resnet34"} == {structure}
         assert ("resnet34" in networks) == dataset.startswith("cifar")
 
@@ -182,13 +193,19 @@ def test_the_demo_needs_no_file_and_is_what_a_clone_begins_with():
 
 
 def test_the_lines_of_a_product_are_those_of_a_params_yaml(tmp_path):
-    lines = script("cells").lines(["digits", "cifar10:cifar10-middle"], ["stbp", "ann"], [4], [0, 1])
-    read = yaml.safe_load("trained:\n" + "\n".join(lines))["trained"]
+    datasets = ["--dataset", "digits", "--dataset", "cifar10:cifar10-middle"]
+    lines = printed("lines", *datasets, "--method", "stbp", "--method", "ann", "--T", "4", "--seed", "0", "--seed", "1")
+    read = yaml.safe_load("train_only:\n" + lines)["train_only"]
     assert list(read)[:2] == ["digits-stbp-T4-s0", "digits-stbp-T4-s1"]
     entry = {"network": "small", "epochs": 2, "warmup_epochs": 1, "batch_size": 1}
     file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump({"trained": read, "datasets": {"digits": entry, "cifar10-middle": entry}}))
+    file.write_text(yaml.safe_dump({"train_only": read, "datasets": {"digits": entry, "cifar10-middle": entry}}))
     assert load_params(file).run("cifar10-middle-ann-T4-s1").dataset == "cifar10"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "pipelines").glob("*.py"))])
+def test_every_script_has_a_help(name):
+    assert "Usage:" in printed(name, "--help")
 
 
 @pytest.fixture

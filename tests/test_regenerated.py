@@ -88,8 +88,8 @@ def test_the_committed_run_has_the_settings_of_params_yaml():
     params = validate(Params, yaml.safe_load(show.stdout), where="params.yaml")
     run = params.run(Path(RUN).name)
     wanted = RunSettings(
-        **run.model_dump(exclude={"settings"}),
-        data=params.settings_of(run.settings),
+        **run.model_dump(exclude={"recipe"}),
+        data=params.recipe_of(run.recipe),
         neuron=params.neuron,
         rule=params.rule_of(run.method),
         training=params.training,

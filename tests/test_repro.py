@@ -18,16 +18,16 @@ repro = script("repro")
 def runs(*names):
     made = []
     for dataset in names:
-        made += [Run(dataset=dataset, settings=dataset, method=m, T=4, seed=s) for m in ("stbp", "ann") for s in (0, 1)]
+        made += [Run(dataset=dataset, recipe=dataset, method=m, T=4, seed=s) for m in ("stbp", "ann") for s in (0, 1)]
     return made
 
 
 @pytest.fixture
 def study():
     both = {run.name: run for run in runs("digits", "mnist")}
-    cells = {name: run for name, run in both.items() if run.method != "ann"}
-    trained = {name: run for name, run in both.items() if run.method == "ann"}
-    return Params(cells=cells, trained=trained, datasets={"digits": DATA, "mnist": DATA})
+    measured = {name: run for name, run in both.items() if run.method != "ann"}
+    train_only = {name: run for name, run in both.items() if run.method == "ann"}
+    return Params(measured=measured, train_only=train_only, datasets={"digits": DATA, "mnist": DATA})
 
 
 class Recorder:
@@ -66,7 +66,7 @@ def test_every_run_is_dealt_once_and_the_shares_are_alike(jobs):
     assert len(dealt) == min(jobs, len(every))
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
     if jobs == 2:
-        assert [[run.settings for run in share] for share in dealt] == [["digits"] * 2 + ["mnist"] * 2] * 2
+        assert [[run.recipe for run in share] for share in dealt] == [["digits"] * 2 + ["mnist"] * 2] * 2
 
 
 def test_a_run_is_measured_after_it_was_trained_and_a_twin_is_not(study):

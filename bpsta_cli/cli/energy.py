@@ -124,14 +124,14 @@ def _check_figure(figure: Path, runs: list[Path]) -> None:
 
 def _table_5(results: list[dict[str, Any]], output: Output) -> None:
     """The rows of the paper's Table 5, and the other accounts' ratios beside them."""
-    from bpsta_cli.reporting.energy import shown, table_5
+    from bpsta_cli.reporting.energy import display_rows, table_5
 
     frame = table_5(results)
     if not frame.empty:
         output.table(
             "The twin's energy over the network's (more than 1: the network costs less)",
             ["data", "T", "method", "runs", "accuracy", "twin", "rate", *RATIOS],
-            shown(frame),
+            display_rows(frame),
         )
 
 

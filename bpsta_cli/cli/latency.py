@@ -14,7 +14,7 @@ from bpsta_cli.errors import SettingsError
 if TYPE_CHECKING:
     from bpsta_cli.config import RunSettings
     from bpsta_cli.evaluation.accuracy_over_time import Anytime
-    from bpsta_cli.reporting.collect import Cell
+    from bpsta_cli.reporting.collect import RunResults
 
 
 def latency(
@@ -64,7 +64,7 @@ def latency(
     costs and saves. Several runs are gathered by method and T, over seeds.
     """
     from bpsta_cli.network.layers import check_convolution
-    from bpsta_cli.reporting import lengths as reporting
+    from bpsta_cli.reporting import time_steps as reporting
 
     output = Output(as_json=as_json)
     check_convolution(convolution)
@@ -106,15 +106,15 @@ def latency(
         return found
 
     def together(results: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"lengths": reporting.over_length(reporting.cells(named, results)).records()}
+        return {"time_steps": reporting.accuracy_by_time_steps(reporting.run_results(named, results)).records()}
 
     results = measure(
         runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out, together=together
     )
-    cells = reporting.cells(named, results, histories)
-    latency_tables.show(output, results, cells)
+    measured = reporting.run_results(named, results, histories)
+    latency_tables.show(output, results, measured)
     if figure or csv:
-        _write(cells, figure, csv, output)
+        _write(measured, figure, csv, output)
 
 
 def _numbers(text: str | None) -> list[int]:
@@ -139,7 +139,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 
     from bpsta_cli.evaluation.accuracy_over_time import refuse_twin
     from bpsta_cli.evaluation.early_exit import check_confidence
-    from bpsta_cli.reporting import lengths
+    from bpsta_cli.reporting import time_steps
     from bpsta_cli.rules import TWIN
     from bpsta_cli.training.run_directory import RunDir
 
@@ -151,7 +151,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     for name, settings in named:
         if settings.method == TWIN:
             raise refuse_twin(name)
-    lengths.labels(named)
+    time_steps.labels(named)
     return named
 
 
@@ -192,9 +192,9 @@ def _energy(run: Opened, samples: int | None) -> dict[str, Any]:
     return {"e_snn_pj": counted["e_snn_pj"], "e_ann_pj": counted["e_ann_pj"], "ratio": counted["ratio"]}
 
 
-def _write(cells: "list[Cell]", figure: Path | None, csv: Path | None, output: Output) -> None:
+def _write(runs: "list[RunResults]", figure: Path | None, csv: Path | None, output: Output) -> None:
     from bpsta_cli.reporting import anytime
 
-    written = anytime.write_tables(cells, csv) if csv else []
-    written += anytime.write_figures(cells, figure) if figure else []
+    written = anytime.write_tables(runs, csv) if csv else []
+    written += anytime.write_figures(runs, figure) if figure else []
     output.say("\n".join(map(str, written)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bpsta_cli.cli.output import Output, event_line, percent
 
 if TYPE_CHECKING:
-    from bpsta_cli.reporting.collect import Cell
+    from bpsta_cli.reporting.collect import RunResults
 
 SUBJECTS = {"spiking": "all steps", "early_exit": "early exit", "twin": "ReLU twin"}
 MANY_STEPS = 8
@@ -15,10 +15,10 @@ MANY_STEPS = 8
 Result = dict[str, Any]
 
 
-def show(output: Output, results: list[Result], cells: "list[Cell]") -> None:
+def show(output: Output, results: list[Result], runs: "list[RunResults]") -> None:
     """Every table that the results fill; several runs are gathered by method and T, over seeds."""
     if len(results) > 1:
-        _gathered(output, cells)
+        _gathered(output, runs)
     else:
         _over_time(output, results[0])
         _chosen(output, results[0])
@@ -30,16 +30,16 @@ def show(output: Output, results: list[Result], cells: "list[Cell]") -> None:
         _times(output, results)
 
 
-def _gathered(output: Output, cells: "list[Cell]") -> None:
-    from bpsta_cli.reporting import lengths, tables
+def _gathered(output: Output, runs: "list[RunResults]") -> None:
+    from bpsta_cli.reporting import tables, time_steps
 
-    over_time = tables.latency(cells)
-    few = _few(max(cell.train["T"] for cell in cells), {cell.train["T"] for cell in cells})
-    names = [str(name) for name in over_time.shown.columns]
+    over_time = tables.latency(runs)
+    few = _few(max(run.train["T"] for run in runs), {run.train["T"] for run in runs})
+    names = [str(name) for name in over_time.display.columns]
     columns = [name for name in names if not name.startswith("t = ") or int(name[4:]) in few]
-    over_time = replace(over_time, shown=over_time.shown[columns])
-    for table in (lengths.over_length(cells), over_time, lengths.early_exit(cells)):
-        output.table(table.title, list(table.shown.columns), table.shown.astype(str).to_numpy().tolist())
+    over_time = replace(over_time, display=over_time.display[columns])
+    for table in (time_steps.accuracy_by_time_steps(runs), over_time, time_steps.early_exit(runs)):
+        output.table(table.title, list(table.display.columns), table.display.astype(str).to_numpy().tolist())
         output.say(table.note + "\n")
 
 

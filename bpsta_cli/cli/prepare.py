@@ -23,10 +23,10 @@ def prepare(
     test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
     split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
     params: ParamsFile = None,
-    entry: Annotated[
+    recipe: Annotated[
         str | None,
         typer.Option(
-            "--settings",
+            "--recipe",
             help="Everything that the runs in --params need of this entry of its datasets. (default: none)",
             show_default=False,
         ),
@@ -34,7 +34,7 @@ def prepare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="With --settings: write what each T's store is into this folder, as T8.json. (default: no files)",
+            help="With --recipe: write what each T's store is into this folder, as T8.json. (default: no files)",
             show_default=False,
         ),
     ] = None,
@@ -56,8 +56,8 @@ def prepare(
     if list_all:
         _show_catalogue(output, data_dir)
         return
-    if entry is not None:
-        _prepare_entry(entry, params, out, output, verify=verify, processes=processes, data_dir=data_dir)
+    if recipe is not None:
+        _prepare_recipe(recipe, params, out, output, verify=verify, processes=processes, data_dir=data_dir)
         return
     if dataset is None:
         raise SettingsError(
@@ -66,7 +66,7 @@ def prepare(
     from bpsta_cli.cli.presets import preset
 
     where = None if source is None else str(source)
-    base = load_params(params).settings_of(dataset) if params else preset(dataset, source=where)
+    base = load_params(params).recipe_of(dataset) if params else preset(dataset, source=where)
     settings = settle(
         "the options",
         DatasetSettings,
@@ -83,8 +83,8 @@ def prepare(
     output.result(_store(dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir))
 
 
-def _prepare_entry(
-    entry: str,
+def _prepare_recipe(
+    recipe: str,
     params: Path | None,
     out: Path | None,
     output: Output,
@@ -96,12 +96,12 @@ def _prepare_entry(
     """The stores of every T that the runs of one entry of params.yaml's datasets ask for."""
     if params is None:
         raise SettingsError(
-            "no file that names runs", expected="--params beside --settings", got="no --params", todo="Name the file."
+            "no file that names runs", expected="--params beside --recipe", got="no --params", todo="Name the file."
         )
     study = load_params(params)
-    settings, runs = study.settings_of(entry), study.runs_with(entry)
+    settings, runs = study.recipe_of(recipe), study.runs_with(recipe)
     if not runs:
-        output.say(f"{params} names no run with the settings {entry}: nothing to prepare")
+        output.say(f"{params} names no run with the recipe {recipe}: nothing to prepare")
     stores: dict[str, dict[str, Any]] = {}
     for T in sorted({run.T for run in runs}):
         told = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
@@ -112,7 +112,7 @@ def _prepare_entry(
         out.mkdir(parents=True, exist_ok=True)
         for name, told in stores.items():
             files.write_json(out / f"{name}.json", {key: value for key, value in told.items() if key != "path"})
-    output.result({"settings": entry, "stores": stores})
+    output.result({"recipe": recipe, "stores": stores})
 
 
 def _store(

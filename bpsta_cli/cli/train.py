@@ -203,10 +203,10 @@ def _settings(
 ) -> RunSettings:
     """The file's settings (else the recipe's), with the options that were given on top."""
     if line is not None:
-        run = line.model_dump(exclude={"settings"}) | run
-    name = line.settings if line is not None else run["dataset"]
+        run = line.model_dump(exclude={"recipe"}) | run
+    name = line.recipe if line is not None else run["dataset"]
     method = run.get("method", RunSettings.model_fields["method"].default)
-    base = params.settings_of(name) if params else preset(name, epochs=data["epochs"], source=data["source"])
+    base = params.recipe_of(name) if params else preset(name, epochs=data["epochs"], source=data["source"])
     where = "the options"
     return validate(
         RunSettings,

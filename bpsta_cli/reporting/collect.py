@@ -11,20 +11,20 @@ from bpsta_cli.config import Params
 from bpsta_cli.errors import RunError
 
 MEASURED = ("energy", "latency")
-"""What is measured of every cell after it was trained, and read here."""
+"""What is measured after training of each run under `measured`, and read here."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunResults:
     """One run of the study and what was measured of it.
 
     Attributes:
-        name: the cell, "digits-bpsta-T8-s0".
+        name: the run, "digits-bpsta-T8-s0".
         train: metrics.json.
         history: history.csv, a row an epoch.
         energy: energy of the run, as `bpsta energy --json` gives it; empty where it was not measured.
         latency: accuracy over time, as `bpsta latency --json` gives it; empty where it was not measured.
-        settings: the entry of params.yaml's datasets that it was trained with: tells two structures on one data
+        recipe: the entry of params.yaml's datasets that it was trained with; it tells two structures on one data
             set apart.
         recorded: settings.json; empty where it is not there.
     """
@@ -34,7 +34,7 @@ class Cell:
     history: pd.DataFrame
     energy: dict[str, Any]
     latency: dict[str, Any]
-    settings: str = ""
+    recipe: str = ""
     recorded: dict[str, Any] = field(default_factory=dict)
 
 
@@ -43,13 +43,13 @@ class Collected:
     """What of the study is there, and what is not.
 
     Attributes:
-        cells: the runs with results, in the order of params.yaml; those that are trained alone have no energy and
+        runs: the runs with results, in the order of params.yaml; those under `train_only` have no energy and
             no latency.
         missing: names of runs without results, "NAME (energy)" where a run is there and was not measured.
         asked: every run's name -> its data set.
     """
 
-    cells: list[Cell] = field(default_factory=list)
+    runs: list[RunResults] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
 
@@ -67,21 +67,21 @@ def collect(results: Path, params: Params) -> Collected:
         if not all((folder / file).is_file() for file in ("metrics.json", "history.csv")):
             found.missing.append(name)
             continue
-        kinds = MEASURED if name in params.cells else ()
+        kinds = MEASURED if name in params.measured else ()
         measured = {kind: _read_if_there(results / kind / f"{name}.json") for kind in kinds}
-        found.cells.append(
-            Cell(
+        found.runs.append(
+            RunResults(
                 name,
                 train=_read(folder / "metrics.json"),
                 history=pd.read_csv(folder / "history.csv"),
                 energy=measured.get("energy", {}),
                 latency=measured.get("latency", {}),
-                settings=run.settings,
+                recipe=run.recipe,
                 recorded=_read_if_there(folder / "settings.json"),
             )
         )
         found.missing += [f"{name} ({kind})" for kind, value in measured.items() if not value]
-    if not found.cells:
+    if not found.runs:
         example = f", such as train/{found.missing[0]}/metrics.json" if found.missing else ""
         raise RunError(
             "nothing to report",

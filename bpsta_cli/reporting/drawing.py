@@ -1,9 +1,10 @@
-"""What every figure shares: panels, colours, bands over seeds, and files that are the same for the same results."""
+"""What all figures share: panels, colours, bands over seeds, and files that are the same for the same results."""
 
 import io
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bpsta_cli import files
-from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.collect import RunResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers; the line styles tell them apart in grey
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the line styles tell them apart in grey
 STYLES: dict[str, tuple[str, Any]] = {
     "stbp": ("#0072B2", "--"),
     "bpsa": ("#E69F00", "-."),
@@ -31,23 +32,21 @@ OTHERS: tuple[tuple[str, Any], ...] = (
     ("#CC79A7", (0, (3, 1, 1, 1))),
     ("#000000", (0, (8, 2))),
 )
-"""For what is none of the methods, in turn."""
-SETTINGS: Any = {"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}
-"""Matplotlib's, with which figures are drawn and saved."""
-
-
+"""For labels that are no method, in this order."""
+RC_PARAMS: Any = {"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}
+"""Matplotlib's parameters, with which every figure is drawn and saved."""
 MARKERS = {"stbp": "s", "bpsa": "^", "bpsta": "o", "ann": "x"}
-"""Where points stand: shapes tell them apart in grey."""
+"""Markers of single points: the shapes tell the methods apart in grey."""
 PANEL, WIDE = (3.3, 2.4), 5.2
 """Width and height of a panel, and the width of one that stands alone in its row, in inches."""
 
 LETTERS = 34
-"""As many fit into a line above a panel."""
+"""So many letters fit into a line above a panel."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: its heading, and what draws into it."""
+    """One pair of axes: its heading, and the function that draws into it."""
 
     title: str
     draw: "Callable[[Axes], None]"
@@ -62,10 +61,10 @@ def styles(labels: Iterable[str]) -> dict[str, tuple[str, Any]]:
     }
 
 
-def figure(
-    cells: list[Cell],
+def draw_panels(
+    runs: list[RunResults],
     target: Path,
-    draw: "Callable[[Axes, list[Cell]], None]",
+    draw: "Callable[[Axes, list[RunResults]], None]",
     labels: tuple[str, str],
     *,
     whole: bool = True,
@@ -73,26 +72,21 @@ def figure(
     """One panel for each data set and T, as PNG and SVG.
 
     Args:
-        cells: what is shown.
+        runs: the runs that are drawn.
         target: the files without their suffix.
-        draw: puts a panel's cells into its axes.
+        draw: puts a panel's runs into its axes.
         labels: of the two axes.
         whole: only whole numbers stand below.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    panels = list(dict.fromkeys((cell.train["dataset"], cell.train["T"]) for cell in cells))
+    panels = list(dict.fromkeys((run.train["dataset"], run.train["T"]) for run in runs))
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    with mpl.rc_context(SETTINGS):
-        drawn = Figure(figsize=(4.6 * columns + 0.4, 3.4 * rows), layout="constrained")
-        FigureCanvasAgg(drawn)
-        axes = drawn.subplots(rows, columns, squeeze=False).flatten()
+    with new_figure(4.6 * columns + 0.4, 3.4 * rows) as figure:
+        axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for place, (dataset, T) in zip(axes, panels, strict=False):
-            inside = [cell for cell in cells if (cell.train["dataset"], cell.train["T"]) == (dataset, T)]
+            inside = [run for run in runs if (run.train["dataset"], run.train["T"]) == (dataset, T)]
             draw(place, inside)
             place.set_title(f"{dataset}, T = {T}")
             place.set_xlabel(labels[0])
@@ -102,13 +96,13 @@ def figure(
             place.legend(frameon=False, loc="lower right")
         for unused in axes[len(panels) :]:
             unused.remove()
-        return [save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+        return save_png_and_svg(figure, target)
 
 
-def sheet(
+def draw_sheet(
     panels: "Sequence[Panel | None]", target: Path, labels: tuple[str, str], columns: int, *, whole: bool = True
 ) -> list[Path]:
-    """Panels in rows under one legend, as PNG and SVG; None leaves a place empty.
+    """Panels in rows under one legend, as PNG and SVG; None leaves a panel's place empty.
 
     Args:
         panels: what is drawn, row by row.
@@ -117,26 +111,15 @@ def sheet(
         columns: panels in a row.
         whole: only whole numbers stand below.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     rows = math.ceil(len(panels) / columns)
     width = WIDE if columns == 1 else PANEL[0] * columns
-    # readable at 360 pixels' width, too, since the sheets are narrow
-    with mpl.rc_context(
-        SETTINGS
-        | {
-            "font.size": 9 + columns,
-            "axes.titlesize": 9 + columns,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
-        drawn = Figure(figsize=(width, PANEL[1] * rows + 0.4), layout="constrained")
-        FigureCanvasAgg(drawn)
-        places = drawn.subplots(rows, columns, squeeze=False).flatten()
+    # the sheets are narrow, so that they are readable at a width of 360 pixels too
+    fonts = {"font.size": 9 + columns, "axes.titlesize": 9 + columns}
+    spines = {"axes.spines.top": False, "axes.spines.right": False}
+    with new_figure(width, PANEL[1] * rows + 0.4, fonts | spines) as figure:
+        places = figure.subplots(rows, columns, squeeze=False).flatten()
         named: dict[str, Any] = {}
         for number, (place, panel) in enumerate(zip_longest(places, panels)):
             if panel is None:
@@ -155,8 +138,32 @@ def sheet(
                 place.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
             for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
                 named.setdefault(label, handle)
-        drawn.legend(named.values(), named.keys(), loc="outside upper left", ncols=len(named), frameon=False)
-        return [save(drawn, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
+        figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=len(named), frameon=False)
+        return save_png_and_svg(figure, target)
+
+
+@contextmanager
+def new_figure(width: float, height: float, rc_params: dict[str, Any] | None = None) -> "Iterator[Figure]":
+    """An empty figure without a window; it must be drawn and saved inside the `with`, under the same parameters.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        rc_params: more of matplotlib's parameters; they go before those of `RC_PARAMS`.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(RC_PARAMS | (rc_params or {})):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def save_png_and_svg(figure: "Figure", target: Path) -> list[Path]:
+    """Write a figure as PNG and as SVG; `target` is the files without their suffix."""
+    return [save(figure, target.with_suffix(suffix)) for suffix in (".png", ".svg")]
 
 
 def save(figure: "Figure", path: Path) -> Path:
@@ -169,10 +176,10 @@ def save(figure: "Figure", path: Path) -> Path:
     return path
 
 
-def by_method(cells: list[Cell]) -> dict[str, list[Cell]]:
-    """The cells of each method, in order of appearance."""
-    methods = dict.fromkeys(cell.train["method"] for cell in cells)
-    return {method: [cell for cell in cells if cell.train["method"] == method] for method in methods}
+def by_method(runs: list[RunResults]) -> dict[str, list[RunResults]]:
+    """The runs of each method, in order of appearance."""
+    methods = dict.fromkeys(run.train["method"] for run in runs)
+    return {method: [run for run in runs if run.train["method"] == method] for method in methods}
 
 
 def band(

@@ -13,11 +13,11 @@ from bpsta_cli import files
 from bpsta_cli.reporting.tables import mean_sd
 from bpsta_cli.rules import TWIN
 
-Run = dict[str, Any]
+EnergyResult = dict[str, Any]
 """What `bpsta energy --json` gives of one run."""
 
 KEYS = ["dataset", "network", "T", "method"]
-FIGURES = {
+VALUES = {
     "accuracy": ("accuracy",),
     "firing_rate": ("firing_rate",),
     "paper_ratio": ("paper", "ratio"),
@@ -30,9 +30,9 @@ FIGURES = {
     "quantised_memory_ratio": ("quantised", "memory", "ratio"),
     "quantised_memory_break_even_rate": ("quantised", "memory", "break_even_rate"),
 }
-"""Where each column of a run's row stands in its JSON object."""
+"""A column of a run's row -> the keys that lead to its value in the JSON object."""
 
-SHOWN = (
+DISPLAY = (
     ("accuracy", 100, 2),
     ("twin_accuracy", 100, 2),
     ("firing_rate", 1, 4),
@@ -42,21 +42,18 @@ SHOWN = (
     ("quantised_ratio", 1, 2),
     ("quantised_memory_ratio", 1, 2),
 )
-"""What people are shown of them, by which factor and with how many decimals."""
+"""The columns that readers see, each with its factor and its number of decimals."""
 
 
-def run_frame(runs: list[Run]) -> pd.DataFrame:
-    """A row a run: every figure of `FIGURES`, and its twin's mean accuracy where runs of that are given."""
+def run_frame(runs: list[EnergyResult]) -> pd.DataFrame:
+    """A row a run: the columns of `VALUES`, and the mean accuracy of its twin where runs of the twin are given."""
     twins = [pd.Series(_twins(run, runs), dtype=float).mean() for run in runs]
     return pd.DataFrame(
-        [
-            _identity(run) | _figures(run) | {"twin_accuracy": accuracy}
-            for run, accuracy in zip(runs, twins, strict=True)
-        ]
+        [_identity(run) | _values(run) | {"twin_accuracy": accuracy} for run, accuracy in zip(runs, twins, strict=True)]
     )
 
 
-def layer_frame(runs: list[Run]) -> pd.DataFrame:
+def layer_frame(runs: list[EnergyResult]) -> pd.DataFrame:
     """A row a run and layer."""
     rows = [_identity(run) | layer for run in runs for layer in run["layers"]]
     frame = pd.DataFrame(rows)
@@ -64,34 +61,34 @@ def layer_frame(runs: list[Run]) -> pd.DataFrame:
     return frame
 
 
-def table_5(runs: list[Run]) -> pd.DataFrame:
+def table_5(runs: list[EnergyResult]) -> pd.DataFrame:
     """A row for each data set, network, T and spiking method: mean and standard deviation (n - 1) over its runs.
 
-    A figure that one of the runs does not have has no mean.
+    A value that one of the runs does not have has no mean.
     """
     frame = run_frame(runs)
-    frame = frame[frame["method"] != TWIN]  # whose accuracy is a column
+    frame = frame[frame["method"] != TWIN]  # the twin's accuracy is a column
     rows = []
     for key, same in frame.groupby(KEYS, sort=False):
-        figures = {name: same[name].astype(float) for name in FIGURES}
-        figures["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
-        row: Run = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
-        for name, values in figures.items():
+        found = {name: same[name].astype(float) for name in VALUES}
+        found["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
+        row: dict[str, Any] = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
+        for name, values in found.items():
             row |= {f"{name}_mean": values.mean(skipna=False), f"{name}_sd": values.std(skipna=False)}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def shown(frame: pd.DataFrame) -> list[list[str]]:
-    """The rows of `table_5` for people: "mean ± sd", the twin at one dense pass."""
+def display_rows(frame: pd.DataFrame) -> list[list[str]]:
+    """The rows of `table_5` for readers: "mean ± sd", the twin at one dense pass."""
     columns = [frame[key].astype(str).tolist() for key in ("dataset", "T", "method", "runs")]
-    for name, scale, digits in SHOWN:
+    for name, scale, digits in DISPLAY:
         pairs = zip(frame[f"{name}_mean"], frame[f"{name}_sd"], strict=True)
         columns.append([mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def write_csv(runs: list[Run], folder: Path) -> list[Path]:
+def write_csv(runs: list[EnergyResult], folder: Path) -> list[Path]:
     """Write layers.csv, runs.csv and table5.csv into `folder`; returns the files."""
     tables = {"layers": layer_frame(runs), "runs": run_frame(runs), "table5": table_5(runs)}
     written = []
@@ -102,13 +99,13 @@ def write_csv(runs: list[Run], folder: Path) -> list[Path]:
     return written
 
 
-def _identity(run: Run) -> Run:
+def _identity(run: EnergyResult) -> dict[str, Any]:
     return {name: run[name] for name in ("run", *KEYS, "seed", "samples")}
 
 
-def _figures(run: Run) -> Run:
+def _values(run: EnergyResult) -> dict[str, Any]:
     found = {}
-    for name, path in FIGURES.items():
+    for name, path in VALUES.items():
         value: Any = run
         for step in path:
             value = value[step]
@@ -116,8 +113,8 @@ def _figures(run: Run) -> Run:
     return found
 
 
-def _twins(run: Run, runs: list[Run]) -> list[float]:
-    """Accuracies of the runs of the same structure as ann; on frames of events, of the same T."""
+def _twins(run: EnergyResult, runs: list[EnergyResult]) -> list[float]:
+    """Accuracies of the ReLU twins of the same structure; on frames of events also of the same T."""
     return [
         other["accuracy"]
         for other in runs

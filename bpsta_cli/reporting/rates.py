@@ -1,23 +1,23 @@
-"""The paper's Figure 2: firing rates by layer and by time step, the learning rules side by side."""
+"""The picture of `bpsta energy`: firing rates by layer (the paper's Figure 2) and by time step, a line a rule."""
 
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bpsta_cli.reporting.drawing import band, save, styles
+from bpsta_cli.reporting.drawing import band, new_figure, save, styles
+from bpsta_cli.reporting.energy import EnergyResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Run = dict[str, Any]
 MOST_NAMES = 10
-"""Layers named below a panel; of more, only some."""
+"""So many layers are named below a panel; of more, every second, third and so on."""
 
 
-def write_rates(runs: list[Run], path: Path) -> None:
+def write_rates(runs: list[EnergyResult], path: Path) -> None:
     """Draw the firing rates of `runs` into `path`, .png or .svg.
 
     A row of panels for each data set, network and T; a line a rule, its band from the lowest to the highest run.
@@ -26,18 +26,13 @@ def write_rates(runs: list[Run], path: Path) -> None:
         runs: what `bpsta energy --json` gives of each; runs without neurons are left out.
         path: the picture.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    groups: dict[tuple[str, str, int], list[Run]] = {}
+    groups: dict[tuple[str, str, int], list[EnergyResult]] = {}
     for run in runs:
         if run["firing_rates_at"]:
             groups.setdefault((run["dataset"], run["network"], run["T"]), []).append(run)
-    with mpl.rc_context({"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(10, 3.6 * len(groups)), layout="constrained")
-        FigureCanvasAgg(figure)
+    with new_figure(10, 3.6 * len(groups)) as figure:
         panels = figure.subplots(len(groups), 2, squeeze=False)
         for (by_layer, by_step), ((dataset, network, T), same) in zip(panels, groups.items(), strict=True):
             _lines(by_layer, same, lambda run: dict(enumerate(run["firing_rates"].values())))
@@ -50,16 +45,16 @@ def write_rates(runs: list[Run], path: Path) -> None:
         save(figure, path)
 
 
-def _at_steps(run: Run) -> dict[int, float]:
-    """The firing rate of all neurons at each step: the layers' weighted by their neurons."""
+def _at_steps(run: EnergyResult) -> dict[int, float]:
+    """The firing rate of all neurons at each step: the mean of the layers' rates, weighted by their neurons."""
     neurons = run["neurons"]
     total = sum(neurons.values())
     rates = run["firing_rates_at"]
     return {t + 1: sum(rates[name][t] * neurons[name] for name in rates) / total for t in range(run["T"])}
 
 
-def _lines(axes: "Axes", runs: list[Run], rates_of: Callable[[Run], dict[int, float]]) -> None:
-    """A line a method through what `rates_of` gives for its runs."""
+def _lines(axes: "Axes", runs: list[EnergyResult], rates_of: Callable[[EnergyResult], dict[int, float]]) -> None:
+    """A line for each method through the values that `rates_of` gives for its runs."""
     chosen = styles(run["method"] for run in runs)
     for method, style in chosen.items():
         columns = [pd.Series(rates_of(run)) for run in runs if run["method"] == method]

@@ -8,11 +8,12 @@ import pandas as pd
 from bpsta_cli import files
 from bpsta_cli.config import load_params
 from bpsta_cli.reporting import claims, overview, paper, supplement
+from bpsta_cli.reporting.artifacts import Figure, Table, markdown
 from bpsta_cli.reporting.collect import collect
-from bpsta_cli.reporting.page import Origin, write_page
+from bpsta_cli.reporting.origin import Origin, provenance
+from bpsta_cli.reporting.page import write_page
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.study import Study, check_stand_ins
-from bpsta_cli.reporting.parts import Figure, Table, markdown
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Report:
         tables: the tables, in order: the claims, the paper's own, and others (`supplementary`).
         figures: the figures, likewise.
         files: every file, in order.
-        missing: cells of the grid without results, and what was not measured of others.
+        missing: runs of params.yaml without results, and what was not measured of others.
         provenance: where the runs come from, every entry text: a row for each distinct origin, `runs` counts them.
         page: the HTML file with all of it.
     """
@@ -40,8 +41,8 @@ def write_report(results: Path, params: Path) -> Report:
     """Write tables/*.csv, tables/*.md, tables/README.md, figures/*.png, figures/*.svg and report.html under `results`.
 
     Args:
-        results: the folder with train/, energy/ and latency/ of the grid's cells.
-        params: the params.yaml that names the grid.
+        results: the folder with train/, energy/ and latency/ of the runs.
+        params: the params.yaml that names the runs.
 
     Raises:
         RunError: no results, or unreadable ones.
@@ -50,8 +51,8 @@ def write_report(results: Path, params: Path) -> Report:
     settings = load_params(params)
     check_stand_ins(settings.stand_ins)
     found = collect(results, settings)
-    study = Study(found.cells, settings.stand_ins, found.missing, found.asked, literature.load())
-    tables = [claims.table(study), *paper.tables(study), *supplement.tables(found.cells)]
+    study = Study(found.runs, settings.stand_ins, found.missing, found.asked, literature.load())
+    tables = [claims.table(study), *paper.tables(study), *supplement.tables(found.runs)]
     written = []
     for table in tables:
         for suffix, text in ((".csv", table.frame.to_csv(index=False)), (".md", markdown(table))):
@@ -59,11 +60,11 @@ def write_report(results: Path, params: Path) -> Report:
             files.write_text(path, text)
             written.append(path)
     folder = results / "figures"
-    figures = [*paper.figures(study, folder), *supplement.figures(found.cells, folder)]
+    figures = [*paper.draw_figures(study, folder), *supplement.draw_figures(found.runs, folder)]
     written += [file for figure in figures for file in figure.files]
-    origins = overview.provenance(found.cells)
+    origins = provenance(found.runs)
     page = results / "tables" / "README.md"
     files.write_text(page, overview.page(tables, figures, found.missing, origins))
     whole = results / "report.html"
-    write_page(whole, tables, figures, Origin(found.cells, settings.stand_ins, found.missing, origins))
+    write_page(whole, tables, figures, Origin(found.runs, settings.stand_ins, found.missing, origins))
     return Report(tables, figures, [*written, page, whole], found.missing, origins, whole)

@@ -3,33 +3,33 @@
 import dataclasses
 from pathlib import Path
 
-from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.artifacts import Figure, Table
+from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.comparison import against_baseline, learning, without_twin
 from bpsta_cli.reporting.curves import OVER_TIME, over_time
-from bpsta_cli.reporting.drawing import figure
-from bpsta_cli.reporting.parts import Figure, Table
+from bpsta_cli.reporting.drawing import draw_panels
 from bpsta_cli.reporting.tables import accuracy, energy, latency
 
 
-def tables(cells: list[Cell]) -> list[Table]:
-    """As far as the cells can fill them."""
-    cells = by_settings(cells)
-    found = [accuracy(cells)]
-    comparison = against_baseline(cells)
+def tables(runs: list[RunResults]) -> list[Table]:
+    """The tables that the runs can fill."""
+    runs = by_recipe(runs)
+    found = [accuracy(runs)]
+    comparison = against_baseline(runs)
     if not comparison.frame.empty:
         found.append(comparison)
-    if spiking := without_twin(cells):
+    if spiking := without_twin(runs):
         found.append(learning(spiking))
-    if priced := [cell for cell in cells if cell.energy]:
+    if priced := [run for run in runs if run.energy]:
         found.append(energy(priced))
-    if followed := [cell for cell in cells if cell.latency]:
+    if followed := [run for run in runs if run.latency]:
         found.append(latency(followed))
     return found
 
 
-def figures(cells: list[Cell], folder: Path) -> list[Figure]:
-    """Draw what the cells can fill into `folder`."""
-    followed = [cell for cell in by_settings(cells) if cell.latency]
+def draw_figures(runs: list[RunResults], folder: Path) -> list[Figure]:
+    """Draw what the runs can fill into `folder`."""
+    followed = [run for run in by_recipe(runs) if run.latency]
     if not followed:
         return []
     return [
@@ -38,17 +38,17 @@ def figures(cells: list[Cell], folder: Path) -> list[Figure]:
             "Test accuracy over time steps",
             "Test accuracy of the votes after the first t steps of one pass through networks trained with T steps: "
             "mean over seeds; the band reaches from the worst to the best seed.",
-            "Lines of test accuracy over time steps, one for each learning rule; its table holds the figures.",
-            tuple(figure(followed, folder / "accuracy-over-time", over_time, OVER_TIME)),
+            "Lines of test accuracy over time steps, one for each learning rule; its table holds the values.",
+            tuple(draw_panels(followed, folder / "accuracy-over-time", over_time, OVER_TIME)),
         )
     ]
 
 
-def by_settings(cells: list[Cell]) -> list[Cell]:
-    """The cells, their data set named with the settings where those have another name: they are no seeds of others."""
-    return [dataclasses.replace(cell, train=cell.train | {"dataset": _named(cell)}) for cell in cells]
+def by_recipe(runs: list[RunResults]) -> list[RunResults]:
+    """The runs, with the recipe in the data set's name where it has another: two recipes are not averaged."""
+    return [dataclasses.replace(run, train=run.train | {"dataset": _named(run)}) for run in runs]
 
 
-def _named(cell: Cell) -> str:
-    dataset: str = cell.train["dataset"]
-    return dataset if cell.settings == dataset else f"{dataset} ({cell.settings})"
+def _named(run: RunResults) -> str:
+    dataset: str = run.train["dataset"]
+    return dataset if run.recipe == dataset else f"{dataset} ({run.recipe})"

@@ -5,50 +5,50 @@ from typing import Any
 
 import pandas as pd
 
-from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.parts import KEYS, Table
+from bpsta_cli.reporting.artifacts import KEYS, Table
+from bpsta_cli.reporting.collect import RunResults
 
 DESCRIPTIONS = ["network", "epochs", "selection", "samples", "split"]
-"""Columns that say how a figure was got, the same for every seed."""
+"""Columns that describe how a value was measured, the same for every seed."""
 
 
-def accuracy(cells: list[Cell]) -> Table:
+def accuracy(runs: list[RunResults]) -> Table:
     """Test accuracy and firing rate."""
     frame = over_seeds(
         {
-            **keys_of(cell),
-            "accuracy": cell.train["accuracy"],
-            "firing_rate": cell.train["firing_rate"],
-            "network": cell.train["network"],
-            "epochs": cell.train["epochs"],
-            "selection": cell.train["selection"],
+            **keys_of(run),
+            "accuracy": run.train["accuracy"],
+            "firing_rate": run.train["firing_rate"],
+            "network": run.train["network"],
+            "epochs": run.train["epochs"],
+            "selection": run.train["selection"],
         }
-        for cell in cells
+        for run in runs
     )
-    shown = shown_as(frame, {"accuracy": ("accuracy, %", 100, 2), "firing_rate": ("firing rate", 1, 4)})
+    display = display_frame(frame, {"accuracy": ("accuracy, %", 100, 2), "firing_rate": ("firing rate", 1, 4)})
     for column in ("seeds", "network", "epochs", "selection"):
-        shown[column] = frame[column].astype(str)
+        display[column] = frame[column].astype(str)
     note = f"Mean ± standard deviation over seeds. {splits(frame)}"
-    return Table("accuracy", "Test accuracy", note, frame, shown)
+    return Table("accuracy", "Test accuracy", note, frame, display)
 
 
-def energy(cells: list[Cell]) -> Table:
+def energy(runs: list[RunResults]) -> Table:
     """The energy accounts, per sample."""
     frame = over_seeds(
         {
-            **keys_of(cell),
-            "firing_rate": cell.energy["firing_rate"],
-            "paper_ratio": cell.energy["paper"]["ratio"],
-            "counted_ratio": cell.energy["counted"]["ratio"],
-            "memory_ratio": cell.energy["memory"]["ratio"],
-            "quantised_ratio": cell.energy["quantised"]["memory"]["ratio"],
-            "macs": cell.energy["counted"]["macs"],
-            "acs": cell.energy["counted"]["acs"],
-            "samples": cell.energy["samples"],
+            **keys_of(run),
+            "firing_rate": run.energy["firing_rate"],
+            "paper_ratio": run.energy["paper"]["ratio"],
+            "counted_ratio": run.energy["counted"]["ratio"],
+            "memory_ratio": run.energy["memory"]["ratio"],
+            "quantised_ratio": run.energy["quantised"]["memory"]["ratio"],
+            "macs": run.energy["counted"]["macs"],
+            "acs": run.energy["counted"]["acs"],
+            "samples": run.energy["samples"],
         }
-        for cell in cells
+        for run in runs
     )
-    shown = shown_as(
+    display = display_frame(
         frame,
         {
             "firing_rate": ("firing rate", 1, 4),
@@ -60,46 +60,46 @@ def energy(cells: list[Cell]) -> Table:
             "acs": ("ACs, thousands", 1e-3, 1),
         },
     )
-    shown["seeds"] = frame["seeds"].astype(str)
+    display["seeds"] = frame["seeds"].astype(str)
     note = (
-        "Per test sample, 45 nm figures of Horowitz 2014. Paper: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
-        "Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and the neurons' updates. "
-        "With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: ceil(log2(T + 1))-bit "
-        "activations (Yan et al. 2024), 8-bit weights for both. The twin makes one dense pass. See docs/energy.md. "
-        + splits(frame)
+        "Energy of one test sample, with the values of Horowitz 2014 for 45 nm. Paper: FLOPs x 4.6 pJ over FLOPs x "
+        "firing rate x 0.1 pJ x T. Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and "
+        "the neurons' updates. With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: "
+        "activations of ceil(log2(T + 1)) bits (Yan et al. 2024), weights of 8 bits in both. The twin makes one dense "
+        "pass. See docs/energy.md. " + splits(frame)
     )
-    return Table("energy", "Energy against the ReLU twin", note, frame, shown)
+    return Table("energy", "Energy against the ReLU twin", note, frame, display)
 
 
-def latency(cells: list[Cell]) -> Table:
-    """Accuracy of the votes so far after t steps."""
+def latency(runs: list[RunResults]) -> Table:
+    """Accuracy of the cumulative votes after t steps."""
     frame = over_seeds(
-        {**keys_of(cell), **{f"t{t}": value for t, value in cell.latency["accuracy_at"].items()}} for cell in cells
+        {**keys_of(run), **{f"t{t}": value for t, value in run.latency["accuracy_at"].items()}} for run in runs
     )
     steps = [name.removesuffix("_mean") for name in map(str, frame.columns) if name.endswith("_mean")]
-    shown = shown_as(frame, {step: (f"t = {step[1:]}", 100, 2) for step in steps})
-    shown["seeds"] = frame["seeds"].astype(str)
+    display = display_frame(frame, {step: (f"t = {step[1:]}", 100, 2) for step in steps})
+    display["seeds"] = frame["seeds"].astype(str)
     note = (
         "Test accuracy, %, of the votes after the first t steps of one pass; mean ± standard deviation over seeds. "
         + splits(frame)
     )
-    return Table("latency", "Accuracy over time steps", note, frame, shown)
+    return Table("latency", "Accuracy over time steps", note, frame, display)
 
 
 def splits(frame: pd.DataFrame) -> str:
-    """Which split each data set's figures are from, in a sentence."""
+    """Which split each data set's values are from, in a sentence."""
     named = dict.fromkeys(zip(frame["dataset"], frame["split"], strict=True))
     return "Split: " + "; ".join(f"{dataset}, {split}" for dataset, split in named) + "."
 
 
-def keys_of(cell: Cell) -> dict[str, Any]:
-    """Which row of a table the cell belongs to, and what it was tested on."""
-    keys = {key: cell.train[key] for key in KEYS}
-    return keys | {"split": cell.train.get("split") or "not recorded"}  # runs of before it was written down
+def keys_of(run: RunResults) -> dict[str, Any]:
+    """Which row of a table the run belongs to, and what it was tested on."""
+    keys = {key: run.train[key] for key in KEYS}
+    return keys | {"split": run.train.get("split") or "not recorded"}  # runs of before it was written down
 
 
 def over_seeds(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Group by `KEYS` in order of appearance: figures to _mean and _sd (n - 1), `DESCRIPTIONS` to the first one."""
+    """Group by `KEYS` in order of appearance: values to _mean and _sd (n - 1), `DESCRIPTIONS` to the first one."""
     whole = pd.DataFrame(list(rows))
     groups = whole.groupby(KEYS, sort=False)
     columns: dict[str, pd.Series] = {}
@@ -107,22 +107,22 @@ def over_seeds(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
         if column in DESCRIPTIONS:
             columns[column] = groups[column].first()
         else:
-            figures = whole[column].astype(float).groupby([whole[key] for key in KEYS], sort=False)
-            columns[f"{column}_mean"], columns[f"{column}_sd"] = figures.mean(), figures.std()
+            values = whole[column].astype(float).groupby([whole[key] for key in KEYS], sort=False)
+            columns[f"{column}_mean"], columns[f"{column}_sd"] = values.mean(), values.std()
     return pd.DataFrame({"seeds": groups.size(), **columns}).reset_index()
 
 
-def shown_as(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> pd.DataFrame:
-    """The keys and, for each column, "mean ± sd" scaled and rounded; a dash where there is no figure."""
-    shown = frame[KEYS].astype(str)
+def display_frame(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]]) -> pd.DataFrame:
+    """The keys and, for each column, "mean ± sd" scaled and rounded; a dash where there is no value."""
+    display = frame[KEYS].astype(str)
     for column, (title, scale, digits) in columns.items():
         pairs = zip(frame[f"{column}_mean"], frame[f"{column}_sd"], strict=True)
-        shown[title] = [mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
-    return shown
+        display[title] = [mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
+    return display
 
 
 def mean_sd(mean: float, sd: float, digits: int) -> str:
-    """ "mean ± sd"; the mean alone where one seed has no spread, a dash where there is no figure."""
+    """ "mean ± sd"; the mean alone where one seed has no spread, a dash where there is no value."""
     if pd.isna(mean):
         return "-"
     return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"

@@ -111,7 +111,7 @@ def test_several_runs_are_gathered_by_method_and_length(latency, runs, tmp_path)
     told = latency(*arguments)
     found = json.loads(out.read_text())
     assert len(found["runs"]) == 4
-    rows = {(row["method"], row["T"]): row for row in found["lengths"]}
+    rows = {(row["method"], row["T"]): row for row in found["time_steps"]}
     assert {key: row["seeds"] for key, row in rows.items()} == {("bpsta", 2): 1, ("bpsta", 3): 2, ("stbp", 3): 1}
     both = [row["accuracy_at"]["3"] for row in found["runs"][1:3]]
     assert rows["bpsta", 3]["accuracy_mean"] == pytest.approx(sum(both) / 2)
@@ -119,10 +119,10 @@ def test_several_runs_are_gathered_by_method_and_length(latency, runs, tmp_path)
     assert "T = 2" in told.out
     assert {path.name for path in folder.iterdir()} == {
         *(f"{name}.{kind}" for name in ("test-curves", "accuracy-over-time", "early-exit") for kind in ("png", "svg")),
-        *("lengths.md", "lengths.csv", "accuracy-over-time.csv", "early-exit.csv", "early-exit-chosen.csv"),
+        *("time-steps.md", "time-steps.csv", "accuracy-over-time.csv", "early-exit.csv", "early-exit-chosen.csv"),
     }
-    written = pd.read_csv(folder / "lengths.csv")
-    assert written["accuracy_mean"].tolist() == [row["accuracy_mean"] for row in found["lengths"]]
+    written = pd.read_csv(folder / "time-steps.csv")
+    assert written["accuracy_mean"].tolist() == [row["accuracy_mean"] for row in found["time_steps"]]
     assert all(str(path) in told.out for path in folder.iterdir())
 
 

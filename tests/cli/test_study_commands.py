@@ -1,4 +1,4 @@
-"""`bpsta train --run` and `bpsta prepare --settings`: the pipeline's commands, from a params.yaml that names runs."""
+"""`bpsta train --run` and `bpsta prepare --recipe`: the pipeline's commands, from a params.yaml that names runs."""
 
 import json
 
@@ -8,16 +8,17 @@ import yaml
 from bpsta_cli.cli.main import run
 
 ENTRY = {"network": "4C3-AP8-10Voting", "epochs": 2, "warmup_epochs": 1, "batch_size": 64, "train_samples": 100}
-SMALL = {"dataset": "digits", "settings": "digits-small", "method": "stbp", "T": 2, "seed": 3}
+SMALL = {"dataset": "digits", "recipe": "digits-small", "method": "stbp", "T": 2, "seed": 3}
 
 
 @pytest.fixture
 def params(tmp_path):
     file = tmp_path / "params.yaml"
-    cells = {"digits-small-stbp-T2-s3": SMALL, "digits-small-stbp-T3-s3": SMALL | {"T": 3}}
+    measured = {"digits-small-stbp-T2-s3": SMALL, "digits-small-stbp-T3-s3": SMALL | {"T": 3}}
     methods = {"stbp": {"surrogate_width": 0.5}, "bpsta": {"alpha": 0.7}}
     unused = {"mnist": ENTRY | {"source": "/nowhere"}}
-    file.write_text(yaml.safe_dump({"cells": cells, "methods": methods, "datasets": {"digits-small": ENTRY, **unused}}))
+    datasets = {"digits-small": ENTRY, **unused}
+    file.write_text(yaml.safe_dump({"measured": measured, "methods": methods, "datasets": datasets}))
     return str(file)
 
 
@@ -61,15 +62,15 @@ def test_a_run_that_cannot_be_told_is_refused(params, capsys, arguments, told):
     assert told in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_a_run_or_an_entry_without_a_file_is_refused(capsys):
-    for arguments in (["train", "--run", "a"], ["prepare", "--settings", "a"]):
+def test_a_run_or_a_recipe_without_a_file_is_refused(capsys):
+    for arguments in (["train", "--run", "a"], ["prepare", "--recipe", "a"]):
         assert run(arguments) == 2
         assert "no --params" in capsys.readouterr().err
 
 
-def test_an_entry_is_prepared_for_every_length_of_its_runs(params, tmp_path, capsys):
+def test_a_recipe_is_prepared_for_every_number_of_steps_of_its_runs(params, tmp_path, capsys):
     out, data = tmp_path / "stores", ["--data-dir", str(tmp_path / "data")]
-    assert run(["prepare", "--params", params, "--settings", "digits-small", "--out", str(out), *data]) == 0
+    assert run(["prepare", "--params", params, "--recipe", "digits-small", "--out", str(out), *data]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["T2.json", "T3.json"]
     told = json.loads((out / "T2.json").read_text())
     assert (told["dataset"], len(told["content_hash"])) == ("digits", 64)
@@ -77,18 +78,18 @@ def test_an_entry_is_prepared_for_every_length_of_its_runs(params, tmp_path, cap
     assert capsys.readouterr().out.count("1437 training") == 1  # images fit any T: one store
 
 
-def test_an_entry_without_runs_needs_no_data(params, tmp_path, capsys):
+def test_a_recipe_without_runs_needs_no_data(params, tmp_path, capsys):
     out = tmp_path / "stores"
-    assert run(["prepare", "--params", params, "--settings", "mnist", "--out", str(out)]) == 0
+    assert run(["prepare", "--params", params, "--recipe", "mnist", "--out", str(out)]) == 0
     assert list(out.iterdir()) == []
     assert "nothing to prepare" in capsys.readouterr().out
 
 
-def test_an_entry_that_is_not_at_hand_leaves_no_file(params, tmp_path, capsys):
+def test_a_recipe_whose_data_are_not_at_hand_leaves_no_file(params, tmp_path, capsys):
     values = yaml.safe_load((tmp_path / "params.yaml").read_text())
-    values["cells"]["mnist-stbp-T2-s3"] = SMALL | {"dataset": "mnist", "settings": "mnist"}
+    values["measured"]["mnist-stbp-T2-s3"] = SMALL | {"dataset": "mnist", "recipe": "mnist"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     out = tmp_path / "stores"
-    assert run(["prepare", "--params", params, "--settings", "mnist", "--out", str(out)]) == 2
+    assert run(["prepare", "--params", params, "--recipe", "mnist", "--out", str(out)]) == 2
     assert "/nowhere" in capsys.readouterr().err
     assert not out.exists()

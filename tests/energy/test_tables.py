@@ -6,7 +6,7 @@ import math
 import pytest
 
 from bpsta_cli.reporting import rates
-from bpsta_cli.reporting.energy import shown, table_5
+from bpsta_cli.reporting.energy import display_rows, table_5
 from bpsta_cli.reporting.rates import write_rates
 
 RUN = {
@@ -52,10 +52,10 @@ def test_rows_are_those_of_a_data_set_network_method_and_t():
     ]
     frame = table_5(runs)
     assert frame["runs"].tolist() == [2, 1, 1, 1, 1]
-    who, figures = shown(frame)[0][:4], shown(frame)[0][4:]
+    who, values = display_rows(frame)[0][:4], display_rows(frame)[0][4:]
     assert who == ["mnist", "2", "bpsta", "2"]
-    assert figures[:4] == ["92.00 ± 2.83", "-", "0.1000 ± 0.0000", "20.0 ± 0.0"]
-    assert figures[4:] == ["2.00 ± 0.00", "0.50 ± 0.00", "1.00 ± 0.00", "0.40 ± 0.00"]
+    assert values[:4] == ["92.00 ± 2.83", "-", "0.1000 ± 0.0000", "20.0 ± 0.0"]
+    assert values[4:] == ["2.00 ± 0.00", "0.50 ± 0.00", "1.00 ± 0.00", "0.40 ± 0.00"]
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_rows_are_those_of_a_data_set_network_method_and_t():
     ],
 )
 def test_a_twin_is_a_run_of_ann_of_the_same_structure(frames, changes, found):
-    (row,) = shown(table_5([a_run(frames=frames), twin(accuracy=0.95, **changes)]))
+    (row,) = display_rows(table_5([a_run(frames=frames), twin(accuracy=0.95, **changes)]))
     assert row[5] == found
 
 
 def test_the_spread_of_the_twins_accuracy_is_that_of_its_own_runs():
     runs = [a_run(), a_run(seed=1), twin(accuracy=0.94), twin(seed=1, accuracy=0.96)]
-    assert shown(table_5(runs))[0][5] == "95.00 ± 1.41"
-    assert shown(table_5(runs[:3]))[0][5] == "94.00"
+    assert display_rows(table_5(runs))[0][5] == "95.00 ± 1.41"
+    assert display_rows(table_5(runs[:3]))[0][5] == "94.00"
 
 
-def test_a_figure_that_one_run_lacks_has_no_mean():
+def test_a_value_that_one_run_lacks_has_no_mean():
     never = a_run(quantised=RUN["quantised"] | {"operations": {"ratio": 1.0, "break_even_rate": None}})
     (row,) = table_5([a_run(), never]).to_dict("records")
     assert row["quantised_ratio_mean"] == 1.0

@@ -1,10 +1,10 @@
-"""Made-up runs and printed figures: no number here is anybody's result."""
+"""Made-up runs and printed values: no number here is anybody's result."""
 
 import io
 
 import pandas as pd
 
-from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.study import Study
 
@@ -29,9 +29,9 @@ def printed(text=PRINTED):
     return literature.prepared(pd.read_csv(io.StringIO(text), dtype=str))
 
 
-def cell(method, seed, accuracy, *, dataset="mnist", T=8, settings=None, rate=0.2, counted=None, **more):
+def a_run(method, seed, accuracy, *, dataset="mnist", T=8, recipe=None, rate=0.2, counted=None, **more):
     """A run: two epochs as the twin and two with spikes; `counted` is its energy's ratio, none: not measured."""
-    settings = settings or dataset
+    recipe = recipe or dataset
     train = {"dataset": dataset, "method": method, "network": "4C3-10Voting", "T": T, "seed": seed, "epochs": 4}
     train |= {"accuracy": accuracy, "firing_rate": rate, "selection": "final", "split": "official"}
     train |= {name: more[name] for name in ("network", "epochs", "selection", "split") if name in more}
@@ -42,19 +42,19 @@ def cell(method, seed, accuracy, *, dataset="mnist", T=8, settings=None, rate=0.
         energy = {"paper": {"ratio": 46 / (T * rate)}, "counted": {"ratio": counted}}
         energy["firing_rates"] = {"lif1": rate, "lif2": 2 * rate}
     recorded = {"settings": {"data": {"train_samples": more.get("train_samples")}}}
-    return Cell(f"{settings}-{method}-T{T}-s{seed}", train, history, energy, {}, settings, recorded)
+    return RunResults(f"{recipe}-{method}-T{T}-s{seed}", train, history, energy, {}, recipe, recorded)
 
 
-def study(cells, *, stand_ins=None, missing=(), asked=None, text=PRINTED):
+def study(runs, *, stand_ins=None, missing=(), asked=None, text=PRINTED):
     """What the tables are made from."""
-    return Study(list(cells), stand_ins or {}, list(missing), asked or {}, printed(text))
+    return Study(list(runs), stand_ins or {}, list(missing), asked or {}, printed(text))
 
 
 def two_rules(**more):
     """stbp at 90 and 94 %, bpsta at 95 % twice."""
     return [
-        cell("stbp", 0, 0.90, rate=0.2, **more),
-        cell("stbp", 1, 0.94, rate=0.3, **more),
-        cell("bpsta", 0, 0.95, rate=0.1, **more),
-        cell("bpsta", 1, 0.95, rate=0.1, **more),
+        a_run("stbp", 0, 0.90, rate=0.2, **more),
+        a_run("stbp", 1, 0.94, rate=0.3, **more),
+        a_run("bpsta", 0, 0.95, rate=0.1, **more),
+        a_run("bpsta", 1, 0.95, rate=0.1, **more),
     ]

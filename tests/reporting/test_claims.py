@@ -1,4 +1,4 @@
-"""From runs to verdicts: every verdict from made-up runs, what they rest on, and the table that people read."""
+"""From runs to verdicts: every verdict from made-up runs, what they rest on, and the table that readers see."""
 
 import dataclasses
 import io
@@ -6,14 +6,15 @@ import math
 
 import pandas as pd
 import pytest
-from made_up_runs import cell, study, two_rules
+from made_up_runs import a_run, study, two_rules
 
 from bpsta_cli.reporting import claims, overview
+from bpsta_cli.reporting.artifacts import markdown
 from bpsta_cli.reporting.claims.definition import load, read
 from bpsta_cli.reporting.claims.lines import lines
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
-from bpsta_cli.reporting.page import Origin, write_page
-from bpsta_cli.reporting.parts import markdown
+from bpsta_cli.reporting.origin import Origin
+from bpsta_cli.reporting.page import write_page
 
 STAND_INS = {"mnist": "digits", "dvs-gesture": "synthetic-gestures"}
 HIGH, LOW = (0.950, 0.951, 0.952), (0.900, 0.901, 0.902)
@@ -34,15 +35,15 @@ def level(method="bpsta", **more):
 
 
 def of_method(method, accuracies, **more):
-    return [cell(method, seed, accuracy, **more) for seed, accuracy in enumerate(accuracies)]
+    return [a_run(method, seed, accuracy, **more) for seed, accuracy in enumerate(accuracies)]
 
 
-def verdicts(claim, *cells, **more):
-    return [line.verdict for line in lines(study(cells, **more), claim)]
+def verdicts(claim, *runs, **more):
+    return [line.verdict for line in lines(study(runs, **more), claim)]
 
 
-def reason(claim, *cells, **more):
-    (line,) = lines(study(cells, **more), claim)
+def reason(claim, *runs, **more):
+    (line,) = lines(study(runs, **more), claim)
     assert line.verdict == "not tested"
     assert line.estimate is None
     return line.reason
@@ -64,9 +65,9 @@ def test_a_comparison_holds_fails_or_is_not_told_apart():
 def test_a_comparison_without_runs_or_with_one_seed_is_not_tested():
     assert reason(claim()) == "no run: not asked for in params.yaml"
     assert reason(claim(), *of_method("bpsta", HIGH)) == "no run of the baseline at T = 8"
-    assert reason(claim(), *of_method("bpsta", HIGH), cell("stbp", 0, 0.9)) == "fewer than 2 seeds"
-    # other settings are no other side
-    others = of_method("stbp", LOW, settings="mnist-large")
+    assert reason(claim(), *of_method("bpsta", HIGH), a_run("stbp", 0, 0.9)) == "fewer than 2 seeds"
+    # another recipe is no other side
+    others = of_method("stbp", LOW, recipe="mnist-large")
     assert reason(claim(), *of_method("bpsta", HIGH), *others) == "no run of the baseline at T = 8"
 
 
@@ -101,13 +102,13 @@ def test_a_level_is_tested_on_the_papers_data_structure_and_t_alone(more, why):
     runs = of_method("bpsta", HIGH, **({"network": "9C3"} | more))
     assert reason(level(), *runs, stand_ins=STAND_INS) == why
     found = claims.table(study(runs, stand_ins=STAND_INS), level())
-    assert found.shown["ours"].tolist() == ["95.10 ± 0.10 %"]  # what was reached is shown all the same
+    assert found.display["ours"].tolist() == ["95.10 ± 0.10 %"]  # what was reached is shown all the same
     assert found.frame["group_1_mean"].tolist() == pytest.approx([95.1])
 
 
 def test_of_several_runs_the_ones_like_the_printed_are_held_against_it():
     like = of_method("bpsta", LOW, network="9C3")
-    others = of_method("bpsta", (0.99, 0.99, 0.99, 0.991), settings="mnist-small", train_samples=5)
+    others = of_method("bpsta", (0.99, 0.99, 0.99, 0.991), recipe="mnist-small", train_samples=5)
     (line,) = lines(study([*others, *like]), level())
     assert line.verdict == "fails"
     assert line.evidence.groups[0].mean("accuracy") == pytest.approx(90.1)
@@ -154,8 +155,8 @@ def test_a_larger_part_is_a_difference_of_differences():
 def test_a_gain_that_grows_is_held_at_the_shortest_and_the_longest_t():
     sides = [f'{{ method = "bpsta", minus = "stbp", T = "{T}" }}' for T in ("shortest", "longest")]
     grows = claim(sides=f"[{', '.join(sides)}]")
-    runs = [cell for T in (4, 8, 16) for cell in of_method("stbp", LOW, T=T)]
-    runs += [*of_method("bpsta", HIGH, T=4), *of_method("bpsta", LOW, T=16), cell("bpsta", 0, 0.9, T=32)]
+    runs = [run for T in (4, 8, 16) for run in of_method("stbp", LOW, T=T)]
+    runs += [*of_method("bpsta", HIGH, T=4), *of_method("bpsta", LOW, T=16), a_run("bpsta", 0, 0.9, T=32)]
     (line,) = lines(study(runs), grows)
     assert [group.like["T"] for group in line.evidence.groups] == [4, 4, 16, 16]  # the baseline has no 32
     assert (line.estimate.value, line.verdict) == (pytest.approx(5), "holds")
@@ -169,10 +170,10 @@ def test_a_claim_about_one_t_takes_runs_of_that_t():
     assert verdicts(at_4, *runs, *of_method("stbp", LOW, T=32)) == ["holds"]
 
 
-def test_a_claim_about_structures_compares_runs_of_two_settings():
+def test_a_claim_about_structures_compares_runs_of_two_recipes():
     depth = claim(sides='[{ method = "bpsta", structure = "resnet34" }, { method = "bpsta", structure = "middle" }]')
-    deep = of_method("bpsta", HIGH, network="resnet34", settings="mnist-resnet34", epochs=9)
-    flat = of_method("bpsta", LOW, network="middle", settings="mnist-middle")
+    deep = of_method("bpsta", HIGH, network="resnet34", recipe="mnist-resnet34", epochs=9)
+    flat = of_method("bpsta", LOW, network="middle", recipe="mnist-middle")
     assert verdicts(depth, *deep, *flat) == ["holds"]
     assert reason(depth, *deep) == "no run of BPSA+BPTA"
     assert reason(depth, *deep, *of_method("bpsta", LOW, network="middle", train_samples=5)) == "no run of BPSA+BPTA"
@@ -181,14 +182,14 @@ def test_a_claim_about_structures_compares_runs_of_two_settings():
 def test_energies_are_compared_by_their_ratio():
     half = claim(quantity="energy_eq1", direction="below", bound="about half", family="energy")
     # by Eq. 1 an energy is T x rate / 46 of the twin's: the ratio of energies is that of rates
-    cells = [cell("bpsta", seed, 0.9, rate=rate, counted=2.0) for seed, rate in enumerate((0.100, 0.101))]
-    cells += [cell("stbp", seed, 0.9, rate=rate, counted=2.0) for seed, rate in enumerate((0.200, 0.202))]
-    (line,) = lines(study(cells), half)
+    runs = [a_run("bpsta", seed, 0.9, rate=rate, counted=2.0) for seed, rate in enumerate((0.100, 0.101))]
+    runs += [a_run("stbp", seed, 0.9, rate=rate, counted=2.0) for seed, rate in enumerate((0.200, 0.202))]
+    (line,) = lines(study(runs), half)
     assert line.estimate.value == pytest.approx(0.5)
     assert line.estimate.low < 0.5 < line.estimate.high < line.bound == 0.6
     assert line.verdict == "holds"
     counted = claim(quantity="energy_counted", direction="below", bound="about half")
-    assert verdicts(counted, *cells) == ["not told apart"]  # no seed differs
+    assert verdicts(counted, *runs) == ["not told apart"]  # no seed differs
     assert reason(half, *two_rules()) == "energy not counted"
 
 
@@ -196,8 +197,8 @@ def test_one_energy_is_held_against_a_share_of_the_twins():
     share = claim(
         sides='[{ method = "bpsta" }]', quantity="energy_counted", direction="below", bound="about 3 %", family="energy"
     )
-    cells = [cell("bpsta", seed, 0.9, counted=ratio) for seed, ratio in enumerate((2.0, 2.02, 2.01))]
-    (line,) = lines(study(cells), share)
+    runs = [a_run("bpsta", seed, 0.9, counted=ratio) for seed, ratio in enumerate((2.0, 2.02, 2.01))]
+    (line,) = lines(study(runs), share)
     assert line.estimate.value == pytest.approx(100 / 2.01, rel=1e-4)
     assert line.verdict == "fails"
 
@@ -210,7 +211,7 @@ def test_the_twin_on_still_images_is_compared_though_it_has_one_step():
 
 
 def test_fluctuation_is_the_spread_of_changes_in_the_second_half_of_the_spiking_epochs():
-    run = cell("bpsta", 0, 0.9)
+    run = a_run("bpsta", 0, 0.9)
     phases = ["twin"] * 2 + ["spiking"] * 8
     accuracies = [0.1, 0.9, 0.2, 0.8, 0.2, 0.8, 0.50, 0.52, None, 0.50]
     history = pd.DataFrame({"phase": phases, "accuracy": accuracies})
@@ -225,7 +226,7 @@ def test_fluctuation_is_the_spread_of_changes_in_the_second_half_of_the_spiking_
 def test_first_convolutions_are_the_first_half_of_them():
     rates = [("conv", 0.1), ("shortcut", None), ("conv", 0.2), ("conv", 0.4), ("linear", 0.9)]
     layers = [{"kind": kind, "firing_rate": rate} for kind, rate in rates]
-    run = dataclasses.replace(cell("bpsta", 0, 0.9), energy={"layers": layers})
+    run = dataclasses.replace(a_run("bpsta", 0, 0.9), energy={"layers": layers})
     assert QUANTITIES["first_rate"].of(run) == pytest.approx(0.1)
     assert QUANTITIES["first_less_later"].of(run) == pytest.approx(0.1 - 0.3)
     one = dataclasses.replace(run, energy={"layers": layers[:1]})
@@ -233,7 +234,7 @@ def test_first_convolutions_are_the_first_half_of_them():
 
 
 def test_overfitting_is_training_less_test_accuracy():
-    assert QUANTITIES["overfit"].of(cell("bpsta", 0, 0.9)) == pytest.approx(40 - 90)
+    assert QUANTITIES["overfit"].of(a_run("bpsta", 0, 0.9)) == pytest.approx(40 - 90)
 
 
 def test_holm_goes_over_the_lines_of_one_family():
@@ -249,7 +250,7 @@ def test_holm_goes_over_the_lines_of_one_family():
 
 
 def test_a_claim_is_tested_on_other_data_sets_where_runs_are_there():
-    runs = [*two_rules(dataset="n-mnist"), *two_rules(dataset="digits"), cell("bpsta", 0, 0.9, dataset="cifar10")]
+    runs = [*two_rules(dataset="n-mnist"), *two_rules(dataset="digits"), a_run("bpsta", 0, 0.9, dataset="cifar10")]
     found = lines(study(runs, stand_ins=STAND_INS), claim(elsewhere="true", datasets='["dvs-gesture"]'))
     assert [(line.dataset, line.named) for line in found] == [
         ("dvs-gesture", True),  # not run, and named by the text
@@ -264,7 +265,7 @@ def test_a_claim_is_tested_on_other_data_sets_where_runs_are_there():
 
 def everything():
     """Runs on a stand-in, on a part of a real data set and on a whole one, of several T."""
-    runs = [cell for T in (4, 8, 16) for cell in two_rules(dataset="digits", T=T, counted=2.0)]
+    runs = [run for T in (4, 8, 16) for run in two_rules(dataset="digits", T=T, counted=2.0)]
     runs += two_rules(dataset="cifar10", train_samples=100)
     runs += [*of_method("bpsta", HIGH, dataset="n-mnist"), *of_method("stbp", LOW, dataset="n-mnist")]
     return study(runs, stand_ins=STAND_INS)
@@ -273,13 +274,13 @@ def everything():
 def test_a_verdict_names_the_data_that_it_rests_on():
     found = claims.table(everything(), claim(datasets='["mnist", "cifar10", "n-mnist", "dvs-cifar10"]'))
     assert found.frame["base"].tolist() == ["stand-in", "part", "real", ""]
-    assert found.shown["verdict"].tolist() == [
+    assert found.display["verdict"].tolist() == [
         "not told apart on digits",
         "not told apart on a part of CIFAR10",
         "holds",
         "not tested",
     ]
-    assert found.shown["on"].tolist() == [
+    assert found.display["on"].tolist() == [
         "digits, a stand-in; T = 16",
         "cifar10, 100 training samples; T = 8",
         "n-mnist; T = 8",
@@ -299,20 +300,20 @@ def test_csv_carries_the_numbers_that_the_table_shows():
     assert row[["group_1_method", "group_2_method"]].tolist() == ["bpsta", "stbp"]
     assert row[["group_1_mean", "group_2_mean", "group_2_sd"]].tolist() == pytest.approx([95, 92, 8**0.5])
     assert row[["p", "p_holm"]].tolist() == pytest.approx([1 - 2 * math.atan(1.5) / math.pi] * 2)
-    assert found.shown.iloc[0][["ours", "seeds"]].tolist() == ["95.00 ± 0.00 against 92.00 ± 2.83 %", "2"]
-    assert found.shown.iloc[0]["test"] == f"+3.00 [{row['low']:+.2f}, {row['high']:+.2f}] points; p 0.374, Holm 0.374"
+    assert found.display.iloc[0][["ours", "seeds"]].tolist() == ["95.00 ± 0.00 against 92.00 ± 2.83 %", "2"]
+    assert found.display.iloc[0]["test"] == f"+3.00 [{row['low']:+.2f}, {row['high']:+.2f}] points; p 0.374, Holm 0.374"
 
 
 def test_the_claims_of_the_texts_stand_in_the_table_whatever_was_run():
     for made in (study([]), everything()):
         found = claims.table(made)
         assert list(dict.fromkeys(found.frame["id"])) == [entry.id for entry in load()]
-        assert len(found.shown) == len(found.frame) == len(found.marks)
-        assert (found.shown != "").all(axis=None)
+        assert len(found.display) == len(found.frame) == len(found.marks)
+        assert (found.display != "").all(axis=None)
         untested = found.frame["verdict"] == "not tested"
         assert found.frame.loc[untested, "reason"].ne("").all()
         assert found.frame.loc[~untested, ["estimate", "base"]].notna().all(axis=None)
-        shown = found.shown.loc[(found.frame["base"] == "stand-in").to_numpy(), "verdict"]
+        shown = found.display.loc[(found.frame["base"] == "stand-in").to_numpy(), "verdict"]
         assert shown.str.endswith(" on digits").all()
     levels = found.frame[found.frame["kind"].isin(["level", "rank"])]
     assert set(levels["verdict"]) == {"not tested"}
@@ -327,10 +328,10 @@ def test_the_same_runs_give_the_same_bytes():
 def test_the_claims_stand_first_on_both_pages(tmp_path):
     made = everything()
     found = claims.table(made)
-    page = overview.page([found], [], [], found.shown)
+    page = overview.page([found], [], [], found.display)
     assert page.index(found.title) < page.index(found.lead) < page.index("| claim |") < page.index(found.note)
     origins = pd.DataFrame([{"commit": "a", "device": "cpu"}])
-    write_page(tmp_path / "page.html", [found], [], Origin(made.cells, STAND_INS, [], origins))
+    write_page(tmp_path / "page.html", [found], [], Origin(made.runs, STAND_INS, [], origins))
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert html.index('href="#claims"') < html.index('href="#runs"')
     assert html.index('id="claims"') < html.index("</table>") < html.index('id="runs"')
@@ -342,9 +343,9 @@ def test_the_claims_stand_first_on_both_pages(tmp_path):
 
 
 def test_nothing_is_folded_where_nothing_was_tested(tmp_path):
-    made = study([cell("stbp", 0, 0.9)])
+    made = study([a_run("stbp", 0, 0.9)])
     origins = pd.DataFrame([{"commit": "a", "device": "cpu"}])
-    write_page(tmp_path / "page.html", [claims.table(made)], [], Origin(made.cells, {}, [], origins))
+    write_page(tmp_path / "page.html", [claims.table(made)], [], Origin(made.runs, {}, [], origins))
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<details>" not in html
     assert '<tr class="not-tested">' in html

@@ -104,7 +104,7 @@ def test_printed_energies_are_shares_of_the_twins():
     assert of("energy-ann", "dvs-gesture").value < BOUNDS["about 3 %"]
 
 
-def test_lengths_are_looked_up_at_their_t():
+def test_shortest_and_longest_are_looked_up_at_their_t():
     assert of("steps-4", "dvs-gesture").text() == "92.01 against 73.96 %"
     assert of("steps-quarter", "dvs-gesture").text() == "96.18 against 95.49 %"
     assert of("steps-gain-grows", "dvs-gesture").text() == "+18.05 against +2.78 points"

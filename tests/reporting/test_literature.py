@@ -1,4 +1,4 @@
-"""The literature's figures: every one with a text in which it was read, and Table 5 by its own equation."""
+"""The literature's values: every one with a text in which it was read, and Table 5 by its own equation."""
 
 import tomllib
 from importlib.resources import files
@@ -49,7 +49,7 @@ def test_the_columns_are_those_that_are_documented(rows):
     assert [column for column in COLUMNS if f"`{column}`" not in page] == []
 
 
-def test_every_row_says_whose_figure_it_is_and_where_it_was_read(rows):
+def test_every_row_says_whose_value_it_is_and_where_it_was_read(rows):
     assert rows[["table", "reference", "quoted_from"]].notna().all(axis=None)
     assert set(rows["checked"]) == {"yes"}
     assert rows["reference"].str.contains(r" (?:19|20)\d\d\b").all()
@@ -120,7 +120,7 @@ def test_table_5_follows_from_its_firing_rates(rows):
     assert rows.loc[rows["table"] != 5, ["firing_rate", "energy_ratio"]].isna().all(axis=None)
 
 
-def test_the_wheel_carries_the_figures():
+def test_the_wheel_carries_the_values():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["bpsta_cli"]
     packed = {path for pattern in patterns for path in (ROOT / "bpsta_cli").glob(pattern)}

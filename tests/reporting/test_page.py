@@ -13,7 +13,8 @@ from bpsta_cli.config import load_params
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import write_report
 from bpsta_cli.reporting.collect import collect
-from bpsta_cli.reporting.page import Origin, write_page
+from bpsta_cli.reporting.origin import Origin
+from bpsta_cli.reporting.page import write_page
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"laptop": (1366, 768), "phone": (390, 844)}
@@ -88,7 +89,7 @@ def test_a_browser_shows_every_table_and_picture_without_an_error(screen, report
     assert shown["width"] == WIDTHS[screen][0]
     assert shown["content"] <= shown["width"]  # nothing but a table's own frame scrolls sideways
     tables = {name: rows for name, rows, height in shown["tables"] if height > 0}
-    assert tables.items() >= {table.name: len(table.shown) for table in report.tables}.items()
+    assert tables.items() >= {table.name: len(table.display) for table in report.tables}.items()
     assert tables["provenance-table"] == len(report.provenance)
     assert tables["runs-table"] > 0
     assert {picture[0] for picture in shown["pictures"]} == {figure.name for figure in report.figures}
@@ -106,23 +107,23 @@ def test_the_page_names_no_address_to_fetch_from_and_runs_no_script(page):
     assert not re.findall(r"url\(|@import", page)
 
 
-def test_every_figure_of_every_table_stands_in_the_page(report, page):
+def test_every_value_of_every_table_stands_in_the_page(report, page):
     words = re.sub(r"<[^>]+>", "\n", page).replace("&#39;", "'").replace("&#34;", '"').replace("&amp;", "&")
     words = words.replace("&lt;", "<").replace("&gt;", ">")
     for table in report.tables:
         assert table.title in words
         assert table.note in words
-        for entry in table.shown.astype(str).to_numpy().ravel():
+        for entry in table.display.astype(str).to_numpy().ravel():
             assert entry in words
     for figure in report.figures:
         assert figure.caption in words
 
 
 def test_a_stand_in_a_synthetic_set_a_dirty_tree_and_what_is_missing_are_said_before_any_number(report, tmp_path):
-    cells = collect(report.page.parent, load_params(ROOT / "params.yaml")).cells[:2]
-    cells[1].train["dataset"] = "synthetic-gestures"
+    runs = collect(report.page.parent, load_params(ROOT / "params.yaml")).runs[:2]
+    runs[1].train["dataset"] = "synthetic-gestures"
     origin = Origin(
-        cells,
+        runs,
         {"mnist": "digits", "dvs-gesture": "synthetic-gestures", "cifar10": "synthetic-speech"},
         ["cifar10-bpsa-T8-s0"],
         report.provenance.assign(commit="0123456789ab-dirty"),
@@ -145,9 +146,9 @@ def test_the_same_results_give_the_same_page(report, page):
 
 def test_a_picture_that_is_not_there_is_named(report, tmp_path):
     gone = dataclasses.replace(report.figures[0], files=(tmp_path / "gone.png", tmp_path / "gone.svg"))
-    cells = collect(report.page.parent, load_params(ROOT / "params.yaml")).cells
+    runs = collect(report.page.parent, load_params(ROOT / "params.yaml")).runs
     with pytest.raises(RunError, match=r"gone\.svg"):
-        write_page(tmp_path / "page.html", [], [gone], Origin(cells, {}, [], report.provenance))
+        write_page(tmp_path / "page.html", [], [gone], Origin(runs, {}, [], report.provenance))
     assert not (tmp_path / "page.html").exists()
 
 

@@ -4,12 +4,12 @@ import dataclasses
 import math
 
 import pytest
-from made_up_runs import cell, study, two_rules
+from made_up_runs import a_run, study, two_rules
 from matplotlib.figure import Figure
 from PIL import Image
 
 from bpsta_cli.reporting import overview, supplement
-from bpsta_cli.reporting.paper.figures import _draw_curves, _draw_rates, figures
+from bpsta_cli.reporting.paper.figures import _draw_curves, _draw_rates, draw_figures
 
 STAND_INS = {"mnist": "digits"}
 
@@ -34,7 +34,7 @@ def test_a_curve_is_the_mean_over_seeds_and_breaks_where_the_twin_ends():
 
 
 def test_a_run_evaluated_once_is_a_point():
-    once = cell("bpsta", 0, 0.9)
+    once = a_run("bpsta", 0, 0.9)
     history = once.history.assign(accuracy=[None, None, None, 0.9])
     groups = study([dataclasses.replace(once, history=history)]).main("mnist")
     _, axes = lines(_draw_curves, groups=groups, scale=(60, 100))
@@ -42,7 +42,7 @@ def test_a_run_evaluated_once_is_a_point():
 
 
 def test_one_epoch_on_its_own_side_of_the_turn_is_a_point():
-    run = cell("stbp", 0, 0.9)
+    run = a_run("stbp", 0, 0.9)
     history = run.history.assign(phase=["twin", "spiking", "spiking", "spiking"])
     groups = study([dataclasses.replace(run, history=history)]).main("mnist")
     _, axes = lines(_draw_curves, groups=groups, scale=(60, 100))
@@ -53,13 +53,13 @@ def test_a_long_heading_is_broken_where_its_panel_ends(tmp_path, monkeypatch):
     headings = []
     monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, title, **_: headings.append(title))
     made = study(two_rules(dataset="synthetic-gestures"), stand_ins={"dvs-gesture": "synthetic-gestures"})
-    figures(made, tmp_path)
+    draw_figures(made, tmp_path)
     assert headings == ["synthetic-gestures, a stand-in for\nDVS-Gesture\nT = 8, 2 seeds"]
 
 
 def test_rates_are_those_of_each_layer_and_of_runs_that_were_measured():
-    measured = [cell("stbp", seed, 0.9, rate=0.1 + 0.1 * seed, counted=2.0) for seed in range(2)]
-    groups = study([*measured, cell("stbp", 2, 0.9, rate=0.9)]).main("mnist")
+    measured = [a_run("stbp", seed, 0.9, rate=0.1 + 0.1 * seed, counted=2.0) for seed in range(2)]
+    groups = study([*measured, a_run("stbp", 2, 0.9, rate=0.9)]).main("mnist")
     drawn, axes = lines(_draw_rates, groups=groups)
     assert drawn["stbp"] == [(0, pytest.approx(0.15)), (1, pytest.approx(0.3))]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["lif1", "lif2"]
@@ -67,10 +67,10 @@ def test_rates_are_those_of_each_layer_and_of_runs_that_were_measured():
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A stand-in and a data set of the user's own, two lengths, one of them measured; drawn twice."""
+    """A stand-in and a data set of the user's own, two T, one of them measured; drawn twice."""
     runs = [*two_rules(dataset="digits", counted=2.0), *two_rules(dataset="digits", T=4)]
-    made = study([*runs, cell("bpsa", 0, 0.9, dataset="own")], stand_ins=STAND_INS)
-    return [figures(made, tmp_path_factory.mktemp("figures")) for _ in range(2)]
+    made = study([*runs, a_run("bpsa", 0, 0.9, dataset="own")], stand_ins=STAND_INS)
+    return [draw_figures(made, tmp_path_factory.mktemp("figures")) for _ in range(2)]
 
 
 def test_every_figure_of_the_paper_is_there_in_both_formats_and_names_its_stand_ins(drawn):
@@ -83,11 +83,11 @@ def test_every_figure_of_the_paper_is_there_in_both_formats_and_names_its_stand_
         assert "digits, a stand-in for MNIST" in figure.alt
         assert "No run on CIFAR10, CIFAR100," in figure.caption
         assert not figure.supplementary
-    curves, rates, lengths = (figure.alt for figure in drawn[0])
+    curves, rates, at_each_t = (figure.alt for figure in drawn[0])
     assert "own, T = 8, 1 seed" in curves
-    assert "T = 4" not in curves  # the measured length stands in the figure, as it does in the tables
+    assert "T = 4" not in curves  # the measured T stands in the figure, as it does in the tables
     assert "own" not in rates.split("Panels: ")[1].split("; Table")[0]
-    assert "T = 4, 2 seeds; digits, a stand-in for MNIST, T = 8, 2 seeds" in lengths
+    assert "T = 4, 2 seeds; digits, a stand-in for MNIST, T = 8, 2 seeds" in at_each_t
 
 
 def test_the_same_results_give_the_same_pictures(drawn):
@@ -95,29 +95,29 @@ def test_the_same_results_give_the_same_pictures(drawn):
     assert first == second
 
 
-def test_what_was_not_measured_or_has_one_length_is_not_drawn(tmp_path):
-    found = figures(study(two_rules()), tmp_path)
+def test_what_was_not_measured_or_has_one_t_is_not_drawn(tmp_path):
+    found = draw_figures(study(two_rules()), tmp_path)
     assert [figure.name for figure in found] == ["figure-1"]
-    assert supplement.figures(two_rules(), tmp_path) == []
+    assert supplement.draw_figures(two_rules(), tmp_path) == []
 
 
-def test_the_page_has_the_papers_parts_before_the_others_and_ends_in_what_is_missing(drawn):
+def test_the_page_has_the_papers_tables_and_figures_before_the_others_and_ends_in_what_is_missing(drawn):
     made = study(two_rules(dataset="digits"), stand_ins=STAND_INS)
-    tables = supplement.tables(made.cells)
-    page = overview.page(tables, drawn[0], ["a-s0", "b-s0 (energy)"], tables[0].shown)
+    tables = supplement.tables(made.runs)
+    page = overview.page(tables, drawn[0], ["a-s0", "b-s0 (energy)"], tables[0].display)
     order = ["figure-2.png", "## Supplementary", "### Test accuracy", "## Provenance", "- energy of b-s0"]
     assert "- not there: a-s0\n- energy of b-s0\n" in page
     assert [page.index(words) for words in order] == sorted(page.index(words) for words in order)
-    assert "No run that params.yaml asks for is missing." in overview.page(tables, [], [], tables[0].shown)
+    assert "No run that params.yaml asks for is missing." in overview.page(tables, [], [], tables[0].display)
 
 
 def test_many_missing_runs_are_counted_and_some_named():
-    told = overview.told([f"run{number}" for number in range(9)] + ["run10 (energy)"])
-    assert told == ["not there: run0, run1, run2, run3, run4, run5 and 3 more", "energy of run10"]
+    lines = overview.describe_missing([f"run{number}" for number in range(9)] + ["run10 (energy)"])
+    assert lines == ["not there: run0, run1, run2, run3, run4, run5 and 3 more", "energy of run10"]
 
 
-def test_supplements_keep_runs_of_other_settings_apart_and_leave_the_twin_out_of_the_rules():
-    runs = [*two_rules(), cell("stbp", 0, 0.5, settings="mnist-large"), cell("ann", 0, 0.9, rate=None)]
+def test_supplements_keep_runs_of_another_recipe_apart_and_leave_the_twin_out_of_the_rules():
+    runs = [*two_rules(), a_run("stbp", 0, 0.5, recipe="mnist-large"), a_run("ann", 0, 0.9, rate=None)]
     accuracy, comparison, learning = supplement.tables(runs)
     large = accuracy.frame.set_index("dataset").loc["mnist (mnist-large)"]
     assert (large["accuracy_mean"], large["seeds"]) == (0.5, 1)

@@ -1,24 +1,24 @@
-"""The paper's tables: figures by hand, whose they are, what they were trained on, and what is not there."""
+"""The paper's tables: values by hand, whose they are, what they were trained on, and what is not there."""
 
 import io
 import math
 
 import pandas as pd
 import pytest
-from made_up_runs import PRINTED, cell, study, two_rules
+from made_up_runs import PRINTED, a_run, study, two_rules
 
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.reporting.artifacts import markdown
 from bpsta_cli.reporting.paper import TABLES, literature, tables
 from bpsta_cli.reporting.paper.study import Study, check_stand_ins
-from bpsta_cli.reporting.parts import markdown
 
 STAND_INS = {"mnist": "digits", "dvs-gesture": "synthetic-gestures"}
 # t = 3 / sqrt(8 / 2) = 1.5 with 1 degree of freedom, since one of the two samples has no spread
 WELCH = 1 - 2 * math.atan(1.5) / math.pi
 
 
-def table(number, *cells, **more):
-    return TABLES[number - 1].table(study(cells, **more))
+def table(number, *runs, **more):
+    return TABLES[number - 1].table(study(runs, **more))
 
 
 def ours(found, dataset="mnist"):
@@ -37,13 +37,13 @@ def test_a_row_is_mean_sd_and_difference_over_seeds():
 
 
 def test_a_paper_value_at_another_t_is_compared_where_there_is_no_other():
-    found = ours(table(1, cell("bpsta", 0, 0.95, T=16)))
+    found = ours(table(1, a_run("bpsta", 0, 0.95, T=16)))
     assert found.loc["bpsta", "paper_percent"] == 99.6  # the first of the two that are printed
 
 
 @pytest.mark.parametrize(("structure", "value"), [("resnet34", 90.5), ("middle", 80.5), ("4C3-10Voting", 80.5)])
 def test_a_run_is_held_against_the_papers_value_of_the_same_structure(structure, value):
-    found = ours(table(1, cell("bpsta", 0, 0.85, dataset="cifar10", network=structure)), "cifar10")
+    found = ours(table(1, a_run("bpsta", 0, 0.85, dataset="cifar10", network=structure)), "cifar10")
     assert found.loc["bpsta", ["paper_percent", "difference_points"]].tolist() == [value, pytest.approx(85 - value)]
 
 
@@ -57,7 +57,7 @@ def test_where_the_paper_contradicts_itself_is_said_beside_the_value():
     assert ablation == "mnist; the paper's own: its Table 1 prints 99.0"
 
 
-def test_the_literatures_figures_and_ours_are_never_mixed():
+def test_the_literatures_values_and_ours_are_never_mixed():
     found = table(1, *two_rules())
     on_mnist = found.frame[found.frame["dataset"] == "mnist"]
     printed = on_mnist[on_mnist["source"] != "ours"]
@@ -67,13 +67,13 @@ def test_the_literatures_figures_and_ours_are_never_mixed():
     own = on_mnist[on_mnist["source"] == "ours"]
     assert own["accuracy_percent"].tolist() == pytest.approx([92, 95])
     assert own[["reference", "identifier", "quoted_from"]].isna().all(axis=None)
-    shown = found.shown[found.shown["data set"] == "MNIST"]
+    display = found.display[found.display["data set"] == "MNIST"]
     # what the paper prints, then ours, then works that it does not print
     by = ["Doe 2018", *["Shen et al. 2022, the paper"] * 2, *["this study"] * 2, "Roe 2019"]
-    assert shown["by"].tolist() == by
+    assert display["by"].tolist() == by
     accuracies = ["87.0", "99.6", "99.0", "92.00 ± 2.83", "95.00 ± 0.00", "88.50 ± 0.02"]
-    assert shown["accuracy, %"].tolist() == accuracies
-    assert shown["remarks"].tolist()[-1] == "not in the paper's table"
+    assert display["accuracy, %"].tolist() == accuracies
+    assert display["remarks"].tolist()[-1] == "not in the paper's table"
 
 
 @pytest.mark.parametrize("number", range(1, 7))
@@ -84,16 +84,16 @@ def test_a_stand_in_is_named_in_every_row_and_has_no_difference_to_the_paper(num
     assert set(found.frame.loc[trained, "trained_on"]) <= {"digits", "synthetic-gestures"}
     assert trained.any() == (number != 3)
     assert found.frame.loc[trained, "stand_in"].all()
-    for words in found.shown.loc[trained.to_numpy(), "remarks"]:
+    for words in found.display.loc[trained.to_numpy(), "remarks"]:
         assert ", a stand-in" in words
         assert ("simulated" in words) == ("synthetic" in words)
     if "difference_points" in found.frame:
         assert found.frame["difference_points"].isna().all()
-        assert set(found.shown.get("to the paper, points", ["-"])) == {"-"}
+        assert set(found.display.get("to the paper, points", ["-"])) == {"-"}
 
 
 def test_runs_on_the_papers_own_data_set_go_before_its_stand_in():
-    runs = [*two_rules(dataset="digits"), cell("bpsta", 0, 0.97)]
+    runs = [*two_rules(dataset="digits"), a_run("bpsta", 0, 0.97)]
     found = ours(table(1, *runs, stand_ins=STAND_INS))
     assert found["trained_on"].tolist() == ["mnist"]
     assert found["difference_points"].tolist() == [pytest.approx(-2)]
@@ -103,7 +103,7 @@ def test_a_data_set_without_a_run_is_a_row_that_says_why():
     missing = ["digits-stbp-T8-s0", "digits-stbp-T8-s1", "cifar10-ann-T8-s0", "mnist-s (energy)"]
     asked = {"digits-stbp-T8-s0": "digits", "digits-stbp-T8-s1": "digits", "cifar10-ann-T8-s0": "cifar10"}
     found = table(1, missing=missing, asked=asked, stand_ins=STAND_INS)
-    rows = found.shown[found.shown["by"] == "this study"].set_index("data set")
+    rows = found.display[found.display["by"] == "this study"].set_index("data set")
     assert rows["remarks"].to_dict() == {
         "MNIST": "no run: digits-stbp-T8-s0 and 1 more missing",
         "CIFAR10": "no run: cifar10-ann-T8-s0 missing",
@@ -113,58 +113,58 @@ def test_a_data_set_without_a_run_is_a_row_that_says_why():
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_csv_and_markdown_hold_the_same_figures(number):
+def test_csv_and_markdown_hold_the_same_values(number):
     found = table(number, *two_rules(counted=2.0), stand_ins=STAND_INS)
     csv = pd.read_csv(io.StringIO(found.frame.to_csv(index=False)))
     lines = [line for line in markdown(found).splitlines() if line.startswith("| ")]
     header, *rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in lines]
     assert len(rows) == len(csv)
     for entries, row in zip(rows, csv.to_dict("records"), strict=True):
-        shown = dict(zip(header, entries, strict=True))["accuracy, %"]
+        entry = dict(zip(header, entries, strict=True))["accuracy, %"]
         percent = row["accuracy_percent"]
-        assert (shown == "-") if math.isnan(percent) else float(shown.split()[0]) == pytest.approx(percent, abs=0.005)
+        assert (entry == "-") if math.isnan(percent) else float(entry.split()[0]) == pytest.approx(percent, abs=0.005)
         if not math.isnan(row["sd_percent"]):
-            assert float(shown.split()[2]) == pytest.approx(row["sd_percent"], abs=0.005)
+            assert float(entry.split()[2]) == pytest.approx(row["sd_percent"], abs=0.005)
 
 
 def test_no_accuracy_decides_which_t_stands_in_a_table():
-    few = [cell("bpsta", seed, 0.99, T=8) for seed in range(2)]
-    many = [cell("bpsta", seed, 0.90, T=4) for seed in range(3)]
+    few = [a_run("bpsta", seed, 0.99, T=8) for seed in range(2)]
+    many = [a_run("bpsta", seed, 0.90, T=4) for seed in range(3)]
     assert ours(table(1, *few, *many))["T"].tolist() == [4]
     assert ours(table(1, *few, *many[:2]))["T"].tolist() == [8]  # of equals the longest
-    measured = cell("bpsta", 0, 0.5, T=2, counted=2.0)
+    measured = a_run("bpsta", 0, 0.5, T=2, counted=2.0)
     assert ours(table(1, *few, *many, measured))["T"].tolist() == [2]
 
 
-def test_runs_of_other_settings_are_no_seeds():
-    runs = [cell("bpsta", 0, 0.90), cell("bpsta", 0, 0.96, settings="mnist-large")]
+def test_runs_of_another_recipe_are_no_seeds():
+    runs = [a_run("bpsta", 0, 0.90), a_run("bpsta", 0, 0.96, recipe="mnist-large")]
     found = table(1, *runs).frame
     found = found[found["source"] == "ours"].query("dataset == 'mnist'")
     assert found["accuracy_percent"].tolist() == pytest.approx([90, 96])
     assert found["seeds"].tolist() == [1, 1]
     assert found["settings"].tolist() == ["mnist", "mnist-large"]
-    assert found["remark"].tolist() == ["mnist", "mnist, settings mnist-large"]
+    assert found["remark"].tolist() == ["mnist", "mnist, recipe mnist-large"]
 
 
 def test_the_twin_on_still_images_has_one_step_and_counts_once_a_seed():
-    twins = [cell("ann", 0, 0.98, T=4), cell("ann", 0, 0.98, T=8), cell("ann", 1, 0.96, T=8)]
+    twins = [a_run("ann", 0, 0.98, T=4), a_run("ann", 0, 0.98, T=8), a_run("ann", 1, 0.96, T=8)]
     found = ours(table(1, *two_rules(), *twins))
     assert list(found.index) == ["ann", "stbp", "bpsta"]
     assert found.loc["ann", ["T", "seeds", "accuracy_percent"]].tolist() == [1, 2, pytest.approx(97)]
-    events = [cell(method, 0, 0.9, dataset="n-mnist", T=T) for method in ("ann", "bpsta") for T in (4, 8)]
+    events = [a_run(method, 0, 0.9, dataset="n-mnist", T=T) for method in ("ann", "bpsta") for T in (4, 8)]
     assert ours(table(2, *events), "n-mnist")["T"].to_dict() == {"ann": 8, "bpsta": 8}
 
 
 def test_a_part_of_a_data_set_and_the_choice_of_the_epoch_are_said():
     split = "official; a partial copy: 900 of 60,000 training and 100 of 10,000 test samples"
-    part = cell("stbp", 0, 0.9, split=split, train_samples=500, selection="test")
-    whole = cell("bpsta", 0, 0.9, train_samples=2000, selection="validation")
-    shown = table(1, part, whole).shown.query("by == 'this study' and `data set` == 'MNIST'")
-    assert shown["remarks"].tolist() == [
+    part = a_run("stbp", 0, 0.9, split=split, train_samples=500, selection="test")
+    whole = a_run("bpsta", 0, 0.9, train_samples=2000, selection="validation")
+    display = table(1, part, whole).display.query("by == 'this study' and `data set` == 'MNIST'")
+    assert display["remarks"].tolist() == [
         "mnist, 500 training samples, 900 of 60,000 training and 100 of 10,000 test samples",
         "mnist, 2,000 training samples",
     ]
-    assert shown["epoch"].tolist() == ["best on test of 4", "best on validation of 4"]
+    assert display["epoch"].tolist() == ["best on test of 4", "best on validation of 4"]
     assert split in table(1, part).note
 
 
@@ -177,11 +177,11 @@ def test_the_ablation_holds_each_rule_against_the_baseline_and_the_paper():
     baseline = ours(found).loc["stbp"]
     assert baseline[["gain_points", "gain_p", "paper_gain_points"]].isna().all()
     assert baseline["difference_points"] == pytest.approx(1)
-    assert found.shown.iloc[1].tolist()[5:10] == ["+3.00", f"{WELCH:.3f}", "93.50", "+2.50", "+1.50"]
+    assert found.display.iloc[1].tolist()[5:10] == ["+3.00", f"{WELCH:.3f}", "93.50", "+2.50", "+1.50"]
 
 
-def test_energy_stands_beside_the_twins_accuracy_and_the_papers_figures():
-    runs = [*two_rules(T=16, counted=2.0), cell("ann", 0, 0.97, T=16, rate=None)]
+def test_energy_stands_beside_the_twins_accuracy_and_the_papers_values():
+    runs = [*two_rules(T=16, counted=2.0), a_run("ann", 0, 0.97, T=16, rate=None)]
     found = table(5, *runs)
     baseline, method = ours(found).loc["stbp"], ours(found).loc["bpsta"]
     assert method["firing_rate_change_percent"] == pytest.approx(100 * (0.1 / 0.25 - 1))
@@ -201,20 +201,20 @@ def test_energy_stands_beside_the_twins_accuracy_and_the_papers_figures():
 
 
 def test_a_run_whose_energy_was_not_counted_says_so():
-    row = ours(table(5, cell("bpsta", 0, 0.9))).loc["bpsta"]
+    row = ours(table(5, a_run("bpsta", 0, 0.9))).loc["bpsta"]
     assert row["remark"] == "mnist; energy not measured"
     assert pd.isna(row["paper_ratio_mean"])
 
 
 def test_latency_has_a_row_for_each_t_and_holds_rules_of_equal_t_together():
-    runs = [*two_rules(T=4), *two_rules(T=8), cell("bpsta", 0, 0.80, T=2)]
+    runs = [*two_rules(T=4), *two_rules(T=8), a_run("bpsta", 0, 0.80, T=2)]
     found = table(6, *runs, stand_ins=STAND_INS)
     rows = found.frame[found.frame["dataset"] == "mnist"]
     assert rows["T"].tolist() == [32, 16, 8, 8, 4, 4, 2]  # in the paper's order
     at_4 = rows[(rows["T"] == 4) & (rows["method"] == "bpsta")].iloc[0]
     assert (at_4["gain_points"], at_4["gain_p"]) == (pytest.approx(3), pytest.approx(WELCH))
     assert pd.isna(rows.iloc[-1]["gain_points"])  # no baseline was trained at T = 2
-    # the paper's own figure stands where ours is not there, and is not taken for ours
+    # the paper's own value stands where ours is not there, and is not taken for ours
     first = rows.iloc[0]
     assert (first["method"], first["paper_percent"], first["remark"]) == ("stbp", 91.5, "no run at this T")
     assert pd.isna(first["accuracy_percent"])
@@ -240,7 +240,7 @@ def test_the_tables_are_numbered_and_have_one_tidy_header_each():
         assert one.title.startswith(f"Table {one.name[-1]}. ")
         assert not one.supplementary
         assert len(set(one.frame.columns)) == len(one.frame.columns)
-        assert set(one.words) <= set(one.shown.columns)
+        assert set(one.text_columns) <= set(one.display.columns)
 
 
 @pytest.mark.parametrize(

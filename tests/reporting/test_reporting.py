@@ -1,4 +1,4 @@
-"""Tables and figures from results: the figures of each cell, their mean and spread, and what is missing."""
+"""Tables and figures from results: the values of each run, their mean and spread, and what is missing."""
 
 import json
 import math
@@ -28,10 +28,10 @@ def write(path, value):
 
 @pytest.fixture
 def results(tmp_path):
-    """Four cells: two rules, two seeds."""
+    """Four runs: two rules, two seeds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    runs = [Run(dataset="digits", settings="digits", method=method, T=2, seed=seed) for method, seed in ACCURACY]
-    params |= {"cells": {run.name: run.model_dump() for run in runs}, "trained": {}}
+    runs = [Run(dataset="digits", recipe="digits", method=method, T=2, seed=seed) for method, seed in ACCURACY]
+    params |= {"measured": {run.name: run.model_dump() for run in runs}, "train_only": {}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for (method, seed), accuracy in ACCURACY.items():
         name = f"digits-{method}-T2-s{seed}"
@@ -57,7 +57,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_every_table_says_which_split_its_figures_are_from(results):
+def test_every_table_says_which_split_its_values_are_from(results):
     for file in results.glob("train/digits-stbp-*/metrics.json"):
         metrics = json.loads(file.read_text())
         write(file, metrics | {"split": "no official split: the first 90 % of each class"})
@@ -104,7 +104,7 @@ def test_the_same_results_give_the_same_bytes(results):
     assert first == second
 
 
-def test_a_missing_cell_is_named_and_the_rest_is_reported(results):
+def test_a_missing_run_is_named_and_the_rest_is_reported(results):
     (results / "train" / "digits-stbp-T2-s1" / "metrics.json").unlink()
     report = write_report(results, results / "params.yaml")
     assert report.missing == ["digits-stbp-T2-s1"]
@@ -197,18 +197,18 @@ def test_the_rules_are_held_against_the_baseline_with_welchs_test(results):
 
 def test_one_seed_or_no_baseline_gives_no_test(results):
     params = yaml.safe_load((results / "params.yaml").read_text())
-    params["cells"] = {name: run for name, run in params["cells"].items() if run["seed"] == 0}
+    params["measured"] = {name: run for name, run in params["measured"].items() if run["seed"] == 0}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     write_report(results, results / "params.yaml")
     assert "| digits | 2 | bpsta | +5.00 | - | +0.0 | - | 1 |" in (results / "tables" / "comparison.md").read_text()
-    params["cells"] = {name: run for name, run in params["cells"].items() if run["method"] == "bpsta"}
+    params["measured"] = {name: run for name, run in params["measured"].items() if run["method"] == "bpsta"}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     tables = write_report(results, results / "params.yaml").tables
     names = [table.name for table in tables if table.supplementary]
     assert names == ["accuracy", "learning", "energy", "latency"]
 
 
-def test_learning_is_told_from_the_warm_up_to_the_end(results):
+def test_learning_is_reported_from_the_warm_up_to_the_end(results):
     write_report(results, results / "params.yaml")
     frame = pd.read_csv(results / "tables" / "learning.csv")
     milestones = frame[["twin_mean", "first_mean", "second_mean", "half_mean", "end_mean"]]
@@ -217,24 +217,24 @@ def test_learning_is_told_from_the_warm_up_to_the_end(results):
 
 def test_a_run_that_is_trained_alone_lacks_no_measurement(results):
     params = yaml.safe_load((results / "params.yaml").read_text())
-    params["trained"] = {"digits-bpsta-T2-s1": params["cells"].pop("digits-bpsta-T2-s1")}
+    params["train_only"] = {"digits-bpsta-T2-s1": params["measured"].pop("digits-bpsta-T2-s1")}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     found = collect(results, load_params(results / "params.yaml"))
-    assert [cell.name for cell in found.cells][-1] == "digits-bpsta-T2-s1"
-    assert (found.cells[-1].energy, found.cells[-1].latency, found.missing) == ({}, {}, [])
-    assert {cell.settings for cell in found.cells} == {"digits"}
+    assert [run.name for run in found.runs][-1] == "digits-bpsta-T2-s1"
+    assert (found.runs[-1].energy, found.runs[-1].latency, found.missing) == ({}, {}, [])
+    assert {run.recipe for run in found.runs} == {"digits"}
 
 
-def test_a_run_without_results_is_told_with_its_data_set(results):
+def test_a_run_without_results_is_named_with_its_data_set(results):
     (results / "train" / "digits-stbp-T2-s1" / "metrics.json").unlink()
     found = collect(results, load_params(results / "params.yaml"))
     assert found.missing == ["digits-stbp-T2-s1"]
     assert found.asked[found.missing[0]] == "digits"
-    assert (len(found.asked), len(found.cells)) == (4, 3)
+    assert (len(found.asked), len(found.runs)) == (4, 3)
 
 
 def test_a_study_without_runs_has_nothing_to_report(results):
-    params = yaml.safe_load((results / "params.yaml").read_text()) | {"cells": {}, "trained": {}}
+    params = yaml.safe_load((results / "params.yaml").read_text()) | {"measured": {}, "train_only": {}}
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     with pytest.raises(RunError, match="names no runs"):
         write_report(results, results / "params.yaml")

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bpsta_cli.config import validate
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
+from bpsta_cli.reporting.paper.groups import METHODS
 from bpsta_cli.reporting.paper.literature import PAPER, TITLES
-from bpsta_cli.reporting.paper.study import METHODS
 
 FAMILIES = {
     "accuracy": "Printed accuracy",

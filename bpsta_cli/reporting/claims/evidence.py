@@ -8,12 +8,13 @@ from bpsta_cli.reporting.claims.definition import Claim, Side
 from bpsta_cli.reporting.claims.printed import PAPER_T, Printed, name_of
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
 from bpsta_cli.reporting.claims.verdict import FEWEST_SEEDS, Sample
-from bpsta_cli.reporting.paper.study import PARTIAL, RULES, Group, Study
+from bpsta_cli.reporting.paper.groups import PARTIAL, RULES, Group
+from bpsta_cli.reporting.paper.study import Study
 
 OTHER_VERSION = "version "
 """What `split` begins with where the data are of another version than the paper's (speech)."""
 SHARED = ("epochs", "selection", "split", "train_samples")
-"""What runs must share to be compared with each other, beside settings and structure."""
+"""What runs must share to be compared with each other, beside recipe and structure."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Evidence:
 
 def values(group: Group, quantity: str) -> list[float]:
     """A value a seed, of the seeds that have one."""
-    measured = map(QUANTITIES[quantity].of, group.cells)
+    measured = map(QUANTITIES[quantity].of, group.runs)
     return [value for value in measured if not math.isnan(value)]
 
 
@@ -83,7 +84,7 @@ class Runs:
 
     Attributes:
         groups: `Study.groups`.
-        main: settings -> the T of the study's tables (`Study.main`).
+        main: recipe -> the T of the study's tables (`Study.main`).
         absence: why there are none.
     """
 
@@ -96,14 +97,14 @@ def runs_on(study: Study, dataset: str) -> Runs:
     """The runs of the study on one data set."""
     groups = study.groups(dataset)
     spiking = [group for group in study.main(dataset) if group.like["method"] in RULES]
-    main = {group.like["settings"]: group.like["T"] for group in spiking}
+    main = {group.like["recipe"]: group.like["T"] for group in spiking}
     return Runs(groups, main, "" if groups else study.absence(dataset))
 
 
 def gather(runs: Runs, paper: Printed) -> list[Evidence]:
-    """The evidence for a claim: for a comparison one for each setting that has all its sides, else one.
+    """The evidence for a claim: for a comparison one for each recipe that has all its sides, else one.
 
-    Where no setting has them all, the one that has most stands for the others and says what it lacks.
+    Where no recipe has them all, the one that has most stands for the others and says what it lacks.
     """
     claim, groups = paper.claim, runs.groups
     if not groups:
@@ -116,9 +117,9 @@ def gather(runs: Runs, paper: Printed) -> list[Evidence]:
 
 
 def _alike(claim: Claim, groups: list[Group]) -> Iterable[list[Group]]:
-    """Groups that may be compared: of the same settings, or where the claim is about structures of any."""
+    """Groups that may be compared: of the same recipe, or where the claim is about structures of any."""
     structures = any(side.structure for side in claim.sides)
-    shared = SHARED[1:] if structures else ("settings", "network", *SHARED)
+    shared = SHARED[1:] if structures else ("recipe", "network", *SHARED)
     alike: dict[tuple[object, ...], list[Group]] = {}
     for group in groups:
         alike.setdefault(tuple(group.like[name] for name in shared), []).append(group)
@@ -126,13 +127,13 @@ def _alike(claim: Claim, groups: list[Group]) -> Iterable[list[Group]]:
 
 
 def _compared(claim: Claim, groups: list[Group], main: dict[str, int]) -> Evidence:
-    lengths = _lengths(claim, groups)
-    ends = {"shortest": min(lengths, default=None), "longest": max(lengths, default=None)}
-    if len(lengths) < 2 and any(side.T in ends for side in claim.sides):
+    steps = _common_time_steps(claim, groups)
+    ends = {"shortest": min(steps, default=None), "longest": max(steps, default=None)}
+    if len(steps) < 2 and any(side.T in ends for side in claim.sides):
         return Evidence((), "no runs at two T")
     sides, missing = [], []
     for side in claim.sides:
-        T = ends[side.T] if isinstance(side.T, str) else side.T or _usual(claim, lengths, main, groups)
+        T = ends[side.T] if isinstance(side.T, str) else side.T or _usual(claim, steps, main, groups)
         named = [_pick(groups, side, method, T) for method in (side.method, side.minus) if method]
         sides.append(tuple(group for group in named if group))
         missing += [
@@ -146,19 +147,19 @@ def _compared(claim: Claim, groups: list[Group], main: dict[str, int]) -> Eviden
     return Evidence(evidence.sides, _too_few(claim, evidence.groups))
 
 
-def _lengths(claim: Claim, groups: list[Group]) -> list[int]:
+def _common_time_steps(claim: Claim, groups: list[Group]) -> list[int]:
     """Each T at which every spiking side of the claim has runs, of its structure where it names one."""
     wanted = {(method, side.structure) for side in claim.sides for method in (side.method, side.minus) if method}
     spiking = [(method, structure) for method, structure in wanted if method in RULES]
-    lengths = {group.like["T"] for group in groups}
-    return sorted(T for T in lengths if all(_at(groups, method, structure, T) for method, structure in spiking))
+    steps = {group.like["T"] for group in groups}
+    return sorted(T for T in steps if all(_at(groups, method, structure, T) for method, structure in spiking))
 
 
-def _usual(claim: Claim, lengths: list[int], main: dict[str, int], groups: list[Group]) -> int | None:
+def _usual(claim: Claim, steps: list[int], main: dict[str, int], groups: list[Group]) -> int | None:
     """The T of a claim that names none: the tables', or over several structures the paper's or the longest of all."""
     if not any(side.structure for side in claim.sides):
-        return main.get(groups[0].like["settings"])
-    return PAPER_T if PAPER_T in lengths else max(lengths, default=None)
+        return main.get(groups[0].like["recipe"])
+    return PAPER_T if PAPER_T in steps else max(steps, default=None)
 
 
 def _pick(groups: list[Group], side: Side, method: str, T: int | None) -> Group | None:

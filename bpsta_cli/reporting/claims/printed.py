@@ -89,7 +89,7 @@ class Printed:
         return float(self.rivals["accuracy_percent"].median())
 
     def text(self) -> str:
-        """As people read it: in words where the text has words, then the values."""
+        """For readers: in words where the text has words, then the values."""
         claim = self.claim
         parts = [claim.said] if claim.said else []
         values = [value for value in self.values if not math.isnan(value)]

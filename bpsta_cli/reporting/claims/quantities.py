@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bpsta_cli.reporting.collect import Cell
+from bpsta_cli.reporting.collect import RunResults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ class Quantity:
         of: its value for a run.
         unit: of a value; "" for none.
         distance: of the difference of two; "" for none.
-        digits: decimals that people are shown.
+        digits: decimals that readers are shown.
         printed: the column of literature.csv that has the paper's value, "" where it prints none.
         ratio: two of them are compared by their ratio, and not by their difference.
         signed: it is a difference itself, and shown with its sign.
@@ -31,7 +31,7 @@ class Quantity:
     """
 
     title: str
-    of: Callable[[Cell], float]
+    of: Callable[[RunResults], float]
     unit: str = ""
     distance: str = ""
     digits: int = 2
@@ -46,28 +46,28 @@ class Quantity:
         return 100 / value if self.printed == "energy_ratio" else value
 
 
-def _accuracy(cell: Cell) -> float:
-    return 100 * float(cell.train["accuracy"])
+def _accuracy(run: RunResults) -> float:
+    return 100 * float(run.train["accuracy"])
 
 
-def _firing_rate(cell: Cell) -> float:
-    rate = cell.train["firing_rate"]
+def _firing_rate(run: RunResults) -> float:
+    rate = run.train["firing_rate"]
     return math.nan if rate is None else float(rate)
 
 
-def _share(account: str) -> Callable[[Cell], float]:
+def _share(account: str) -> Callable[[RunResults], float]:
     """Energy, percent of the twin's: the inverse of E_ANN / E_SNN."""
 
-    def share(cell: Cell) -> float:
-        ratio = cell.energy.get(account, {}).get("ratio")
+    def share(run: RunResults) -> float:
+        ratio = run.energy.get(account, {}).get("ratio")
         return 100 / ratio if ratio else math.nan
 
     return share
 
 
-def _first_and_later(cell: Cell) -> tuple[float, float]:
+def _first_and_later(run: RunResults) -> tuple[float, float]:
     """Mean firing rate of the first half of the convolutions, at least of one, and of the others."""
-    layers = [layer for layer in cell.energy.get("layers", ()) if layer["kind"] == "conv"]
+    layers = [layer for layer in run.energy.get("layers", ()) if layer["kind"] == "conv"]
     rates = [layer["firing_rate"] for layer in layers if layer["firing_rate"] is not None]
     if len(rates) < 2:
         return math.nan, math.nan
@@ -75,23 +75,23 @@ def _first_and_later(cell: Cell) -> tuple[float, float]:
     return sum(rates[:first]) / first, sum(rates[first:]) / (len(rates) - first)
 
 
-def _first_less_later(cell: Cell) -> float:
-    first, later = _first_and_later(cell)
+def _first_less_later(run: RunResults) -> float:
+    first, later = _first_and_later(run)
     return first - later
 
 
-def _roughness(cell: Cell) -> float:
+def _roughness(run: RunResults) -> float:
     """Standard deviation of the change of test accuracy from one evaluation to the next, percentage points.
 
     Over the evaluations of the second half of the spiking epochs; NaN where they are fewer than `FEWEST`.
     """
-    spiking = cell.history[cell.history["phase"] == "spiking"]
+    spiking = run.history[run.history["phase"] == "spiking"]
     evaluated = spiking.iloc[len(spiking) // 2 :]["accuracy"].dropna()
     return float(100 * evaluated.diff().std()) if len(evaluated) >= FEWEST else math.nan
 
 
-def _overfit(cell: Cell) -> float:
-    return 100 * float(cell.history["train_accuracy"].iloc[-1] - cell.train["accuracy"])
+def _overfit(run: RunResults) -> float:
+    return 100 * float(run.history["train_accuracy"].iloc[-1] - run.train["accuracy"])
 
 
 RATE = "spikes a neuron and time step"
@@ -100,7 +100,7 @@ QUANTITIES = {
     "firing_rate": Quantity(f"firing rate, {RATE}", _firing_rate, digits=4, printed="firing_rate"),
     "first_rate": Quantity(
         f"firing rate of the first half of the convolutions, {RATE}",
-        lambda cell: _first_and_later(cell)[0],
+        lambda run: _first_and_later(run)[0],
         digits=4,
         absent="firing rates by layer not measured",
     ),

@@ -1,4 +1,4 @@
-"""The table of claims: a line a claim and data set, as people read it and with every number in CSV."""
+"""The table of claims: a line a claim and data set, for readers and with every number in CSV."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.claims.definition import BOUNDS, FAMILIES, Claim, load
 from bpsta_cli.reporting.claims.evidence import values
 from bpsta_cli.reporting.claims.lines import Line, lines
@@ -13,9 +14,9 @@ from bpsta_cli.reporting.claims.printed import NONE
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
 from bpsta_cli.reporting.claims.verdict import FEWEST_SEEDS, LEVEL, VERDICTS
 from bpsta_cli.reporting.comparison import probability
+from bpsta_cli.reporting.paper.groups import RULES, SELECTIONS
 from bpsta_cli.reporting.paper.literature import TITLES
-from bpsta_cli.reporting.paper.study import RULES, SELECTIONS, Study
-from bpsta_cli.reporting.parts import Table
+from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.reporting.tables import mean_sd
 
 NAME = "claims"
@@ -56,8 +57,8 @@ def table(study: Study, claims: Sequence[Claim] | None = None) -> Table:
         TITLE,
         NOTE,
         frame,
-        pd.DataFrame([_shown(line) for line in found]),
-        words=tuple(_shown(found[0])),
+        pd.DataFrame([_display(line) for line in found]),
+        text_columns=tuple(_display(found[0])),
         supplementary=False,
         lead=summary(found),
         marks=tuple(line.verdict.replace(" ", "-") for line in found),
@@ -70,8 +71,8 @@ def summary(found: Sequence[Line]) -> str:
     for base, words in BASES.items():
         here = [line for line in found if line.base == base]
         counted = [(name, sum(line.verdict == name for line in here)) for name in VERDICTS[:-1]]
-        told = ", ".join(f"{name} {count}" for name, count in counted if count)
-        parts.append(f"{words}: {len(here) or 'none'}{f' ({told})' if told else ''}")
+        counts = ", ".join(f"{name} {count}" for name, count in counted if count)
+        parts.append(f"{words}: {len(here) or 'none'}{f' ({counts})' if counts else ''}")
     untested = sum(line.verdict == VERDICTS[-1] for line in found)
     claims = len({line.claim.id for line in found})
     return (
@@ -80,8 +81,8 @@ def summary(found: Sequence[Line]) -> str:
     )
 
 
-def _shown(line: Line) -> dict[str, str]:
-    """What people read."""
+def _display(line: Line) -> dict[str, str]:
+    """What readers see."""
     return {
         "claim": f"{TITLES[line.dataset]}: {line.claim.claim}" if line.dataset else line.claim.claim,
         "source": line.claim.place,
@@ -174,7 +175,7 @@ FIELDS = (*CLAIM, *RESULT, *(f"group_{n}_{name}" for n in range(1, MOST_GROUPS +
 
 
 def _record(line: Line) -> dict[str, Any]:
-    """Every number, as CSV carries it."""
+    """Every number, for CSV."""
     row: dict[str, Any] = {name: getattr(line.claim, name) for name in CLAIM[:7]}
     row |= {"dataset": line.dataset, "named": line.named, "bound": line.bound, "p_holm": line.corrected}
     row |= {"verdict": line.verdict, "base": line.base, "reason": line.reason}

@@ -1,12 +1,12 @@
 """The paper's Tables 1 to 6 and Figures 1 to 3, from the runs that are there."""
 
+from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.paper import ablation, accuracy, energy, latency
 from bpsta_cli.reporting.paper.definition import Definition
-from bpsta_cli.reporting.paper.figures import figures
+from bpsta_cli.reporting.paper.figures import draw_figures
 from bpsta_cli.reporting.paper.study import Study
-from bpsta_cli.reporting.parts import Table
 
-__all__ = ["TABLES", "figures", "tables"]
+__all__ = ["TABLES", "draw_figures", "tables"]
 
 TABLES = (
     Definition(1, "Accuracy on still images", accuracy.LAYOUT, ("mnist", "cifar10", "cifar100")),

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from bpsta_cli.reporting.comparison import BASELINE, probability, welch
+from bpsta_cli.reporting.comparison import BASELINE, P_VALUE, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.accuracy import against_paper
 from bpsta_cli.reporting.paper.definition import (
+    ABOUT_PAPER,
     CHOICE,
-    NOT_PRINTED,
     ORIGIN,
     Columns,
     Layout,
@@ -22,7 +22,8 @@ from bpsta_cli.reporting.paper.definition import (
     text,
     with_disagreements,
 )
-from bpsta_cli.reporting.paper.study import RULES, Group, Study, of_baseline
+from bpsta_cli.reporting.paper.groups import RULES, Group, of_baseline
+from bpsta_cli.reporting.paper.study import Study
 
 GAINS = ("accuracy_percent", "sd_percent", "gain_points", "gain_p")
 PAPER_GAINS = ("paper_percent", "paper_gain_points", "difference_points")
@@ -41,11 +42,11 @@ COLUMNS: Columns = {
     "epoch": epochs_of,
     "remarks": lambda row: text(row, "remark"),
 }
-WORDS = ("data set", "method", "epoch", "remarks")
+TEXT_COLUMNS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
-    """Our rules, each beside the paper's figures for it; the paper's alone where nothing was run."""
+    """Our rules, each beside the paper's values for it; only the paper's values where nothing was run."""
     groups = [group for group in study.main(dataset) if group.like["method"] in RULES]
     if groups:
         return [compared(study, table, dataset, group, groups) for group in groups]
@@ -55,20 +56,20 @@ def rows(study: Study, table: int, dataset: str) -> list[Row]:
 
 
 def compared(study: Study, table: int, dataset: str, group: Group, groups: list[Group]) -> Row:
-    """A group beside its baseline, and beside the paper's figures."""
-    accuracy = group.figures["accuracy"]
+    """A group beside its baseline, and beside the paper's values."""
+    accuracy = group.values["accuracy"]
     like = group.like
     own = literature.printed(study.literature, table, dataset, like["method"], like["T"], like["network"])
     row = (
         origin(group)
         | {"dataset": dataset, "accuracy_percent": group.mean("accuracy"), "sd_percent": group.sd("accuracy")}
-        | papers(study, table, dataset, like["method"], like["T"])
+        | paper_values(study, table, dataset, like["method"], like["T"])
         | {"difference_points": group.mean("accuracy") - against_paper(study, table, dataset, group)}
         | {"remark": with_disagreements(group.trained_on, study, own)}
     )
     if baseline := of_baseline(group, groups):
         row["gain_points"] = group.mean("accuracy") - baseline.mean("accuracy")
-        row["gain_p"] = welch(accuracy, baseline.figures["accuracy"])
+        row["gain_p"] = welch(accuracy, baseline.values["accuracy"])
     return row
 
 
@@ -77,11 +78,11 @@ def alone(study: Study, table: int, dataset: str, method: str, T: int, why: str)
     own = literature.printed(study.literature, table, dataset, method, T)
     steps = None if own is None or pd.isna(own["T"]) else int(own["T"])
     remark = with_disagreements(why, study, own)
-    return absent(study, dataset) | papers(study, table, dataset, method, T) | {"T": steps, "remark": remark}
+    return absent(study, dataset) | paper_values(study, table, dataset, method, T) | {"T": steps, "remark": remark}
 
 
-def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
-    """The paper's accuracy of a method and its gain over the paper's baseline; nothing where it prints none."""
+def paper_values(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
+    """The paper's accuracy of a method and its gain over the paper's baseline; an empty row where it prints none."""
     own = literature.printed(study.literature, table, dataset, method, T)
     if own is None:
         return {}
@@ -92,9 +93,5 @@ def papers(study: Study, table: int, dataset: str, method: str, T: int) -> Row:
     return row
 
 
-NOTE = (
-    f"Each rule beside the baseline {BASELINE} of the same settings and T. {CHOICE} p: two-sided, Welch's t-test "
-    "over seeds (Welch 1947, doi:10.1093/biomet/34.1-2.28), not corrected for the number of rows. The paper's "
-    f"columns are of its own data set, also where ours is a stand-in. {NOT_PRINTED}"
-)
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)
+NOTE = f"Each rule is compared with the baseline {BASELINE} of the same recipe and T. {CHOICE} {P_VALUE} {ABOUT_PAPER}"
+LAYOUT = Layout(FIELDS, COLUMNS, TEXT_COLUMNS, rows, NOTE)

@@ -25,7 +25,8 @@ from bpsta_cli.reporting.paper.definition import (
     spread,
     text,
 )
-from bpsta_cli.reporting.paper.study import Group, Study
+from bpsta_cli.reporting.paper.groups import Group
+from bpsta_cli.reporting.paper.study import Study
 
 FIELDS = (
     *("dataset", "source", "reference", "identifier", "quoted_from", "method", "training"),
@@ -33,7 +34,7 @@ FIELDS = (
 )
 BY = {OURS: "this study", PAPERS: f"{literature.PAPER}, the paper"}
 BEYOND = "not in the paper's table"
-"""What a row says whose work the paper's table does not have."""
+"""The remark of a row whose work is not in the paper's table."""
 
 
 def _accuracy(row: Row) -> str:
@@ -53,7 +54,7 @@ COLUMNS: Columns = {
     "epoch": epochs_of,
     "remarks": lambda row: text(row, "remark"),
 }
-WORDS = ("data set", "by", "method", "training", "structure", "epoch", "remarks")
+TEXT_COLUMNS = ("data set", "by", "method", "training", "structure", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
@@ -104,7 +105,7 @@ def _ours(study: Study, table: int, dataset: str, group: Group) -> Row:
 
 
 def against_paper(study: Study, table: int, dataset: str, group: Group) -> float:
-    """The paper's accuracy, in percent, that a group's may be held against.
+    """The paper's accuracy, in percent, with which a group's may be compared.
 
     NaN where the paper prints none, and where the group is of a stand-in: a difference would mean nothing.
     """
@@ -114,10 +115,10 @@ def against_paper(study: Study, table: int, dataset: str, group: Group) -> float
 
 
 NOTE = (
-    f"{CHOICE} To the paper: our mean less its value for the same method, of the same structure and T where it "
-    "prints those; a dash where ours is of a stand-in, or where the paper prints none for the method. The paper's "
-    "rows stand in its order; its published code keeps the epoch that is best on the test set. "
-    f"Works "
-    f"marked '{BEYOND}' stand below, each as its authors report or others quote it (CSV: quoted_from)."
+    f"{CHOICE} The column 'to the paper' is our mean minus the paper's value for the same method, of the same "
+    "structure and T where the paper prints those. It holds a dash where we trained on a stand-in, or where the paper "
+    "prints no value for the method. The paper's rows are in the paper's order; its published code keeps the epoch "
+    f"that is best on the test set. Works marked '{BEYOND}' follow below, with the values that their authors report or "
+    "that others quote (CSV: quoted_from)."
 )
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)
+LAYOUT = Layout(FIELDS, COLUMNS, TEXT_COLUMNS, rows, NOTE)

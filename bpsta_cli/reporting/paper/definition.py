@@ -1,4 +1,4 @@
-"""What a table of the paper is: its number, its data sets, its rows, and how people read them."""
+"""What a table of the paper is: its number, its data sets, its rows, and their display."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from typing import Any
 
 import pandas as pd
 
+from bpsta_cli.reporting.artifacts import Table
+from bpsta_cli.reporting.paper.groups import SELECTIONS, Group
 from bpsta_cli.reporting.paper.literature import TITLES, disagreements
-from bpsta_cli.reporting.paper.study import SELECTIONS, Group, Study
-from bpsta_cli.reporting.parts import Table
+from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.reporting.tables import mean_sd
 
 Row = dict[str, Any]
 Columns = dict[str, Callable[[Row], str]]
-"""A column's heading -> its entry in a row: what people read comes from what CSV carries."""
+"""A column's heading -> its cell in a row for readers, made from the row for CSV."""
 
 NONE = "-"
 OURS, PAPERS, LITERATURE, ELSEWHERE = "ours", "paper", "literature", "elsewhere"
@@ -32,12 +33,19 @@ ORIGIN = [
     "split",
     "remark",
 ]
-"""What every table says of our runs, as CSV's columns."""
-CALLED = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
+"""The columns of CSV in which every table describes our runs."""
+METHOD_LABELS = {"ann": "ann, the ReLU twin", "stbp": "stbp, baseline"}
+MEANS = (
+    "Our values are means ± standard deviations (n - 1) over seeds, measured with the weights of the epoch that the "
+    "column 'epoch' names."
+)
 CHOICE = (
-    "Our figures: mean ± standard deviation (n - 1) over seeds, with the weights of the epoch that the "
-    "column names. Of several T the one stands here of which most runs have their energy counted, then the one with "
-    "most runs, then the longest; Table 6 has the others."
+    f"{MEANS} Where runs have several T, the table shows the T at which most runs have their energy counted; if "
+    "several T have equally many, the T with most runs, and then the longest. Table 6 shows the others."
+)
+ABOUT_PAPER = (
+    "The paper's columns are about the paper's own data set, also where we trained on a stand-in; a dash in them "
+    "means that the paper prints no value."
 )
 
 
@@ -47,15 +55,15 @@ class Layout:
 
     Attributes:
         fields: CSV's columns.
-        columns: what people read.
-        words: of these, the ones that hold words.
+        columns: the columns for readers.
+        text_columns: of these, the ones that hold text.
         rows: the rows of one data set in a table of this number.
         note: what is compared and how the values were chosen.
     """
 
     fields: tuple[str, ...]
     columns: Columns
-    words: tuple[str, ...]
+    text_columns: tuple[str, ...]
     rows: Callable[[Study, int, str], list[Row]]
     note: str
 
@@ -83,23 +91,24 @@ class Definition:
         frame = pd.DataFrame(rows, columns=list(layout.fields))
         whole = [name for name in WHOLE if name in layout.fields]
         frame[whole] = frame[whole].astype("Int64")
-        shown = pd.DataFrame([{title: entry(row) for title, entry in layout.columns.items()} for row in rows])
+        display = pd.DataFrame([{title: entry(row) for title, entry in layout.columns.items()} for row in rows])
         note = layout.note + splits(group for name in datasets for group in study.groups(name))
         title = f"Table {self.number}. {self.title}"
-        return Table(f"table-{self.number}", title, note, frame, shown, layout.words, supplementary=False)
+        return Table(f"table-{self.number}", title, note, frame, display, layout.text_columns, supplementary=False)
 
 
 def splits(groups: Iterable[Group]) -> str:
-    """Which samples our figures are of, a sentence for all data sets; nothing where nothing was run."""
+    """Which samples our values are of, a sentence for all data sets; nothing where nothing was run."""
     named = dict.fromkeys(f"{group.dataset}, {group.like['split']}" for group in groups)
     return f" Split: {'; '.join(named)}." if named else ""
 
 
 def origin(group: Group) -> Row:
     """What every row of ours says of its runs."""
-    shared = ("settings", "method", "T", "selection", "epochs", "train_samples", "split")
+    shared = ("method", "T", "selection", "epochs", "train_samples", "split")
     return {
         "source": OURS,
+        "settings": group.like["recipe"],  # the committed CSV files' heading
         "structure": group.like["network"],
         "seeds": group.seeds,
         "trained_on": group.dataset,
@@ -108,12 +117,8 @@ def origin(group: Group) -> Row:
     } | {name: group.like[name] for name in shared}
 
 
-NOT_PRINTED = "A dash stands where the paper prints none."
-"""What a dash in a column of the paper's values means."""
-
-
 def with_disagreements(remark: str, study: Study, own: "pd.Series[Any] | None") -> str:
-    """A remark, and what in the paper contradicts its row `own`."""
+    """A remark, and what in the paper contradicts the paper's row `own`."""
     known = "" if own is None else disagreements(study.literature, own)
     return "; ".join(part for part in (remark, known and f"the paper's own: {known}") if part)
 
@@ -124,7 +129,7 @@ def absent(study: Study, dataset: str) -> Row:
 
 
 def number(row: Row, name: str, digits: int, *, sign: bool = False) -> str:
-    """A figure with `digits` decimals, signed where it is a difference; a dash where there is none."""
+    """A value with `digits` decimals, signed where it is a difference; a dash where there is none."""
     value = row.get(name)
     if value is None or pd.isna(value):
         return NONE
@@ -132,7 +137,7 @@ def number(row: Row, name: str, digits: int, *, sign: bool = False) -> str:
 
 
 def text(row: Row, name: str) -> str:
-    """Words, or a dash for none; a bar would end a Markdown cell."""
+    """The text, or a dash for none; without bars, which would end a Markdown cell."""
     value = row.get(name)
     return NONE if value is None or value == "" else str(value).replace("|", "/")
 
@@ -143,13 +148,13 @@ def spread(row: Row, mean: str, sd: str, digits: int) -> str:
 
 
 def dataset_of(row: Row) -> str:
-    """The data set as the paper calls it."""
+    """The paper's name of the data set."""
     return TITLES.get(row["dataset"], "not known")
 
 
 def method_of(row: Row) -> str:
-    """The method, and what it is where its name does not tell."""
-    return CALLED.get(row.get("method", ""), text(row, "method"))
+    """The method, and what it is where its name does not say it."""
+    return METHOD_LABELS.get(row.get("method", ""), text(row, "method"))
 
 
 def epochs_of(row: Row) -> str:

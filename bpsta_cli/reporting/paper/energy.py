@@ -7,8 +7,8 @@ import pandas as pd
 from bpsta_cli.reporting.comparison import BASELINE, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.definition import (
+    ABOUT_PAPER,
     CHOICE,
-    NOT_PRINTED,
     ORIGIN,
     Columns,
     Layout,
@@ -23,13 +23,14 @@ from bpsta_cli.reporting.paper.definition import (
     text,
     with_disagreements,
 )
-from bpsta_cli.reporting.paper.study import Group, Study, of_baseline
+from bpsta_cli.reporting.paper.groups import Group, of_baseline
+from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.rules import TWIN
 
 COMPARED = (BASELINE, "bpsta")
-"""The table's two columns of the paper."""
+"""The methods of the two columns in the paper's table."""
 MEASURED = ("firing_rate", "paper_ratio", "counted_ratio")
-PAPERS_OWN = {
+PAPER_COLUMNS = {
     "accuracy_percent": "paper_percent",
     "firing_rate": "paper_firing_rate",
     "energy_ratio": "paper_printed_ratio",
@@ -37,7 +38,7 @@ PAPERS_OWN = {
 FIELDS = (
     *("dataset", "source", "method", "accuracy_percent", "sd_percent", "twin_percent", "twin_seeds"),
     *(f"{name}_{kind}" for name in MEASURED for kind in ("mean", "sd")),
-    *("firing_rate_change_percent", "firing_rate_p", *PAPERS_OWN.values(), *ORIGIN),
+    *("firing_rate_change_percent", "firing_rate_p", *PAPER_COLUMNS.values(), *ORIGIN),
 )
 COLUMNS: Columns = {
     "data set": dataset_of,
@@ -57,11 +58,11 @@ COLUMNS: Columns = {
     "epoch": epochs_of,
     "remarks": lambda row: text(row, "remark"),
 }
-WORDS = ("data set", "method", "epoch", "remarks")
+TEXT_COLUMNS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
-    """The two rules, each beside the paper's figures for it; the paper's alone where nothing was run."""
+    """The two rules, each beside the paper's values for it; only the paper's values where nothing was run."""
     groups = study.main(dataset)
     ours = [group for group in groups if group.like["method"] in COMPARED]
     if ours:
@@ -71,7 +72,7 @@ def rows(study: Study, table: int, dataset: str) -> list[Row]:
         own = literature.printed(study.literature, table, dataset, method, 0)
         if own is not None:
             remark = with_disagreements(study.absence(dataset), study, own)
-            found.append(absent(study, dataset) | papers(own, method) | {"T": int(own["T"]), "remark": remark})
+            found.append(absent(study, dataset) | paper_values(own, method) | {"T": int(own["T"]), "remark": remark})
     return found or [absent(study, dataset)]
 
 
@@ -88,29 +89,29 @@ def _row(study: Study, table: int, dataset: str, group: Group, groups: list[Grou
     if baseline := of_baseline(group, groups):
         rate = baseline.mean("firing_rate")
         row["firing_rate_change_percent"] = 100 * (group.mean("firing_rate") / rate - 1) if rate else float("nan")
-        row["firing_rate_p"] = welch(group.figures["firing_rate"], baseline.figures["firing_rate"])
+        row["firing_rate_p"] = welch(group.values["firing_rate"], baseline.values["firing_rate"])
     for twin in groups:
-        if twin.like["method"] == TWIN and twin.like["settings"] == group.like["settings"]:
+        if twin.like["method"] == TWIN and twin.like["recipe"] == group.like["recipe"]:
             row |= {"twin_percent": twin.mean("accuracy"), "twin_seeds": twin.seeds}
     like = group.like
     own = literature.printed(study.literature, table, dataset, like["method"], like["T"], like["network"])
     if own is None:
         return row
-    return row | papers(own, like["method"]) | {"remark": with_disagreements(row["remark"], study, own)}
+    return row | paper_values(own, like["method"]) | {"remark": with_disagreements(row["remark"], study, own)}
 
 
-def papers(own: "pd.Series[Any]", method: str) -> Row:
+def paper_values(own: "pd.Series[Any]", method: str) -> Row:
     """What the paper prints of a method."""
-    return {"method": method} | {to: own[name] for name, to in PAPERS_OWN.items()}
+    return {"method": method} | {to: own[name] for name, to in PAPER_COLUMNS.items()}
 
 
 NOTE = (
-    f"{BASELINE} beside bpsta. {CHOICE} Ratio: energy of the ReLU twin over that of the spiking network, above 1 "
-    "where spikes save. Eq. 1, the paper's account: FLOPs x 4.6 pJ over FLOPs x firing rate x 0.1 pJ x T. "
-    "Counted: the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 pJ an addition (45 nm, Horowitz "
-    "2014), the neurons' updates included. Twin: test accuracy of the network trained with ReLU for neurons, "
-    "where one was trained. p: two-sided, Welch's t-test over seeds of the firing rate. The paper's columns are of "
-    f"its own data set, also where ours is a stand-in; its caption names its two values in the reverse of their "
-    f"order, and here every row names its method. {NOT_PRINTED} docs/energy.md has what each account leaves out."
+    f"The table compares {BASELINE} and bpsta. {CHOICE} A ratio is the energy of the ReLU twin divided by that of the "
+    "spiking network: above 1 the spiking network needs less. Eq. 1, the paper's account, is FLOPs x 4.6 pJ over "
+    "FLOPs x firing rate x 0.1 pJ x T. Counted are the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 "
+    "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates. The column 'twin' is the test accuracy of the "
+    "network with ReLU in place of the neurons, where one was trained. p is two-sided, from Welch's t-test over the "
+    f"seeds' firing rates. {ABOUT_PAPER} The caption of the paper's table names its two values in the reverse of their "
+    "order; here every row names its method. docs/energy.md says what each account leaves out."
 )
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)
+LAYOUT = Layout(FIELDS, COLUMNS, TEXT_COLUMNS, rows, NOTE)

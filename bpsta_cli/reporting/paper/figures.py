@@ -8,30 +8,31 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bpsta_cli.reporting.drawing import MARKERS, Panel, band, sheet, styles
+from bpsta_cli.reporting.artifacts import Figure
+from bpsta_cli.reporting.drawing import MARKERS, Panel, band, draw_sheet, styles
+from bpsta_cli.reporting.paper.groups import RULES, Group
 from bpsta_cli.reporting.paper.literature import TITLES
-from bpsta_cli.reporting.paper.study import RULES, Group, Study
-from bpsta_cli.reporting.parts import Figure
+from bpsta_cli.reporting.paper.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_NAMES = 6
-"""Layers named below a panel; of more, only some."""
+"""So many layers are named below a panel; of more, every second, third and so on."""
 SEEDS = "The line is the mean over seeds, the band reaches from the worst to the best seed."
 CURVES = ("epoch", "test accuracy, %")
 TURN = "Left of the dotted line the network is trained as the ReLU twin."
 
 
-def figures(study: Study, folder: Path) -> list[Figure]:
+def draw_figures(study: Study, folder: Path) -> list[Figure]:
     """Draw every figure that the runs can fill into `folder`, as PNG and SVG."""
-    makers: Iterable[Callable[[Study, Path], Figure | None]] = (_curves, _rates, _curves_over_lengths)
+    makers: Iterable[Callable[[Study, Path], Figure | None]] = (_curves, _rates, _curves_by_time_steps)
     return [figure for make in makers if (figure := make(study, folder))]
 
 
 def _curves(study: Study, folder: Path) -> Figure:
     """Figure 1."""
-    found = [(dataset, groups) for dataset in study.names() for groups in _by_settings(study.main(dataset))]
+    found = [(dataset, groups) for dataset in study.names() for groups in _by_recipe(study.main(dataset))]
     panels = [
         Panel(_heading(dataset, groups), partial(_draw_curves, groups=groups, scale=_scale(groups)))
         for dataset, groups in found
@@ -41,7 +42,7 @@ def _curves(study: Study, folder: Path) -> Figure:
         "Figure 1. Test accuracy over epochs",
         f"Test accuracy after each epoch, of the runs of Tables 1 to 3. {SEEDS} {TURN}{_absent(study)}",
         f"Test accuracy over epochs, a line for each method. {_panels(panels)}; Tables 1 to 3 hold the last values.",
-        tuple(sheet(panels, folder / "figure-1", CURVES, _columns(panels))),
+        tuple(draw_sheet(panels, folder / "figure-1", CURVES, _columns(panels))),
         supplementary=False,
     )
 
@@ -50,7 +51,7 @@ def _rates(study: Study, folder: Path) -> Figure | None:
     """Figure 2."""
     panels = []
     for dataset in study.names():
-        for groups in _by_settings(study.main(dataset)):
+        for groups in _by_recipe(study.main(dataset)):
             spiking = [group for group in groups if _layers(group)]
             if spiking:
                 panels.append(Panel(_heading(dataset, spiking), partial(_draw_rates, groups=spiking)))
@@ -64,7 +65,7 @@ def _rates(study: Study, folder: Path) -> Figure | None:
         f"Firing rate of each layer of neurons, a line for each rule. {_panels(panels)}; Table 5 holds the whole "
         "network's.",
         tuple(
-            sheet(
+            draw_sheet(
                 panels,
                 folder / "figure-2",
                 ("layer of neurons", "firing rate"),
@@ -76,16 +77,16 @@ def _rates(study: Study, folder: Path) -> Figure | None:
     )
 
 
-def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
+def _curves_by_time_steps(study: Study, folder: Path) -> Figure | None:
     """Figure 3: of the data sets that have runs at several T."""
     columns, panels = 2, list[Panel | None]()
     for dataset in study.names():
-        for groups in _by_settings([group for group in study.groups(dataset) if group.like["method"] in RULES]):
-            lengths = sorted({group.like["T"] for group in groups})
-            if len(lengths) < 2:
+        for groups in _by_recipe([group for group in study.groups(dataset) if group.like["method"] in RULES]):
+            steps = sorted({group.like["T"] for group in groups})
+            if len(steps) < 2:
                 continue
             scale = _scale(groups)
-            for T in lengths:
+            for T in steps:
                 same = [group for group in groups if group.like["T"] == T]
                 panels.append(Panel(_heading(dataset, same), partial(_draw_curves, groups=same, scale=scale)))
             panels += [None] * (-len(panels) % columns)  # the next data set starts a row of its own
@@ -96,9 +97,9 @@ def _curves_over_lengths(study: Study, folder: Path) -> Figure | None:
         "Figure 3. Test accuracy over epochs, at each T",
         "Networks trained with T steps, a line for each rule; the panels of one data set share their "
         f"scale. {SEEDS} {TURN}{_absent(study)}",
-        "Test accuracy over epochs at each simulation length, a line for each rule. "
+        "Test accuracy over epochs at each T, a line for each rule. "
         f"{_panels([panel for panel in panels if panel])}; Table 6 holds the last values.",
-        tuple(sheet(panels, folder / "figure-3", CURVES, columns)),
+        tuple(draw_sheet(panels, folder / "figure-3", CURVES, columns)),
         supplementary=False,
     )
 
@@ -112,20 +113,20 @@ def _draw_curves(axes: "Axes", groups: list[Group], scale: tuple[float, float]) 
         band(axes, table, method, chosen[method], counted=False, marker=marker, markevery=alone)
     if turn := _turn(groups[-1]):
         axes.axvline(turn, color="#888888", linewidth=0.8, linestyle=":")
-    axes.set_xlim(0.5, max(len(cell.history) for group in groups for cell in group.cells) + 0.5)
+    axes.set_xlim(0.5, max(len(run.history) for group in groups for run in group.runs) + 0.5)
     axes.set_ylim(*scale)
 
 
 def _turn(group: Group) -> float | None:
     """Between the last epoch as the twin and the first with spikes; None where there are not both."""
-    history = group.cells[0].history
+    history = group.runs[0].history
     warmup = int((history["phase"] == "twin").sum())
     return warmup + 0.5 if 0 < warmup < len(history) else None
 
 
 def _curve(group: Group) -> pd.DataFrame:
-    """Test accuracy, percent: a row an epoch from 1 on, a column a seed; a gap where the twin turns into spikes."""
-    columns = [cell.history.set_index("epoch")["accuracy"].dropna() for cell in group.cells]
+    """Test accuracy, percent: a row an epoch from 1 on, a column a seed; a gap where the epochs with spikes begin."""
+    columns = [run.history.set_index("epoch")["accuracy"].dropna() for run in group.runs]
     table = pd.concat(columns, axis=1) * 100
     table = table.set_axis(table.index + 1)
     turn = _turn(group)
@@ -139,7 +140,7 @@ def _alone(table: pd.DataFrame) -> list[int]:
 
 
 def _scale(groups: list[Group]) -> tuple[float, float]:
-    """The scale: what the curves end in, not how they begin, sets it."""
+    """The scale, from the second half of the curves: their beginning would hide how they differ at the end."""
     tables = [_curve(group) for group in groups]
     worst = min(float(table.iloc[len(table) // 2 :].min().min()) for table in tables)
     best = max(float(table.max().max()) for table in tables)
@@ -162,24 +163,24 @@ def _draw_rates(axes: "Axes", groups: list[Group]) -> None:
 
 def _layers(group: Group) -> list[dict[str, float]]:
     """The firing rates by layer of each run whose energy was counted."""
-    return [cell.energy["firing_rates"] for cell in group.cells if cell.energy.get("firing_rates")]
+    return [run.energy["firing_rates"] for run in group.runs if run.energy.get("firing_rates")]
 
 
-def _by_settings(groups: list[Group]) -> list[list[Group]]:
-    names = dict.fromkeys(group.like["settings"] for group in groups)
-    return [[group for group in groups if group.like["settings"] == name] for name in names]
+def _by_recipe(groups: list[Group]) -> list[list[Group]]:
+    names = dict.fromkeys(group.like["recipe"] for group in groups)
+    return [[group for group in groups if group.like["recipe"] == name] for name in names]
 
 
 def _heading(dataset: str, groups: list[Group]) -> str:
-    """Data set, T and seeds; a stand-in goes before what it stands for."""
+    """Data set, T and seeds; a stand-in is named before the data set that it stands for."""
     last = groups[-1]
     counts = sorted({group.seeds for group in groups})
     seeds = "1 seed" if counts == [1] else f"{'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
     title = TITLES.get(dataset, dataset)
     if last.stand_in:
         title = f"{last.dataset}, a stand-in for {title}"
-    if last.like["settings"] != last.dataset:
-        title += f" (settings {last.like['settings']})"
+    if last.like["recipe"] != last.dataset:
+        title += f" (recipe {last.like['recipe']})"
     below = f"T = {last.like['T']}, {seeds}"
     return f"{title}\n{below}" if last.stand_in else f"{title}, {below}"
 

@@ -1,13 +1,14 @@
-"""Table 6: networks trained at each simulation length T."""
+"""Table 6: networks trained at each T."""
 
-from bpsta_cli.reporting.comparison import BASELINE
+from bpsta_cli.reporting.comparison import BASELINE, P_VALUE
 from bpsta_cli.reporting.paper import ablation, literature
-from bpsta_cli.reporting.paper.ablation import COLUMNS, FIELDS, WORDS
-from bpsta_cli.reporting.paper.definition import NOT_PRINTED, Layout, Row, absent
-from bpsta_cli.reporting.paper.study import RULES, Study
+from bpsta_cli.reporting.paper.ablation import COLUMNS, FIELDS, TEXT_COLUMNS
+from bpsta_cli.reporting.paper.definition import ABOUT_PAPER, MEANS, Layout, Row, absent
+from bpsta_cli.reporting.paper.groups import RULES
+from bpsta_cli.reporting.paper.study import Study
 
-LENGTHS = (32, 16, 8, 4)
-"""The paper's, in its order."""
+TIME_STEPS = (32, 16, 8, 4)
+"""Each T of the paper, in its order."""
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
@@ -18,7 +19,7 @@ def rows(study: Study, table: int, dataset: str) -> list[Row]:
         return [absent(study, dataset)]
     why = "no run at this T" if groups else study.absence(dataset)
     found: list[Row] = []
-    for T in sorted({*LENGTHS, *(group.like["T"] for group in groups)}, reverse=True):
+    for T in sorted({*TIME_STEPS, *(group.like["T"] for group in groups)}, reverse=True):
         at = [group for group in groups if group.like["T"] == T]
         here = [ablation.compared(study, table, dataset, group, at) for group in at]
         methods = {group.like["method"] for group in at}
@@ -31,9 +32,7 @@ def rows(study: Study, table: int, dataset: str) -> list[Row]:
 
 
 NOTE = (
-    "Networks trained with T steps and run for as many. Our figures: mean ± standard deviation (n - 1) over seeds, "
-    f"with the weights of the epoch that the column names. To the baseline: {BASELINE} of the same settings and "
-    "T. p: two-sided, Welch's t-test over seeds, not corrected for the number of rows. The paper's columns are of "
-    f"its own data set, also where ours is a stand-in. {NOT_PRINTED}"
+    f"Each network was trained with T steps and is run for T steps. {MEANS} The column 'to the baseline' is the "
+    f"difference to {BASELINE} of the same recipe and T. {P_VALUE} {ABOUT_PAPER}"
 )
-LAYOUT = Layout(FIELDS, COLUMNS, WORDS, rows, NOTE)
+LAYOUT = Layout(FIELDS, COLUMNS, TEXT_COLUMNS, rows, NOTE)

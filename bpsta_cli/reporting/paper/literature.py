@@ -22,12 +22,12 @@ TITLES = {
 PAPER_RATIO = 4.6 / 0.1
 """Energy of a MAC over that of an AC in Eq. 1, from which each ratio of Table 5 follows: 46 / (T x firing rate)."""
 HALF_A_DIGIT = 0.05 + 1e-9
-"""As far as a ratio printed with one decimal may lie from the value it was rounded from."""
+"""The largest distance of a ratio, printed with one decimal, from the value before rounding."""
 NUMBERS = ["T", "accuracy_percent", "sd_percent", "firing_rate", "energy_ratio"]
 
 
 def load() -> pd.DataFrame:
-    """A row a printed value, as docs/paper.md explains the columns; `printed` is the accuracy to its own digits."""
+    """A row a printed value, with the columns that docs/paper.md explains; `printed` has the accuracy's own digits."""
     with (files("bpsta_cli.reporting") / "literature.csv").open(encoding="utf-8") as file:
         return prepared(pd.read_csv(file, dtype=str))
 
@@ -36,8 +36,8 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     """Text to numbers; "" where a text was not given."""
     rows = rows.assign(printed=_printed(rows), table=rows["table"].astype(int))
     rows[NUMBERS] = rows[NUMBERS].astype(float)
-    words = rows.columns.difference([*NUMBERS, "table"])
-    rows[words] = rows[words].fillna("")
+    texts = rows.columns.difference([*NUMBERS, "table"])
+    rows[texts] = rows[texts].fillna("")
     return rows
 
 
@@ -64,7 +64,7 @@ def of_paper(rows: pd.DataFrame, table: int, dataset: str, method: str | None = 
 
 
 def printed(rows: pd.DataFrame, table: int, dataset: str, method: str, T: int, structure: str = "") -> pd.Series | None:
-    """The paper's own row that a value of ours is held against; None where there is none.
+    """The paper's own row with which a value of ours is compared; None where there is none.
 
     A row of the same structure goes before others, then one of the same T, then the one that is printed first.
     """

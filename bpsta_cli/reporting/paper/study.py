@@ -1,77 +1,15 @@
-"""The runs by the paper's data sets: which ones count for a table, and what they were trained on."""
+"""The runs by the paper's data sets: which of them count for a table."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import DataError, SettingsError
-from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.comparison import BASELINE
-from bpsta_cli.reporting.paper.literature import NAMES, PAPER, TITLES
+from bpsta_cli.reporting.collect import RunResults
+from bpsta_cli.reporting.paper.groups import Group, grouped
+from bpsta_cli.reporting.paper.literature import PAPER, TITLES
 from bpsta_cli.rules import TWIN
-
-RULES = tuple(NAMES)
-METHODS = (TWIN, *RULES)
-SELECTIONS = {"final": "last", "validation": "best on validation", "test": "best on test"}
-"""Which epoch's weights a figure is of, in words (`TrainingSettings.selection`)."""
-PARTIAL = "; a partial copy: "
-"""What `split` adds where not all of a data set was at hand (`Manifest`)."""
-LIKE = ["settings", "network", "epochs", "selection", "split", "train_samples", "T", "method"]
-"""What runs share whose figures are averaged."""
-FIGURES = ["accuracy", "firing_rate", "paper_ratio", "counted_ratio"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ in their seed alone.
-
-    Attributes:
-        dataset: what they were trained on.
-        stand_in: it stands for another data set.
-        like: the values of `LIKE` that they share; "T" is 1 for the twin on still images, which sees one pass.
-        figures: `FIGURES`, a row a seed; accuracy in percent.
-        cells: the runs.
-    """
-
-    dataset: str
-    stand_in: bool
-    like: dict[str, Any]
-    figures: pd.DataFrame
-    cells: tuple[Cell, ...]
-
-    @property
-    def seeds(self) -> int:
-        """How many runs."""
-        return len(self.figures)
-
-    @property
-    def trained_on(self) -> str:
-        """The data set in words: that it stands in, is simulated, has settings of another name, or is a part."""
-        words = [self.dataset]
-        if self.stand_in:
-            words.append("a stand-in")
-        if self.dataset in catalogue.names() and catalogue.get(self.dataset).synthetic:
-            words.append("simulated")
-        if self.like["settings"] != self.dataset:
-            words.append(f"settings {self.like['settings']}")
-        part = self.like["split"].partition(PARTIAL)[2]
-        samples = f"{self.like['train_samples']:,}" if self.like["train_samples"] else ""
-        if samples and not part.startswith(f"{samples} of"):
-            words.append(f"{samples} training samples")
-        if part:
-            words.append(part)
-        return ", ".join(words)
-
-    def mean(self, name: str) -> float:
-        """Mean over seeds; NaN where one of them was not measured."""
-        return float(self.figures[name].mean(skipna=False))
-
-    def sd(self, name: str) -> float:
-        """Standard deviation (n - 1) over seeds."""
-        return float(self.figures[name].std(skipna=False))
 
 
 @dataclass(frozen=True)
@@ -79,14 +17,14 @@ class Study:
     """What the tables and figures are made from.
 
     Attributes:
-        cells: every run that is there.
+        runs: every run that is there.
         stand_ins: a data set of the paper -> what was trained on in its place.
         missing: names of runs that are not there.
         asked: every run's name -> its data set.
         literature: as `literature.load` gives it.
     """
 
-    cells: list[Cell]
+    runs: list[RunResults]
     stand_ins: dict[str, str]
     missing: list[str]
     asked: dict[str, str]
@@ -95,20 +33,20 @@ class Study:
     def groups(self, dataset: str) -> list[Group]:
         """The runs on a data set of the paper, or where there are none those on its stand-in."""
         for name in (dataset, self.stand_ins.get(dataset)):
-            own = [cell for cell in self.cells if cell.train["dataset"] == name]
+            own = [run for run in self.runs if run.train["dataset"] == name]
             if own:
-                return list(_grouped(own, stand_in=name != dataset))
+                return list(grouped(own, stand_in=name != dataset))
         return []
 
     def main(self, dataset: str) -> list[Group]:
-        """Of each setting the groups of one T: where most energies were counted, then most runs, then the longest.
+        """The groups of one T for each recipe: the T with most counted energies, then with most runs, then the longest.
 
         The accuracy of no run decides it. The twin is added with that T, or with whichever it has.
         """
         groups = self.groups(dataset)
         chosen: list[Group] = []
-        for settings in dict.fromkeys(group.like["settings"] for group in groups):
-            own = [group for group in groups if group.like["settings"] == settings]
+        for recipe in dict.fromkeys(group.like["recipe"] for group in groups):
+            own = [group for group in groups if group.like["recipe"] == recipe]
             spiking = [group for group in own if group.like["method"] != TWIN]
             twins = [group for group in own if group.like["method"] == TWIN]
             T = _fullest(spiking or twins)
@@ -118,10 +56,10 @@ class Study:
         return chosen
 
     def names(self) -> list[str]:
-        """The paper's data sets that have runs, in its order, then others that were trained on for themselves."""
+        """The paper's data sets that have runs, in its order, then other data sets that are no stand-ins."""
         found = [dataset for dataset in TITLES if self.groups(dataset)]
         counted = {group.dataset for dataset in found for group in self.groups(dataset)}
-        others = dict.fromkeys(cell.train["dataset"] for cell in self.cells)
+        others = dict.fromkeys(run.train["dataset"] for run in self.runs)
         return found + [dataset for dataset in others if dataset not in counted]
 
     def absence(self, dataset: str) -> str:
@@ -141,7 +79,7 @@ class Study:
 
 
 def check_stand_ins(stand_ins: dict[str, str]) -> None:
-    """Refuse a stand-in for or by what is no data set.
+    """Refuse a stand-in where either name is no data set.
 
     Raises:
         SettingsError: `stand_ins` names a data set that the paper, or the catalogue, does not have.
@@ -165,71 +103,10 @@ def check_stand_ins(stand_ins: dict[str, str]) -> None:
             ) from None
 
 
-def of_baseline(group: Group, groups: Iterable[Group]) -> Group | None:
-    """The baseline's group that `group` is held against: the same settings and T."""
-    for other in groups:
-        if other.like == group.like | {"method": BASELINE}:
-            return other if other is not group else None
-    return None
-
-
 def _fullest(groups: list[Group]) -> int | None:
     def fullness(T: int) -> tuple[int, int, int]:
         there = [group for group in groups if group.like["T"] == T]
-        counted = sum(int(group.figures["paper_ratio"].notna().sum()) for group in there)
+        counted = sum(int(group.values["paper_ratio"].notna().sum()) for group in there)
         return counted, sum(group.seeds for group in there), T
 
     return max({group.like["T"] for group in groups}, key=fullness, default=None)
-
-
-def _grouped(cells: list[Cell], *, stand_in: bool) -> Iterable[Group]:
-    """By `LIKE`: settings in order of appearance, T rising, methods as `METHODS` has them."""
-    alike: dict[tuple[Any, ...], dict[int, Cell]] = {}
-    for cell in cells:
-        # by seed: the twin on still images is one run, whatever its T
-        alike.setdefault(tuple(_like(cell).values()), {}).setdefault(cell.train["seed"], cell)
-    groups = []
-    for seeds in alike.values():
-        own = list(seeds.values())
-        figures = pd.DataFrame(map(_figures, own)).astype(float)
-        groups.append(Group(own[0].train["dataset"], stand_in, _like(own[0]), figures, tuple(own)))
-    order = list(dict.fromkeys(group.like["settings"] for group in groups))
-    return sorted(
-        groups,
-        key=lambda group: (
-            order.index(group.like["settings"]),
-            group.like["T"],
-            METHODS.index(group.like["method"]) if group.like["method"] in METHODS else len(METHODS),
-        ),
-    )
-
-
-def _like(cell: Cell) -> dict[str, Any]:
-    train = cell.train
-    data = cell.recorded.get("settings", {}).get("data", {})
-    values = {
-        "settings": cell.settings,
-        "network": train["network"],
-        "epochs": train["epochs"],
-        "selection": train["selection"],
-        "split": train.get("split") or "not recorded",
-        "train_samples": data.get("train_samples"),
-        "T": 1 if train["method"] == TWIN and _still(train["dataset"]) else train["T"],
-        "method": train["method"],
-    }
-    return {name: values[name] for name in LIKE}
-
-
-def _still(dataset: str) -> bool:
-    return dataset in catalogue.names() and catalogue.get(dataset).kind == "image"
-
-
-def _figures(cell: Cell) -> dict[str, float | None]:
-    energy = cell.energy
-    figures = {
-        "accuracy": 100 * cell.train["accuracy"],
-        "firing_rate": cell.train["firing_rate"],
-        "paper_ratio": energy["paper"]["ratio"] if energy else None,
-        "counted_ratio": energy["counted"]["ratio"] if energy else None,
-    }
-    return {name: figures[name] for name in FIGURES}

@@ -1,17 +1,17 @@
-"""Runs gathered by `bpsta latency`: rows, their figures, and what may not stand in one table."""
+"""Runs gathered by `bpsta latency`: rows, their values, and what may not stand in one table."""
 
 import pandas as pd
 import pytest
 
 from bpsta_cli.errors import RunError
-from bpsta_cli.reporting import anytime, lengths
+from bpsta_cli.reporting import anytime, time_steps
 
 
 @pytest.fixture
 def runs(settings):
-    """Two methods at two lengths; two seeds of each but of stbp at T = 4."""
-    cells = [(m, T, s) for m in ("stbp", "bpsta") for T in (2, 4) for s in (0, 1) if (m, T, s) != ("stbp", 4, 1)]
-    return [(f"runs/{m}-{T}-{s}", settings(method=m, T=T, seed=s)) for m, T, s in cells]
+    """Two methods at two T; two seeds of each but of stbp at T = 4."""
+    runs = [(m, T, s) for m in ("stbp", "bpsta") for T in (2, 4) for s in (0, 1) if (m, T, s) != ("stbp", 4, 1)]
+    return [(f"runs/{m}-{T}-{s}", settings(method=m, T=T, seed=s)) for m, T, s in runs]
 
 
 def result(T, last, **more):
@@ -64,14 +64,14 @@ def results(runs):
     return [result(settings.T, 0.9 + 0.04 * settings.seed) for _, settings in runs]
 
 
-def test_a_cell_is_the_mean_over_seeds_with_their_spread_and_number(runs, results):
-    table = lengths.over_length(lengths.cells(runs, results))
+def test_an_entry_is_the_mean_over_seeds_with_their_spread_and_number(runs, results):
+    table = time_steps.accuracy_by_time_steps(time_steps.run_results(runs, results))
     frame = table.frame.set_index(["method", "T"])
     assert frame.loc[("bpsta", 2), "accuracy_mean"] == pytest.approx(0.92)
     assert frame.loc[("bpsta", 2), "accuracy_sd"] == pytest.approx(0.04 / 2**0.5)
     assert frame["seeds"].tolist() == [2, 1, 2, 2]
-    assert list(table.shown.columns) == ["dataset", "method", "T = 2", "T = 4"]
-    assert table.shown["T = 4"].tolist() == ["90.00 (n = 1)", "92.00 ± 2.83 (n = 2)"]
+    assert list(table.display.columns) == ["dataset", "method", "T = 2", "T = 4"]
+    assert table.display["T = 4"].tolist() == ["90.00 (n = 1)", "92.00 ± 2.83 (n = 2)"]
     assert table.records()[1] == {
         "dataset": "digits",
         "T": 4,
@@ -83,16 +83,18 @@ def test_a_cell_is_the_mean_over_seeds_with_their_spread_and_number(runs, result
     }
 
 
-def test_a_length_that_a_method_was_not_trained_at_is_a_dash(runs, results):
+def test_a_number_of_steps_that_a_method_was_not_trained_at_is_a_dash(runs, results):
     some = [place for place, (_, settings) in enumerate(runs) if (settings.method, settings.T) != ("stbp", 4)]
-    table = lengths.over_length(lengths.cells([runs[place] for place in some], [results[place] for place in some]))
-    assert table.shown.set_index("method").loc["stbp", "T = 4"] == "-"
+    table = time_steps.accuracy_by_time_steps(
+        time_steps.run_results([runs[place] for place in some], [results[place] for place in some])
+    )
+    assert table.display.set_index("method").loc["stbp", "T = 4"] == "-"
 
 
 def test_early_exit_is_gathered_with_its_loss_beside_the_steps(runs, results):
-    table = lengths.early_exit(lengths.cells(runs, results))
-    assert list(table.shown.columns[3:]) == ["steps, 0.1 pp", "loss, pp", "steps, 1.0 pp", "loss, pp", "seeds"]
-    assert table.shown.iloc[0].tolist()[3:] == ["1.50 ± 0.00", "0.00 ± 0.00", "1.25 ± 0.00", "2.00 ± 0.00", "2"]
+    table = time_steps.early_exit(time_steps.run_results(runs, results))
+    assert list(table.display.columns[3:]) == ["steps, 0.1 pp", "loss, pp", "steps, 1.0 pp", "loss, pp", "seeds"]
+    assert table.display.iloc[0].tolist()[3:] == ["1.50 ± 0.00", "0.00 ± 0.00", "1.25 ± 0.00", "2.00 ± 0.00", "2"]
     assert "every second test sample" in table.note
 
 
@@ -103,7 +105,7 @@ def test_runs_that_differ_in_another_setting_get_rows_of_their_own(settings):
         ("c", settings(method="stbp", data={"epochs": 5}, training={"lr": 0.02})),
         ("d", settings(method="bpsta", data={"epochs": 5, "source": "elsewhere"}, T=9)),
     ]
-    assert lengths.labels(runs) == [
+    assert time_steps.labels(runs) == [
         "bpsta (epochs 3, lr 0.01)",
         "bpsta (epochs 5, lr 0.01)",
         "stbp (epochs 5, lr 0.02)",
@@ -117,27 +119,27 @@ def test_a_rules_own_settings_tell_only_runs_of_that_rule_apart(settings):
         ("b", settings(method="bpsta", rule={"alpha": 0.4})),
         ("c", settings(method="stbp", rule={"surrogate": "sigmoid"})),
     ]
-    assert lengths.labels(runs) == ["bpsta (alpha 0.2)", "bpsta (alpha 0.4)", "stbp"]
+    assert time_steps.labels(runs) == ["bpsta (alpha 0.2)", "bpsta (alpha 0.4)", "stbp"]
 
 
 def test_runs_of_different_data_sets_are_refused_by_name(settings):
     runs = [("first", settings()), ("second", settings(dataset="mnist"))]
     with pytest.raises(RunError, match=r"runs of different data sets.*digits \(first\), mnist \(second\)"):
-        lengths.labels(runs)
+        time_steps.labels(runs)
 
 
 def test_the_same_run_twice_is_refused_as_it_would_count_twice(settings):
     runs = [("one", settings(seed=3)), ("other", settings(seed=4)), ("copy", settings(seed=3))]
     with pytest.raises(RunError, match=r"the same run twice.*one and copy, both bpsta at T = 3 with seed 3"):
-        lengths.labels(runs)
+        time_steps.labels(runs)
 
 
 def test_a_run_without_a_history_is_named(tmp_path):
     with pytest.raises(RunError, match=r"no history of a run.*history\.csv"):
-        lengths.history(tmp_path)
+        time_steps.history(tmp_path)
     (tmp_path / "history.csv").write_text("")
     with pytest.raises(RunError, match="no history of a run"):
-        lengths.history(tmp_path)
+        time_steps.history(tmp_path)
 
 
 HISTORY = pd.DataFrame({"epoch": [0, 1, 2], "phase": ["twin", "spiking", "spiking"], "accuracy": [0.5, 0.8, 0.9]})
@@ -145,7 +147,7 @@ HISTORY = pd.DataFrame({"epoch": [0, 1, 2], "phase": ["twin", "spiking", "spikin
 
 def test_every_figure_is_a_picture_in_both_formats_with_the_colours_of_the_methods(runs, results, tmp_path):
     timed = [found | {"clock": clock(2.0)} for found in results]
-    written = anytime.write_figures(lengths.cells(runs, timed, [HISTORY] * len(runs)), tmp_path)
+    written = anytime.write_figures(time_steps.run_results(runs, timed, [HISTORY] * len(runs)), tmp_path)
     names = {path.name for path in written}
     kinds = ("test-curves", "accuracy-over-time", "early-exit", "decision-times")
     assert names == {f"{kind}.{suffix}" for kind in kinds for suffix in ("png", "svg")}
@@ -159,33 +161,33 @@ def test_every_figure_is_a_picture_in_both_formats_with_the_colours_of_the_metho
     again = {path: path.read_bytes() for path in written}
     assert again == {
         path: path.read_bytes()
-        for path in anytime.write_figures(lengths.cells(runs, timed, [HISTORY] * len(runs)), tmp_path)
+        for path in anytime.write_figures(time_steps.run_results(runs, timed, [HISTORY] * len(runs)), tmp_path)
     }
 
 
 def test_untimed_runs_get_no_figure_of_times(runs, results, tmp_path):
-    written = anytime.write_figures(lengths.cells(runs, results, [HISTORY] * len(runs)), tmp_path)
+    written = anytime.write_figures(time_steps.run_results(runs, results, [HISTORY] * len(runs)), tmp_path)
     assert not any(path.stem == "decision-times" for path in written)
 
 
 def test_rows_beyond_the_methods_can_be_told_apart_in_a_figure(settings, tmp_path):
     runs = [(str(epochs), settings(data={"epochs": epochs})) for epochs in (3, 4)]
-    cells = lengths.cells(runs, [result(3, 0.9), result(3, 0.8)], [HISTORY] * 2)
-    anytime.write_figures(cells, tmp_path)
+    runs = time_steps.run_results(runs, [result(3, 0.9), result(3, 0.8)], [HISTORY] * 2)
+    anytime.write_figures(runs, tmp_path)
     drawn = (tmp_path / "accuracy-over-time.svg").read_text().lower()
     assert "#009e73" in drawn
     assert "#56b4e9" in drawn
 
 
-def test_the_csv_files_carry_every_figure_and_whose_it_is(runs, results, tmp_path):
+def test_the_csv_files_carry_every_value_and_whose_it_is(runs, results, tmp_path):
     results[0] |= {
         "clock": clock(2.0),
         "other_lengths": [result(2, 0.9), {"T": 3, "accuracy_at": {"1": 0.1, "3": 0.7}}],
     }
-    written = anytime.write_tables(lengths.cells(runs, results), tmp_path)
+    written = anytime.write_tables(time_steps.run_results(runs, results), tmp_path)
     assert [path.name for path in written] == [
-        "lengths.md",
-        "lengths.csv",
+        "time-steps.md",
+        "time-steps.csv",
         "accuracy-over-time.csv",
         "early-exit.csv",
         "early-exit-chosen.csv",

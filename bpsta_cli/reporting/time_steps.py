@@ -1,4 +1,4 @@
-"""Runs of several rules, lengths and seeds gathered into one table: accuracy over the simulation length."""
+"""Runs of several rules, T and seeds gathered into one table: accuracy by the number of time steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,17 +8,17 @@ import pandas as pd
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
-from bpsta_cli.reporting.collect import Cell
-from bpsta_cli.reporting.parts import KEYS, Table
-from bpsta_cli.reporting.tables import keys_of, over_seeds, shown_as
+from bpsta_cli.reporting.artifacts import KEYS, Table
+from bpsta_cli.reporting.collect import RunResults
+from bpsta_cli.reporting.tables import display_frame, keys_of, over_seeds
 
-CELL = {"dataset", "method", "T", "seed", "data.source"}
-"""Settings that place a run in the table, or change no number; runs that differ in another get rows of their own."""
+PLACE = {"dataset", "method", "T", "seed", "data.source"}
+"""Settings that say where a run belongs in the table, or change no number; runs that differ in others get own rows."""
 RULE = "rule."
 
 
 def labels(runs: Sequence[tuple[str, RunSettings]]) -> list[str]:
-    """The row of each run (its name, its settings): the method, and what sets the run apart beyond T and seed.
+    """The row of each run (its name, its settings): the method, and what distinguishes it beside T and seed.
 
     Raises:
         RunError: runs of different data sets, or two of the same settings and seed.
@@ -32,11 +32,11 @@ def labels(runs: Sequence[tuple[str, RunSettings]]) -> list[str]:
             todo="Give each data set's runs in a call of their own.",
         )
     flat = [_flat(settings.model_dump(mode="json")) for _, settings in runs]
-    telling = [key for key in flat[0] if key not in CELL and not key.startswith(RULE) and _differ(flat, key)]
+    distinguishing = [key for key in flat[0] if key not in PLACE and not key.startswith(RULE) and _differ(flat, key)]
     found = []
     for own in flat:
         same = [other for other in flat if other["method"] == own["method"]]
-        keys = telling + [key for key in own if key.startswith(RULE) and _differ(same, key)]
+        keys = distinguishing + [key for key in own if key.startswith(RULE) and _differ(same, key)]
         marks = ", ".join(f"{key.rpartition('.')[2]} {own[key]}" for key in keys)
         found.append(f"{own['method']} ({marks})" if marks else str(own["method"]))
     _refuse_twins(runs, found)
@@ -68,12 +68,12 @@ def _differ(rows: list[dict[str, Any]], key: str) -> bool:
     return any(row[key] != rows[0][key] for row in rows)
 
 
-def cells(
+def run_results(
     runs: Sequence[tuple[str, RunSettings]],
     results: Sequence[dict[str, Any]],
     histories: Sequence[pd.DataFrame] | None = None,
-) -> list[Cell]:
-    """Runs and what was measured of them, as figures and tables take them; their method is the row's label.
+) -> list[RunResults]:
+    """Runs and what was measured of them, for figures and tables; their method is the row's label.
 
     Args:
         runs: name and settings of each.
@@ -85,7 +85,7 @@ def cells(
     """
     epochs = histories or [pd.DataFrame()] * len(runs)
     return [
-        Cell(
+        RunResults(
             name,
             train={
                 "dataset": settings.dataset,
@@ -120,53 +120,49 @@ def history(run: Path) -> pd.DataFrame:
         ) from None
 
 
-def over_length(cells: list[Cell]) -> Table:
-    """Test accuracy by method and simulation length: mean, standard deviation (n - 1) and number of seeds.
+def accuracy_by_time_steps(runs: list[RunResults]) -> Table:
+    """Test accuracy by method and number of time steps T: mean, standard deviation (n - 1) and number of seeds.
 
     Every run counts at the T that it was trained with, after all its steps.
     """
-    frame = over_seeds(
-        {**keys_of(cell), "accuracy": cell.latency["accuracy_at"][str(cell.train["T"])]} for cell in cells
-    )
-    texts = (
-        shown_as(frame, {"accuracy": ("accuracy", 100, 2)})["accuracy"] + " (n = " + frame["seeds"].astype(str) + ")"
-    )
+    frame = over_seeds({**keys_of(run), "accuracy": run.latency["accuracy_at"][str(run.train["T"])]} for run in runs)
+    means = display_frame(frame, {"accuracy": ("accuracy", 100, 2)})["accuracy"]
+    texts = means + " (n = " + frame["seeds"].astype(str) + ")"
     found = dict(zip(zip(frame["method"], frame["T"], strict=True), texts, strict=True))
-    methods, lengths = frame["method"].unique(), sorted(frame["T"].unique())
-    shown = pd.DataFrame(
+    methods, steps = frame["method"].unique(), sorted(frame["T"].unique())
+    display = pd.DataFrame(
         [
             {"dataset": frame["dataset"][0], "method": method}
-            | {f"T = {T}": found.get((method, T), "-") for T in lengths}
+            | {f"T = {T}": found.get((method, T), "-") for T in steps}
             for method in methods
         ]
     )
-    note = "Test accuracy, %, of networks trained with T steps and run for as many; mean ± sd over n seeds."
-    return Table("lengths", "Accuracy over the simulation length", note, frame, shown)
+    note = "Test accuracy, %, of networks trained with T steps and run for T steps; mean ± sd over n seeds."
+    return Table("time-steps", "Accuracy by the number of time steps T", note, frame, display)
 
 
-def early_exit(cells: list[Cell]) -> Table:
+def early_exit(runs: list[RunResults]) -> Table:
     """Mean steps and loss of early exit at the thresholds that were chosen for each tolerance."""
     rows, columns = [], dict[str, tuple[str, float, int]]()
-    for cell in cells:
-        row = keys_of(cell)
-        for chosen in cell.latency["early_exit"]["chosen"]:
+    for run in runs:
+        row = keys_of(run)
+        for chosen in run.latency["early_exit"]["chosen"]:
             points = f"{100 * chosen['tolerance']:.1f}"
             row |= {f"steps_{points}": chosen["mean_steps"], f"loss_{points}": chosen["loss"]}
             columns[f"steps_{points}"] = (f"steps, {points} pp", 1, 2)
             columns[f"loss_{points}"] = ("loss, pp", 100, 2)
         rows.append(row)
     frame = over_seeds(rows)
-    shown = frame[[*KEYS]].astype(str)
+    display = frame[[*KEYS]].astype(str)
     for name, (title, scale, digits) in columns.items():
-        # a title may come twice: each loss stands beside its steps
-        shown.insert(
-            len(shown.columns), title, shown_as(frame, {name: (title, scale, digits)})[title], allow_duplicates=True
-        )
-    shown["seeds"] = frame["seeds"].astype(str)
-    where = "; ".join(dict.fromkeys(cell.latency["early_exit"]["chosen_on"] for cell in cells))
+        entries = display_frame(frame, {name: (title, scale, digits)})[title]
+        # a title may come twice: each loss is next to its steps
+        display.insert(len(display.columns), title, entries, allow_duplicates=True)
+    display["seeds"] = frame["seeds"].astype(str)
+    where = "; ".join(dict.fromkeys(run.latency["early_exit"]["chosen_on"] for run in runs))
     note = (
-        "Fewest mean steps at which early exit loses no more than so many percentage points of the full pass's "
-        f"accuracy. The threshold was chosen on {where}; steps and loss are those of other test samples. "
-        "Mean ± standard deviation over seeds."
+        "The fewest mean steps at which early exit loses no more than the given percentage points of the accuracy "
+        f"after all steps. The threshold was chosen on {where}; steps and loss are those of other test samples. Mean ± "
+        "standard deviation over seeds."
     )
-    return Table("early-exit", "Early exit: fewest steps that lose no more", note, frame, shown)
+    return Table("early-exit", "Early exit: fewest steps that lose no more", note, frame, display)

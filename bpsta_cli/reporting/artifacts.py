@@ -1,4 +1,4 @@
-"""What a report is made of: tables and figures, each with the words that go with it."""
+"""What a report is made of: tables and figures, each with its title and note."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 KEYS = ["dataset", "T", "method"]
-"""What places a figure of ours: the columns that every table of runs starts with."""
+"""What a value of ours belongs to: the columns with which every table of runs starts."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Table:
     Attributes:
         name: its files' name.
         title: its heading, plain text.
-        note: what is compared with what, and how the figures were chosen: plain text, sentences.
-        frame: the figures, as CSV carries them.
-        shown: the same as people read them, every entry text.
-        words: the columns of `shown` that hold words and are set flush left; the others hold figures.
+        note: what is compared with what, and how the values were chosen: plain text, sentences.
+        frame: the values, for CSV and JSON.
+        display: the same values for readers, every cell text.
+        text_columns: the columns of `display` that hold text and are set flush left; the others hold numbers.
         supplementary: none of the paper's own tables.
         lead: what it comes to, said before it: plain text, sentences; "" for nothing.
         marks: a word for each row by which the page marks it; none: unmarked.
@@ -31,14 +31,14 @@ class Table:
     title: str
     note: str
     frame: pd.DataFrame
-    shown: pd.DataFrame
-    words: tuple[str, ...] = tuple(KEYS)
+    display: pd.DataFrame
+    text_columns: tuple[str, ...] = tuple(KEYS)
     supplementary: bool = True
     lead: str = ""
     marks: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
-        """The figures as JSON carries them: a dictionary a row, None where there is no figure."""
+        """The values for JSON: a dictionary a row, None where there is no value."""
         rows = self.frame.astype(object).where(self.frame.notna(), None)
         return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
@@ -67,13 +67,13 @@ class Figure:
 def markdown(table: Table) -> str:
     """The table as GitHub Markdown, with its title and note."""
     lead = [table.lead, ""] if table.lead else []
-    return "\n".join([f"### {table.title}", "", *lead, grid(table.shown, table.words), table.note, ""])
+    return "\n".join([f"### {table.title}", "", *lead, grid(table.display, table.text_columns), table.note, ""])
 
 
-def grid(shown: pd.DataFrame, words: Sequence[str] | None = None) -> str:
-    """Rows and columns as GitHub Markdown: columns named in `words` (none: all) flush left, the others right."""
-    header = "| " + " | ".join(map(str, shown.columns)) + " |"
-    left = set(shown.columns if words is None else words)
-    rule = "|" + "|".join("---" if column in left else "---:" for column in shown.columns) + "|"
-    rows = ["| " + " | ".join(row) + " |" for row in shown.astype(str).to_numpy().tolist()]
+def grid(display: pd.DataFrame, text_columns: Sequence[str] | None = None) -> str:
+    """Rows and columns as GitHub Markdown: those in `text_columns` (none: all) flush left, the others right."""
+    header = "| " + " | ".join(map(str, display.columns)) + " |"
+    left = set(display.columns if text_columns is None else text_columns)
+    rule = "|" + "|".join("---" if column in left else "---:" for column in display.columns) + "|"
+    rows = ["| " + " | ".join(row) + " |" for row in display.astype(str).to_numpy().tolist()]
     return "\n".join([header, rule, *rows, ""])
