@@ -2,7 +2,8 @@
 
 from made_up_runs import PRINTED, study, two_rules
 
-from bpsta_cli.reporting.drawing import Panel, sheet
+from bpsta_cli.reporting.artifacts import markdown
+from bpsta_cli.reporting.drawing import Panel, draw_sheet
 from bpsta_cli.reporting.paper import TABLES
 from bpsta_cli.reporting.paper.definition import Definition, Layout, absent, dataset_of, method_of, number, origin
 
@@ -31,6 +32,7 @@ def test_a_table_is_one_definition():
     table = Definition(7, "Firing rates", SILENCE, ("mnist",)).table(study(two_rules()))
     assert (table.name, table.title) == ("table-7", "Table 7. Firing rates")
     assert table.frame[["method", "rate_percent"]].values.tolist() == [["stbp", 25.0], ["bpsta", 10.0]]
+    assert "| MNIST | stbp, baseline | 25.0 |" in markdown(table)
 
 
 def test_a_value_that_others_printed_is_one_row():
@@ -44,7 +46,7 @@ def test_a_figure_is_one_function_that_draws(tmp_path):
         axes.plot([1, 2], [90, 95], label="bpsta")
 
     panels = [Panel("MNIST, T = 8", draw), Panel("MNIST, T = 16", draw)]
-    written = sheet(panels, tmp_path / "figure-4", ("epoch", "test accuracy, %"), 2)
-    again = sheet(panels, tmp_path / "again", ("epoch", "test accuracy, %"), 2)
+    written = draw_sheet(panels, tmp_path / "figure-4", ("epoch", "test accuracy, %"), 2)
+    again = draw_sheet(panels, tmp_path / "again", ("epoch", "test accuracy, %"), 2)
     assert [file.suffix for file in written] == [".png", ".svg"]
     assert [file.read_bytes() for file in written] == [file.read_bytes() for file in again]
