@@ -1,18 +1,23 @@
 """The validated settings of a run and of the whole study (params.yaml): one schema, no torch."""
 
+import dataclasses
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, did_you_mean
-from bpsta_cli.rules import TWIN
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
+RuleSettings = dict[str, rules.Value]
+OLD_RECORD = {"alpha", "surrogate", "surrogate_width", "detach_reset"}
+"""What every run recorded of its rule, whatever it was, before a rule owned its settings."""
 
 
 class _Strict(BaseModel):
@@ -26,17 +31,6 @@ class NeuronSettings(_Strict):
 
     threshold: float = Field(0.5, gt=0, description="firing threshold theta, in units of the potential")
     decay: float = Field(0.9, ge=0, le=1, description="decay lambda of the potential per time step")
-
-
-class MethodSettings(_Strict):
-    """What only some learning rules read; the others ignore it."""
-
-    alpha: float = Field(0.2, ge=0, description="weight of the error that crosses a spike in time (Eq. 10)")
-    surrogate: Literal["rectangular", "polynomial", "sigmoid", "gaussian"] = Field(
-        "rectangular", description="stbp: the curve that stands for the spike's derivative"
-    )
-    surrogate_width: float = Field(1.0, gt=0, description="stbp: width of that curve")
-    detach_reset: bool = Field(False, description="stbp: leave the reset out of the gradient")
 
 
 class TrainingSettings(_Strict):
@@ -54,9 +48,7 @@ class TrainingSettings(_Strict):
     )
     schedule: Literal["cosine", "sgdr"] = Field("cosine", description="what follows the rise")
     sgdr_period: int = Field(10, ge=1, description="sgdr: epochs of the first cosine; each next is twice as long")
-    loss: Literal["mse", "cross-entropy", "tet"] = Field(
-        "mse", description="what is minimised; mse is the paper's Eq. 5"
-    )
+    loss: Literal["mse", "cross-entropy", "tet"] = Field("mse", description="the loss; mse is the paper's Eq. 5")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
     norm: Literal["folded", "tdbn", "per-step"] = Field(
@@ -88,7 +80,8 @@ class TrainingSettings(_Strict):
         False, description="compute activations again in the backward pass: less memory, longer steps, equal weights"
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of convolutions and linear layers in training; weights and evaluation stay float32"
+        "float32",
+        description="number format of convolutions and linear layers in training; weights and evaluation stay float32",
     )
     convolution: Literal["dense", "auto"] = Field(
         "dense",
@@ -97,22 +90,24 @@ class TrainingSettings(_Strict):
     )
 
 
-class DatasetSettings(_Strict):
-    """One data set's own share of the settings."""
+Steps = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=10_000,
+        description="number of time steps; recordings are cut into as many frames, images fit any number",
+    ),
+]
 
-    network: str = Field(description="a named structure or the paper's notation")
-    epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
-    warmup_epochs: int = Field(ge=0, description="the first of them, trained as the ReLU twin without neurons")
-    batch_size: int = Field(ge=1, description="samples a step")
-    train_samples: int | None = Field(
-        None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
-    )
-    source: str | None = Field(None, description="folder of an existing copy of the raw files")
+
+class StoreSettings(_Strict):
+    """What the prepared store of a data set depends on, beside the number of time steps."""
+
     split_by: Literal["number", "time"] = Field("number", description="events: how they are cut into T frames")
     size: int | None = Field(
         None,
         ge=1,
-        description="events, and images of one's own: side of the frames in pixels; none: the sensor's",
+        description="events, and images of your own: side of the frames in pixels; none: the sensor's",
     )
     resize: Literal["sum", "nearest"] = Field(
         "sum",
@@ -122,11 +117,36 @@ class DatasetSettings(_Strict):
     test_fraction: float | None = Field(
         None, gt=0, lt=1, description="share of the training samples held out where a copy has no test part"
     )
+    split_seed: int = Field(0, ge=0, lt=2**31, description="which samples a test_fraction holds out")
+
+
+class Preparation(StoreSettings):
+    """How a data set is prepared: everything that decides what its store holds, but for the source."""
+
+    T: Steps | None = Field(None, description="frames of a recording; none: of images, which fit any number")
+
+
+class DatasetSettings(StoreSettings):
+    """One data set's own share of the settings."""
+
+    network: str = Field(description="a named structure or the paper's notation")
+    epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
+    warmup_epochs: int = Field(ge=0, description="the first epochs, trained as the ReLU twin without neurons")
+    batch_size: int = Field(ge=1, description="samples per training step")
+    train_samples: int | None = Field(
+        None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
+    )
+    source: str | None = Field(
+        None, description="folder of an existing copy of the raw files, read where it lies; none: download"
+    )
     augmentation: Literal["none", "standard"] = Field(
         "none",
         description="how training samples are changed: not, or by shifts, and flips where the classes allow them",
     )
-    split_seed: int = Field(0, ge=0, lt=2**31, description="which samples a test_fraction holds out")
+
+    def preparation(self, T: int) -> Preparation:
+        """How the data are prepared for runs of T time steps."""
+        return Preparation(T=T, **self.model_dump(include=set(StoreSettings.model_fields)))
 
     @model_validator(mode="after")
     def _warmup_leaves_an_epoch(self) -> "DatasetSettings":
@@ -135,18 +155,54 @@ class DatasetSettings(_Strict):
         return self
 
 
+RECIPE = ("network", "epochs", "warmup_epochs", "batch_size", "augmentation", "size")
+"""What the catalogue's recipe of a data set gives, where no params.yaml does."""
+
+
 class RunSettings(_Strict):
     """Everything that decides the outcome of one training run."""
 
-    dataset: str
-    method: str = "bpsta"
-    T: int = Field(8, ge=1, le=10_000, description="number of time steps")
+    dataset: str = Field(description="which data set; bpsta prepare --list shows them all")
+    method: str = Field(
+        "bpsta",
+        description="learning rule: stbp, bpsa, bpsta, a file with a rule of your own; or ann, the ReLU twin",
+    )
+    T: Steps = 8
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order of samples and dropout")
     data: DatasetSettings
     neuron: NeuronSettings = NeuronSettings()
-    rule: MethodSettings = MethodSettings()
+    rule: RuleSettings = Field({}, description="settings of the method's own")
     training: TrainingSettings = TrainingSettings()
-    init_from: str | None = Field(None, description="run whose weights are the starting point")
+    init_from: str | None = Field(None, description="run whose weights are the starting point; none: random weights")
+
+    @field_validator("rule")
+    @classmethod
+    def _rule_has_these_settings(cls, values: RuleSettings, info: ValidationInfo) -> RuleSettings:
+        return _settings_of_method(info.data.get("method", ""), values, "rule", info)
+
+    def make_rule(self, rule: type[rules.Rule] | None = None) -> rules.Rule | None:
+        """The learning rule with its settings; None for the ReLU twin.
+
+        Args:
+            rule: its class; None: the method's, and a file with a rule of the user's own is run for it.
+
+        Raises:
+            SettingsError: an unknown rule, an unusable file, or settings that are not the rule's.
+        """
+        if self.method == rules.TWIN:
+            return None
+        rule = rule or rules.find(self.method)
+        own = {each.name for each in rules.settings_of(rule)}
+        return rule(**rules.read(rule, _of_its_own(own, self.rule)))
+
+    def completed(self) -> "RunSettings":
+        """The same with every setting of the rule, also of one in a file, which is run for it.
+
+        Raises:
+            SettingsError: as `make_rule`.
+        """
+        rule = self.make_rule()
+        return self if rule is None else self.model_copy(update={"rule": dataclasses.asdict(rule)})
 
     @property
     def lr_warmup_epochs(self) -> int:
@@ -165,7 +221,7 @@ class Run(_Strict):
     dataset: Name = Field(description="the catalogue's name of what it is trained on")
     recipe: Name = Field(description="the entry of datasets that holds its structure, epochs and so on")
     method: Name
-    T: int = Field(ge=1, le=10_000)
+    T: Steps
     seed: int = Field(ge=0, lt=2**31)
 
     @property
@@ -181,7 +237,9 @@ class Params(_Strict):
     train_only: dict[str, Run] = Field({}, description="trained and not measured: the ReLU twins, other T")
     stand_ins: dict[str, str] = Field({}, description="data set of the paper -> the one that stands for it")
     neuron: NeuronSettings = NeuronSettings()
-    methods: dict[str, MethodSettings] = {}
+    methods: dict[str, RuleSettings] = Field(
+        {}, description="rule, or the path of its file -> its settings; the defaults for what is not said"
+    )
     training: TrainingSettings = TrainingSettings()
     datasets: dict[str, DatasetSettings]
 
@@ -189,9 +247,14 @@ class Params(_Strict):
     @classmethod
     def _twins_have_no_spikes_to_measure(cls, measured: dict[str, Run]) -> dict[str, Run]:
         for name, run in measured.items():
-            if run.method == TWIN:
+            if run.method == rules.TWIN:
                 raise ValueError(f"learning rules only; {name} is a ReLU twin and belongs under train_only")
         return measured
+
+    @field_validator("methods")
+    @classmethod
+    def _rules_have_these_settings(cls, methods: dict[str, RuleSettings], info: ValidationInfo) -> Any:
+        return {name: _settings_of_method(name, values, f"methods.{name}", info) for name, values in methods.items()}
 
     @field_validator("measured", "train_only")
     @classmethod
@@ -253,9 +316,43 @@ class Params(_Strict):
             )
         return self.datasets[name]
 
-    def rule_of(self, method: str) -> MethodSettings:
-        """The settings of one learning rule; the defaults where the file has none."""
-        return self.methods.get(method, MethodSettings())
+    def rule_of(self, method: str) -> RuleSettings:
+        """What the file says of one learning rule; of a rule file by its path as given, or by its rule's name.
+
+        Raises:
+            SettingsError: a rule file that cannot be used; it is run where its path is not in the file.
+        """
+        name = rules.find(method).name if method.endswith(".py") and method not in self.methods else method
+        return self.methods.get(name, {})
+
+
+def _settings_of_method(method: str, values: RuleSettings, key: str, info: ValidationInfo) -> RuleSettings:
+    """All settings of a method. A rule that is not known yet, as of a file that was not run, is not looked into."""
+    rule = rules.known(method)
+    if rule is None and method != rules.TWIN:
+        return values
+    where = (info.context or {}).get("where", "the settings")
+    own = {} if rule is None else {each.name: each for each in rules.settings_of(rule)}
+    values = _of_its_own(own, values)
+    for name, value in values.items():
+        if name not in own:
+            raise _unknown_key(f"{key}.{name}", own, where)
+        try:
+            own[name].read(value)
+        except SettingsError as refused:
+            raise SettingsError(
+                f"unusable value in {where}",
+                expected=f"{key}.{name}: {refused.expected}",
+                got=refused.got,
+                todo=f"Correct {key}.{name}.",
+            ) from None
+    return {name: each.read(values.get(name, each.default)) for name, each in own.items()}
+
+
+def _of_its_own(own: Container[str], values: RuleSettings) -> RuleSettings:
+    """`values`, less what an old record holds of other rules."""
+    old = values.keys() == OLD_RECORD
+    return {name: value for name, value in values.items() if name in own or not old}
 
 
 RENAMED = {"cells": "measured", "trained": "train_only", "settings": "recipe"}
@@ -265,7 +362,7 @@ RENAMED = {"cells": "measured", "trained": "train_only", "settings": "recipe"}
 def validate(model: type[Model], values: Any, *, where: str) -> Model:
     """Check `values` against `model`; the first problem becomes a SettingsError that names its key."""
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context={"where": where})
     except ValidationError as invalid:
         raise _explain(invalid, model, where) from None
 
@@ -302,15 +399,7 @@ def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> Se
     key = ".".join(str(part) for part in first["loc"]) or "the whole"
     if first["type"] == "extra_forbidden":
         siblings = _keys_beside(model, tuple(str(part) for part in first["loc"][:-1]))
-        name = str(first["loc"][-1])
-        return SettingsError(
-            f"unknown key in {where}",
-            expected=f"one of {', '.join(siblings)}",
-            got=key,
-            todo=f"The key {name} is called {renamed} now: rename it."
-            if (renamed := _new_name(first, model))
-            else did_you_mean(name, siblings, otherwise="Remove it or correct its spelling."),
-        )
+        return _unknown_key(key, siblings, where, renamed=_new_name(first, model))
     return SettingsError(
         f"unusable value in {where}",
         expected=f"{key}: {first['msg'].removeprefix('Value error, ')}",
@@ -326,6 +415,18 @@ def _new_name(error: "ErrorDetails", model: type[BaseModel]) -> str | None:
     *path, key = map(str, error["loc"])
     new = RENAMED.get(key)
     return new if new in _keys_beside(model, tuple(path)) else None
+
+
+def _unknown_key(key: str, siblings: Iterable[str], where: str, *, renamed: str | None = None) -> SettingsError:
+    known, name = list(siblings), key.rpartition(".")[2]
+    return SettingsError(
+        f"unknown key in {where}",
+        expected=f"one of {', '.join(known)}" if known else "no key there",
+        got=key,
+        todo=f"The key {name} is called {renamed} now: rename it."
+        if renamed
+        else did_you_mean(name, known, otherwise="Remove it or correct its spelling."),
+    )
 
 
 def _keys_beside(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:

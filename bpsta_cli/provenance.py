@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "torchvision", "torchaudio", "tonic", "numpy", "scikit-learn", "pandas")
 CODE = ("bpsta_cli", "pipelines", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
 """What makes a tree dirty: code and settings, not the results that the pipeline rewrites."""
-_EVERY_RUN = ("config.py", "data", "evaluation/accuracy.py", "kernels", "network", "rules.py", "surrogates.py")
+_EVERY_RUN = ("config.py", "data", "evaluation/accuracy.py", "kernels", "network", "rules", "surrogates.py")
 TRAINING = (*_EVERY_RUN, "training")
 """The parts of the package, folders and modules, that decide the numbers of a training."""
 MEASUREMENT = (

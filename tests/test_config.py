@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import functools
 import re
 
@@ -6,17 +7,21 @@ import pydantic
 import pytest
 import yaml
 
+from bpsta_cli import rules
 from bpsta_cli.config import (
+    RECIPE,
     DatasetSettings,
-    MethodSettings,
     Params,
+    Preparation,
     Run,
     RunSettings,
     TrainingSettings,
     load_params,
     validate,
 )
+from bpsta_cli.data import catalogue
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.rules import registry
 
 DATA = {"network": "small", "epochs": 20, "warmup_epochs": 2, "batch_size": 8}
 RUN = {"dataset": "digits", "recipe": "digits", "method": "bpsta", "T": 8, "seed": 0}
@@ -92,9 +97,6 @@ def test_a_run_refuses_unknown_keys_of_every_part(path, meant):
         (TrainingSettings, "norm", "batch", "tdbn"),
         (TrainingSettings, "selection", "best", "test"),
         (TrainingSettings, "validation_fraction", 0, 0.5),
-        (MethodSettings, "alpha", -0.1, 0),
-        (MethodSettings, "surrogate", "triangle", "gaussian"),
-        (MethodSettings, "surrogate_width", 0, 0.1),
     ],
 )
 def test_a_value_out_of_range_is_refused_and_one_at_its_edge_is_not(model, key, bad, good):
@@ -102,6 +104,86 @@ def test_a_value_out_of_range_is_refused_and_one_at_its_edge_is_not(model, key, 
     assert error.expected.startswith(f"{key}: ")
     assert error.todo == f"Correct {key}."
     assert getattr(validate(model, {key: good}, where=""), key) == good
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "bad", "good"),
+    [
+        ("bpsta", "alpha", -0.1, 0),
+        ("stbp", "surrogate", "triangle", "gaussian"),
+        ("stbp", "surrogate_width", 0, 0.1),
+    ],
+)
+def test_a_setting_of_a_rule_has_the_rules_limits_in_a_file_and_in_a_run(method, key, bad, good):
+    error = refusal(Params, {**PARAMS, "methods": {method: {key: bad}}})
+    assert error.problem == "unusable value in params.yaml"
+    assert error.expected.startswith(f"methods.{method}.{key}: ")
+    assert error.todo == f"Correct methods.{method}.{key}."
+    run = {"dataset": "digits", "method": method, "data": DATA}
+    assert refusal(RunSettings, {**run, "rule": {key: bad}}).todo == f"Correct rule.{key}."
+    assert validate(RunSettings, {**run, "rule": {key: good}}, where="").rule[key] == good
+
+
+def test_a_setting_of_another_rule_or_of_the_twin_is_refused():
+    error = refusal(Params, {**PARAMS, "methods": {"bpsa": {"alpha": 0.1}}})
+    assert (error.got, error.expected) == ("methods.bpsa.alpha", "no key there")
+    assert refusal(Params, {**PARAMS, "methods": {"ann": {"alpha": 0.1}}}).got == "methods.ann.alpha"
+
+
+def test_a_run_records_every_setting_of_its_rule_and_no_other():
+    def rule(method, **given):
+        return RunSettings(dataset="digits", method=method, data=DATA, rule=given).rule
+
+    assert rule("bpsta") == {"alpha": 0.2}
+    assert rule("bpsa") == rule("ann") == {}
+    stbp = {"surrogate": "gaussian", "surrogate_width": 1.0, "detach_reset": False}
+    assert rule("stbp", surrogate="gaussian") == stbp
+
+
+def test_a_record_from_before_rules_owned_their_settings_is_read_as_the_rules_own():
+    old = {"alpha": 0.3, "surrogate": "sigmoid", "surrogate_width": 2.0, "detach_reset": True}
+    run = {"dataset": "digits", "data": DATA, "rule": old}
+    assert RunSettings(**run, method="bpsta").rule == {"alpha": 0.3}
+    assert RunSettings(**run, method="stbp").make_rule() == rules.STBP("sigmoid", 2.0, detach_reset=True)
+    assert RunSettings(**run, method="ann").make_rule() is None
+
+
+def test_a_rule_file_is_not_run_to_read_settings_and_completes_them_when_the_run_is_made(own_rule):
+    run = RunSettings(dataset="digits", method=own_rule, data=DATA, rule={"leak": 0.3})
+    assert run.rule == {"leak": 0.3}
+    assert rules.known(own_rule) is None
+    assert run.completed().rule == {"leak": 0.3, "floor": 0.0}
+    with pytest.raises(SettingsError, match=r"unusable leak: expected a finite number >= 0, got -1"):
+        RunSettings.model_validate({**run.model_dump(), "rule": {}}).model_copy(
+            update={"rule": {"leak": -1}}
+        ).make_rule()
+
+
+def test_an_old_record_of_a_rule_file_gives_it_those_of_the_four_that_it_has(own_rule):
+    old = {"alpha": 0.2, "surrogate": "sigmoid", "surrogate_width": 2.0, "detach_reset": True}
+    run = RunSettings(dataset="digits", method=own_rule, data=DATA, rule=old)
+    assert run.completed().rule == {"leak": 0.1, "floor": 0.0}
+
+
+def test_a_rule_file_has_its_settings_in_params_yaml_by_its_path_or_by_its_name(own_rule):
+    by_path = validate(Params, {**PARAMS, "methods": {own_rule: {"leak": 0.3}}}, where="")
+    by_name = validate(Params, {**PARAMS, "methods": {"own": {"leak": 0.4}}}, where="")
+    assert by_path.rule_of(own_rule) == {"leak": 0.3}
+    assert rules.known(own_rule) is None
+    assert by_name.rule_of(own_rule) == {"leak": 0.4}
+
+
+@pytest.fixture
+def own_rule(tmp_path, monkeypatch):
+    """The path of a file with a rule `own`, which is forgotten after the test."""
+    monkeypatch.setattr(registry, "_rules", dict(registry._rules))
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom bpsta_cli import rules\n"
+        "@rules.register\n@dataclass(frozen=True)\nclass Own(rules.BPSA):\n"
+        "    name = 'own'\n    leak: float = rules.setting(0.1, 'a leak', ge=0)\n    floor: float = 0.0\n"
+    )
+    return str(file)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +297,8 @@ def test_a_file_gives_its_rules_and_data_sets_and_defaults_for_other_rules(tmp_p
     file.write_text(yaml.safe_dump(PARAMS))
     params = load_params(file)
     assert params.recipe_of("digits").network == "small"
-    assert params.rule_of("bpsta").alpha == 0.3
-    assert params.rule_of("stbp") == MethodSettings()
+    assert params.rule_of("bpsta") == {"alpha": 0.3}
+    assert params.rule_of("stbp") == {}
     with pytest.raises(SettingsError, match=r"one of digits .*got 'mnist'"):
         params.recipe_of("mnist")
 
@@ -248,3 +330,14 @@ def test_a_misspelt_key_in_a_file_is_named_with_the_file(tmp_path):
     file.write_text(yaml.safe_dump(with_key(("training",), "lrr")))
     with pytest.raises(SettingsError, match=r"unknown key in .*params.yaml.*training.lrr. Did you mean lr\?"):
         load_params(file)
+
+
+def test_a_data_set_and_a_number_of_steps_say_how_it_is_prepared():
+    data = DatasetSettings(**DATA, split_by="time", size=16, resize="nearest", test_fraction=0.2, split_seed=3)
+    expected = {"split_by": "time", "size": 16, "resize": "nearest", "test_fraction": 0.2, "split_seed": 3, "T": 4}
+    assert data.preparation(4).model_dump() == expected
+    assert DatasetSettings(**DATA).preparation(8) == Preparation(T=8)
+
+
+def test_the_recipes_settings_are_those_of_the_catalogue():
+    assert {field.name for field in dataclasses.fields(catalogue.Recipe)} == set(RECIPE)

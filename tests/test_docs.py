@@ -10,7 +10,7 @@ NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "equations.m
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACES = re.compile(r"`([\w.-]+(?:/[\w.-]*)*)(?:::([\w.]+))?`")
 """`path` or `path::name` in a page."""
-SUFFIXES = (".py", ".toml", ".yaml", ".csv", ".md", ".lock")
+SUFFIXES = (".py", ".txt", ".toml", ".yaml", ".csv", ".md", ".lock")
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED, ids=[test for _, test in NAMED])

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from bpsta_cli import rules
+from bpsta_cli.errors import SettingsError
 from bpsta_cli.kernels import lif
+from bpsta_cli.network import build
 from bpsta_cli.network.neurons import LIF
 
 EXAMPLE = Path(__file__).parent / "examples" / "leaky_gradient.py"
@@ -17,6 +19,23 @@ def test_the_example_is_loaded_by_its_path():
     rule = rules.make(str(EXAMPLE))
     assert rule.name == "leaky-gradient"
     assert rules.make("leaky-gradient") == rule
+
+
+def test_the_examples_leak_is_a_setting_with_limits():
+    assert rules.make(str(EXAMPLE), leak=0.3).leak == 0.3
+    assert rules.make(str(EXAMPLE)).leak == 0.1
+    with pytest.raises(
+        SettingsError, match=r"unusable leak: expected a finite number >= 0, got -1.0. The default is 0\.1"
+    ):
+        rules.make(str(EXAMPLE), leak=-1.0)
+
+
+def test_a_network_takes_the_example_by_its_path_with_a_leak_or_made():
+    rule = rules.make(str(EXAMPLE), leak=0.2)
+    by_path = build("4C3-AP8-10Voting", (1, 8, 8), 10, method=str(EXAMPLE), leak=0.2)
+    made = build("4C3-AP8-10Voting", (1, 8, 8), 10, method=rule)
+    for network in (by_path, made):
+        assert {neuron.rule for neuron in network.neurons().values()} == {rule}
 
 
 def test_the_documented_listing_is_the_examples_code():

@@ -111,7 +111,7 @@ def test_a_run_depends_on_the_hashes_of_its_modules(stage, code):
 def test_the_hashes_change_with_a_module_and_with_nothing_else(tmp_path, monkeypatch):
     package, digests = tmp_path / "package", script("digest").digests
     monkeypatch.setattr(provenance, "PACKAGE", package)
-    decide = ("energy/a.py", "kernels/inner/b.cpp", "rules.py")
+    decide = ("energy/a.py", "kernels/inner/b.cpp", "surrogates.py")
     others = ("cli/main.py", "energy/__pycache__/a.pyc", "errors.py", "kernels/README.md")
     for file in (*decide, *others):
         (package / file).parent.mkdir(parents=True, exist_ok=True)

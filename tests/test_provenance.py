@@ -29,7 +29,7 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "bpsta_cli"
     (folder / "cli").mkdir(parents=True)
     (folder / "kernels").mkdir()
-    for name in ("__init__.py", "rules.py", "cli/main.py", "kernels/cpu.cpp", "kernels/README.md"):
+    for name in ("__init__.py", "surrogates.py", "cli/main.py", "kernels/cpu.cpp", "kernels/README.md"):
         (folder / name).write_text(name)
     (tmp_path / "results.json").write_text("{}")
     git(tmp_path, "init", "-q")
@@ -47,7 +47,7 @@ def test_changed_results_do_not_make_it_dirty_and_changed_code_does(package):
     (package.parent / "results.json").write_text("[]")
     assert not p.commit().endswith("-dirty")
     p.commit.cache_clear()
-    (package / "rules.py").write_text("other")
+    (package / "surrogates.py").write_text("other")
     assert p.commit() == git(package, "rev-parse", "HEAD") + "-dirty"
 
 
@@ -81,7 +81,7 @@ def test_without_git_there_is_no_commit(package, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "matters"),
     [
-        ("rules.py", True),
+        ("surrogates.py", True),
         ("kernels/cpu.cpp", True),
         ("kernels/rules.hpp", True),
         ("kernels/new.py", True),
@@ -100,7 +100,7 @@ def test_the_code_hash_changes_with_what_decides_numbers_alone(package, name, ma
 def test_a_renamed_module_is_other_code(package):
     before = p.code_hash()
     p.code_hash.cache_clear()
-    (package / "rules.py").rename(package / "sluer.py")
+    (package / "surrogates.py").rename(package / "sluer.py")
     assert p.code_hash() != before
 
 

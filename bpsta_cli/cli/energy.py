@@ -71,7 +71,7 @@ def energy(
     results = measure(
         runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out, together=_together
     )
-    _tell_samples(results, output)
+    _say_samples(results, output)
     _table_5(results, output)
     if len(results) == 1:
         _one(results[0], output)
@@ -86,14 +86,14 @@ def energy(
         output.say(f"Written: {figure}")
 
 
-def _tell_samples(results: list[dict[str, Any]], output: Output) -> None:
+def _say_samples(results: list[dict[str, Any]], output: Output) -> None:
     """Say so where not all test samples were evaluated."""
-    told = {
+    messages = {
         f"Only the first {row['samples']:,} of {row['test_samples']:,} test samples were evaluated."
         for row in results
         if row["samples"] < row["test_samples"]
     }
-    for line in sorted(told):
+    for line in sorted(messages):
         output.say(line)
 
 
@@ -183,11 +183,11 @@ def _break_even(result: dict[str, Any], output: Output) -> None:
     rate = result["firing_rate"]
     if rate is None:
         return
-    told = []
+    rates = []
     for name, where in (("operations", "in operations"), ("memory", "with memory")):
         even = result["quantised"][name]["break_even_rate"]
-        told.append(f"at no firing rate {where}" if even is None else f"at a firing rate of {even:.4f} {where}")
-    output.say(f"It would cost what its quantised twin does {', '.join(told)}; it fires at {rate:.4f}.")
+        rates.append(f"at no firing rate {where}" if even is None else f"at a firing rate of {even:.4f} {where}")
+    output.say(f"It would cost what its quantised twin does {', '.join(rates)}; it fires at {rate:.4f}.")
 
 
 def _layer(layer: dict[str, Any]) -> list[str]:

@@ -39,8 +39,8 @@ def evaluate(
                 loss=run.info.settings.training.loss,
                 on_batch=run.on_batch,
             )
-        told = {} if convolution == "dense" else {"convolution": convolution, "event_driven": shares}
-        return asdict(found) | told
+        extra = {} if convolution == "dense" else {"convolution": convolution, "event_driven": shares}
+        return asdict(found) | extra
 
     results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)
     output.table(

@@ -8,7 +8,7 @@ import typer
 from bpsta_cli.cli import latency_tables
 from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads
 from bpsta_cli.cli.output import Output
-from bpsta_cli.cli.runs import Opened, at_least_one, measure
+from bpsta_cli.cli.runs import Opened, measure, require_positive
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def latency(
     output = Output(as_json=as_json)
     check_convolution(convolution)
     for name, value in (("samples", samples), ("batch", batch), ("repeats", repeats), ("threads", threads)):
-        at_least_one(name, value)
+        require_positive(name, value)
     others = _numbers(T)
     named = _named(runs, exit_confidence, threads)
     histories = [reporting.history(run) for run in runs] if figure else None

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bpsta_cli import __version__
-from bpsta_cli.cli import energy, evaluate, latency, prepare, report, train
+from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, train
 from bpsta_cli.cli.output import print_error
 from bpsta_cli.errors import BpstaError
 
@@ -29,6 +29,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("energy")(energy.energy)
 app.command("latency")(latency.latency)
 app.command("report")(report.report)
+app.command("rules")(rules.rules)
 
 
 def _show_version(wanted: bool) -> None:
@@ -87,8 +88,8 @@ def _explanation(error: Exception) -> str | None:
     if isinstance(error, UsageError):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "bpsta"
-        told = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        return f"{told}. `{command} --help` explains every option."
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        return f"{message}. `{command} --help` explains every option."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {error.filename}. Free space there, or correct the path or its permissions."
     return None

@@ -1,4 +1,4 @@
-"""Where a command's words go: people read tables, machines one JSON object, errors go to standard error."""
+"""Where a command's output goes: tables for people, one JSON object for machines, errors to standard error."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-FIGURE = re.compile(r"-?[\d.,]+( ± [\d.,]+)?( \S{1,2})?$|\d+(x\d+)+$|-$")
+NUMBER = re.compile(r"-?[\d.,]+( ± [\d.,]+)?( \S{1,2})?$|\d+(x\d+)+$|-$")
 """A number as tables show it: with its spread or a short unit, a shape, or a dash for none."""
 NAME_WIDTH, TEXT_WIDTH = 20, 14
 """Least width of a table's first column and of its other texts, where they are as long: `--list` names stay whole."""
@@ -26,31 +26,31 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.people = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
 
     def say(self, text: str) -> None:
         """One line for people."""
-        self.people.print(Text(text))
+        self.console.print(Text(text))
 
     def warn(self, text: str) -> None:
         """One line of warning."""
         Console(stderr=True, highlight=False).print(Text("Warning: ", style="yellow") + Text(text), soft_wrap=True)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """A table for people: names to the left, figures to the right and never broken over lines."""
+        """A table for people: names to the left, numbers to the right and never broken over lines."""
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         for place, column in enumerate(columns):
-            figures = place > 0 and all(FIGURE.match(row[place]) for row in rows)
+            numbers = place > 0 and all(NUMBER.match(row[place]) for row in rows)
             width = max(len(cell) for cell in (column, *(row[place] for row in rows)))
             table.add_column(
                 column,
-                justify="right" if figures else "left",
-                min_width=width if figures else min(width, NAME_WIDTH if place == 0 else TEXT_WIDTH),
+                justify="right" if numbers else "left",
+                min_width=width if numbers else min(width, NAME_WIDTH if place == 0 else TEXT_WIDTH),
                 overflow="fold",
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        self.people.print(table)
+        self.console.print(table)
 
     def result(self, value: dict[str, Any]) -> None:
         """The machine-readable object, where it was asked for."""
@@ -59,7 +59,7 @@ class Output:
 
 
 def print_error(message: str) -> None:
-    """One mistake, told on standard error."""
+    """One mistake, on standard error."""
     console = Console(stderr=True, highlight=False)
     console.print(Text("Error: ", style="bold red") + Text(message), soft_wrap=True)
 

@@ -6,22 +6,20 @@ from typing import Annotated, Any
 import typer
 
 from bpsta_cli import files
-from bpsta_cli.cli.options import DataDir, DatasetName, Json, ParamsFile, Source, setting, settle
+from bpsta_cli.cli.options import DataDir, Json, ParamsFile
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.config import DatasetSettings, load_params
+from bpsta_cli.cli.schema import Given, apply_overrides, section, with_settings
+from bpsta_cli.config import DatasetSettings, Preparation, RunSettings, StoreSettings, load_params, validate
 from bpsta_cli.errors import SettingsError
 
 
+@with_settings(
+    section("run", "What is prepared", RunSettings).only("dataset", "T"),
+    section("data", "How it is prepared", DatasetSettings).only("source", *StoreSettings.model_fields),
+)
 def prepare(
-    dataset: DatasetName = None,
-    T: Annotated[int, typer.Option("--T", help="Time steps; only event data are stored by it.")] = 8,
-    source: Source = None,
-    split_by: Annotated[str | None, setting(DatasetSettings, "split_by")] = None,
-    size: Annotated[int | None, setting(DatasetSettings, "size")] = None,
-    resize: Annotated[str | None, setting(DatasetSettings, "resize")] = None,
-    test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
-    split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
+    given: Given,
     params: ParamsFile = None,
     recipe: Annotated[
         str | None,
@@ -59,27 +57,16 @@ def prepare(
     if recipe is not None:
         _prepare_recipe(recipe, params, out, output, verify=verify, processes=processes, data_dir=data_dir)
         return
-    if dataset is None:
+    if "dataset" not in given["run"]:
         raise SettingsError(
             "no data set", expected="--dataset NAME, or --list", got="neither", todo="Give one of them."
         )
     from bpsta_cli.cli.presets import preset
 
-    where = None if source is None else str(source)
-    base = load_params(params).recipe_of(dataset) if params else preset(dataset, source=where)
-    settings = settle(
-        "the options",
-        DatasetSettings,
-        base.model_dump(),
-        source=where,
-        split_by=split_by,
-        size=size,
-        resize=resize,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-    )
-    if T < 1:
-        raise SettingsError("unusable option", expected="--T of at least 1", got=str(T), todo="Correct it.")
+    dataset, T = given["run"]["dataset"], given["run"].get("T", RunSettings.model_fields["T"].default)
+    base = load_params(params).recipe_of(dataset) if params else preset(dataset, source=given["data"].get("source"))
+    settings = apply_overrides("the options", DatasetSettings, base.model_dump(), given["data"])
+    validate(Preparation, {"T": T}, where="the options")
     output.result(_store(dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir))
 
 
@@ -104,14 +91,14 @@ def _prepare_recipe(
         output.say(f"{params} names no run with the recipe {recipe}: nothing to prepare")
     stores: dict[str, dict[str, Any]] = {}
     for T in sorted({run.T for run in runs}):
-        told = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
-        stores[f"T{T}"] = told or _store(
+        shared = next((store for store in stores.values() if store["T"] is None), None)  # images fit any T
+        stores[f"T{T}"] = shared or _store(
             runs[0].dataset, settings, T, output, verify=verify, processes=processes, data_dir=data_dir
         )
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for name, told in stores.items():
-            files.write_json(out / f"{name}.json", {key: value for key, value in told.items() if key != "path"})
+        for name, store in stores.items():
+            files.write_json(out / f"{name}.json", {key: value for key, value in store.items() if key != "path"})
     output.result({"recipe": recipe, "stores": stores})
 
 
@@ -141,8 +128,8 @@ def _store(
         f"{store.path}: {counts['train']} training{repeated} and {counts['test']} test samples of "
         f"{' x '.join(map(str, shape))}, {len(store.classes)} classes"
     )
-    if told := catalogue.get(dataset).disclosure:
-        output.say(told)
+    if message := catalogue.get(dataset).disclosure:
+        output.say(message)
     output.say(f"split: {store.manifest.split}")
     if store.manifest.partial:
         output.say(f"a partial copy: {store.manifest.partial}")

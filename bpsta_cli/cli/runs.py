@@ -44,13 +44,13 @@ def measure(
 
     One run: one object. Several: a list `runs`, and what `together` makes of them.
     """
-    at_least_one("samples", samples)
+    require_positive("samples", samples)
     from bpsta_cli.data import catalogue
 
     results = [_measure_one(run, work, device, data_dir) for run in runs]
     for dataset in sorted({row["dataset"] for row in results}):
-        if told := catalogue.get(dataset).disclosure:
-            output.say(told)
+        if message := catalogue.get(dataset).disclosure:
+            output.say(message)
     for dataset, split in dict.fromkeys((result["dataset"], result["split"]) for result in results):
         if split != "official":
             output.say(f"{dataset}, split: {split}")
@@ -60,7 +60,7 @@ def measure(
     return results
 
 
-def at_least_one(name: str, value: int | None) -> None:
+def require_positive(name: str, value: int | None) -> None:
     """Refuse an option's value below 1.
 
     Raises:

@@ -5,28 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import (
-    DataDir,
-    DatasetName,
-    Device,
-    Json,
-    Method,
-    ParamsFile,
-    RunName,
-    Source,
-    Threads,
-    setting,
-    settle,
-)
+from bpsta_cli import rules
+from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
-from bpsta_cli.cli.presets import preset
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.cli.runs import at_least_one
+from bpsta_cli.cli.runs import require_positive
+from bpsta_cli.cli.schema import Given, apply_overrides, rule_section, section, with_settings
 from bpsta_cli.config import (
     DatasetSettings,
-    MethodSettings,
     NeuronSettings,
     Params,
+    RuleSettings,
     Run,
     RunSettings,
     TrainingSettings,
@@ -38,55 +27,29 @@ from bpsta_cli.errors import SettingsError
 if TYPE_CHECKING:
     from bpsta_cli.training import Begun, EpochDone
 
-RECIPE = "the data set's recipe"
+WHERE = "the options"
 
 
+@with_settings(
+    section("run", "Run", RunSettings),
+    section("data", "Data set", DatasetSettings),
+    section("neuron", "Neuron", NeuronSettings),
+    rule_section("Learning rule"),
+    section("training", "Training", TrainingSettings),
+)
 def train(
-    dataset: DatasetName = None,
-    T: Annotated[int | None, setting(RunSettings, "T", "--T")] = None,
-    method: Method = None,
-    network: Annotated[str | None, setting(DatasetSettings, "network", default=RECIPE)] = None,
-    epochs: Annotated[int | None, setting(DatasetSettings, "epochs", default=RECIPE)] = None,
-    warmup_epochs: Annotated[int | None, setting(DatasetSettings, "warmup_epochs", default=RECIPE)] = None,
-    batch_size: Annotated[int | None, setting(DatasetSettings, "batch_size", default=RECIPE)] = None,
-    train_samples: Annotated[int | None, setting(DatasetSettings, "train_samples")] = None,
-    seed: Annotated[int | None, setting(RunSettings, "seed")] = None,
-    lr: Annotated[float | None, setting(TrainingSettings, "lr")] = None,
-    lr_scaling: Annotated[str | None, setting(TrainingSettings, "lr_scaling")] = None,
-    weight_decay: Annotated[float | None, setting(TrainingSettings, "weight_decay")] = None,
-    lr_warmup_epochs: Annotated[int | None, setting(TrainingSettings, "lr_warmup_epochs")] = None,
-    schedule: Annotated[str | None, setting(TrainingSettings, "schedule")] = None,
-    sgdr_period: Annotated[int | None, setting(TrainingSettings, "sgdr_period")] = None,
-    loss: Annotated[str | None, setting(TrainingSettings, "loss")] = None,
-    label_smoothing: Annotated[float | None, setting(TrainingSettings, "label_smoothing")] = None,
-    clip_norm: Annotated[float | None, setting(TrainingSettings, "clip_norm")] = None,
-    norm: Annotated[str | None, setting(TrainingSettings, "norm")] = None,
-    dropout: Annotated[float | None, setting(TrainingSettings, "dropout")] = None,
-    selection: Annotated[str | None, setting(TrainingSettings, "selection")] = None,
-    validation_fraction: Annotated[float | None, setting(TrainingSettings, "validation_fraction")] = None,
-    evaluate_every: Annotated[int | None, setting(TrainingSettings, "evaluate_every")] = None,
-    accumulate: Annotated[int | None, setting(TrainingSettings, "accumulate")] = None,
-    recompute: Annotated[bool | None, setting(TrainingSettings, "recompute", "--recompute/--no-recompute")] = None,
-    precision: Annotated[str | None, setting(TrainingSettings, "precision")] = None,
-    convolution: Annotated[str | None, setting(TrainingSettings, "convolution")] = None,
-    threshold: Annotated[float | None, setting(NeuronSettings, "threshold")] = None,
-    decay: Annotated[float | None, setting(NeuronSettings, "decay")] = None,
-    alpha: Annotated[float | None, setting(MethodSettings, "alpha")] = None,
-    surrogate: Annotated[str | None, setting(MethodSettings, "surrogate")] = None,
-    surrogate_width: Annotated[float | None, setting(MethodSettings, "surrogate_width")] = None,
-    detach_reset: Annotated[
-        bool | None, setting(MethodSettings, "detach_reset", "--detach-reset/--no-detach-reset")
-    ] = None,
-    init_from: Annotated[str | None, setting(RunSettings, "init_from", default="random weights")] = None,
-    source: Source = None,
-    split_by: Annotated[str | None, setting(DatasetSettings, "split_by")] = None,
-    size: Annotated[int | None, setting(DatasetSettings, "size")] = None,
-    resize: Annotated[str | None, setting(DatasetSettings, "resize")] = None,
-    test_fraction: Annotated[float | None, setting(DatasetSettings, "test_fraction")] = None,
-    augmentation: Annotated[str | None, setting(DatasetSettings, "augmentation", default=RECIPE)] = None,
-    split_seed: Annotated[int | None, setting(DatasetSettings, "split_seed")] = None,
+    given: Given,
     params: ParamsFile = None,
     run: RunName = None,
+    rule_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A setting of the learning rule, such as leak=0.2; give it again for another one. bpsta rules METHOD "
+            "lists them. (default: the rule's own)",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -107,60 +70,14 @@ def train(
     """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first."""
     study = load_params(params) if params else None
     line = _line(study, run)
-    if (dataset is None) == (line is None):
+    if ("dataset" not in given["run"]) == (line is None):
         raise SettingsError(
             "no data set" if line is None else "two data sets",
             expected="--dataset NAME, or --run NAME that says which",
             got="neither" if line is None else "both",
             todo="bpsta prepare --list shows all.",
         )
-    given = {"dataset": dataset, "method": method, "T": T, "seed": seed, "init_from": init_from}
-    settings = _settings(
-        study,
-        line,
-        run={key: value for key, value in given.items() if value is not None},
-        data={
-            "network": network,
-            "epochs": epochs,
-            "warmup_epochs": warmup_epochs,
-            "batch_size": batch_size,
-            "train_samples": train_samples,
-            "source": None if source is None else str(source),
-            "split_by": split_by,
-            "size": size,
-            "resize": resize,
-            "test_fraction": test_fraction,
-            "augmentation": augmentation,
-            "split_seed": split_seed,
-        },
-        neuron={"threshold": threshold, "decay": decay},
-        rule={
-            "alpha": alpha,
-            "surrogate": surrogate,
-            "surrogate_width": surrogate_width,
-            "detach_reset": detach_reset,
-        },
-        training={
-            "lr": lr,
-            "lr_scaling": lr_scaling,
-            "weight_decay": weight_decay,
-            "lr_warmup_epochs": lr_warmup_epochs,
-            "schedule": schedule,
-            "sgdr_period": sgdr_period,
-            "loss": loss,
-            "label_smoothing": label_smoothing,
-            "clip_norm": clip_norm,
-            "norm": norm,
-            "dropout": dropout,
-            "selection": selection,
-            "validation_fraction": validation_fraction,
-            "evaluate_every": evaluate_every,
-            "accumulate": accumulate,
-            "recompute": recompute,
-            "precision": precision,
-            "convolution": convolution,
-        },
-    )
+    settings = _settings(study, line, given, rule_option or [])
     if resume and out is None:
         raise SettingsError(
             "nothing to resume", expected="--out RUN beside --resume", got="no --out", todo="Name the run."
@@ -191,34 +108,63 @@ def _line(study: Params | None, name: str | None) -> Run | None:
     return study.run(name)
 
 
-def _settings(
-    params: Params | None,
-    line: Run | None,
-    *,
-    run: dict[str, Any],
-    data: dict[str, Any],
-    neuron: dict[str, Any],
-    rule: dict[str, Any],
-    training: dict[str, Any],
-) -> RunSettings:
+def _settings(params: Params | None, line: Run | None, given: Given, pairs: list[str]) -> RunSettings:
     """The file's settings (else the recipe's), with the options that were given on top."""
-    if line is not None:
-        run = line.model_dump(exclude={"recipe"}) | run
-    name = line.recipe if line is not None else run["dataset"]
+    run = given["run"] if line is None else line.model_dump(exclude={"recipe"}) | given["run"]
     method = run.get("method", RunSettings.model_fields["method"].default)
-    base = params.recipe_of(name) if params else preset(name, epochs=data["epochs"], source=data["source"])
-    where = "the options"
-    return validate(
-        RunSettings,
-        run
-        | {
-            "data": settle(where, DatasetSettings, base.model_dump(), **data),
-            "neuron": settle(where, NeuronSettings, params.neuron.model_dump() if params else {}, **neuron),
-            "rule": settle(where, MethodSettings, params.rule_of(method).model_dump() if params else {}, **rule),
-            "training": settle(where, TrainingSettings, params.training.model_dump() if params else {}, **training),
-        },
-        where=where,
+    name = line.recipe if line is not None else run["dataset"]
+    neuron, training, rule = (
+        (params.neuron, params.training, params.rule_of(method))
+        if params
+        else (NeuronSettings(), TrainingSettings(), {})
     )
+    data = params.recipe_of(name) if params else _recipe(name, given["data"])
+    groups = {
+        "data": apply_overrides(WHERE, DatasetSettings, data.model_dump(), given["data"]),
+        "neuron": apply_overrides(WHERE, NeuronSettings, neuron.model_dump(), given["neuron"]),
+        "rule": rule | _rule_options(method, given["rule"], pairs),
+        "training": apply_overrides(WHERE, TrainingSettings, training.model_dump(), given["training"]),
+    }
+    return validate(RunSettings, run | groups, where=WHERE)
+
+
+def _recipe(dataset: str, given: dict[str, Any]) -> DatasetSettings:
+    from bpsta_cli.cli.presets import preset
+
+    return preset(dataset, epochs=given.get("epochs"), source=given.get("source"))
+
+
+def _rule_options(method: str, given: RuleSettings, pairs: list[str]) -> RuleSettings:
+    """The options that set something of the learning rule, --alpha and the like and each NAME=VALUE, by setting.
+
+    Raises:
+        SettingsError: a setting that the method does not have, or that is given twice; no NAME=VALUE.
+    """
+    options = {name: f"--{name.replace('_', '-')}" for name in given}
+    values = dict(given)
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not name or not sign or name in values:
+            raise SettingsError(
+                "unusable option",
+                expected="--rule-option NAME=VALUE, each NAME once",
+                got=f"{name} twice" if name in values else repr(pair),
+                todo="Correct it.",
+            )
+        options[name], values[name] = f"--rule-option {name}", value
+    if not values or (method != rules.TWIN and method not in rules.names() and not method.endswith(".py")):
+        return values  # an unknown method is refused by itself
+    own = set() if method == rules.TWIN else {each.name for each in rules.settings_of(rules.find(method))}
+    for name, option in options.items():
+        if name not in own:
+            raise SettingsError(
+                f"{option} is no option of method {method}",
+                expected=" or ".join(f"--method {each}" for each in rules.rules_with(name))
+                or (f"one of {', '.join(sorted(own))}" if own else "none: it has no settings"),
+                got=f"--method {method}",
+                todo=f"Leave {option} out; bpsta rules lists what each rule takes.",
+            )
+    return values
 
 
 def _free_directory(settings: RunSettings) -> Path:
@@ -251,7 +197,7 @@ def _run(
     from bpsta_cli.training.run_directory import RunDir
 
     if threads is not None:
-        at_least_one("threads", threads)
+        require_positive("threads", threads)
         torch.set_num_threads(threads)
     place = resolve_device(device)
     training.check(settings)
@@ -273,8 +219,8 @@ def _run(
         f"{out}: test accuracy {percent(metrics['accuracy'])} "
         f"({metrics['selection']} selection, epoch {metrics['selected_epoch'] + 1} of {metrics['epochs']})"
     )
-    if told := catalogue.get(settings.dataset).disclosure:
-        output.say(told)
+    if message := catalogue.get(settings.dataset).disclosure:
+        output.say(message)
     output.result({"run": str(out)} | {key: value for key, value in metrics.items() if key != "provenance"})
 
 

@@ -26,8 +26,8 @@ def lif(
     threshold: float = 0.5,
     decay: float = 0.9,
     rule: str | rules.Rule = "bpsta",
-    alpha: float = 0.2,
     backend: str = "auto",
+    **rule_settings: rules.Value,
 ) -> Tensor:
     """Leaky integrate-and-fire with hard reset, all T steps at once.
 
@@ -46,14 +46,14 @@ def lif(
         threshold: potential at and above which the neuron fires, > 0.
         decay: share of the potential that is left after one step (lambda), in [0, 1].
         rule: a name or file that `bpsta_cli.rules.make` takes, or a Rule.
-        alpha: weight of Eq. 10, for a `rule` given by name; a Rule carries its own.
         backend: one of `dispatch.BACKENDS`.
+        rule_settings: settings of a `rule` given by name, such as alpha=0.2; a Rule has its own.
 
     Returns:
         Spikes, 0 or 1, in the shape and dtype of `x`.
 
     Raises:
-        SettingsError: an unusable threshold, decay, rule, alpha or backend; a backend that cannot serve here.
+        SettingsError: an unusable threshold, decay, rule, setting of it or backend; a backend that cannot serve here.
         StructureError: an input without steps or of an integer or complex dtype.
     """
     check_constants(threshold, decay)
@@ -65,8 +65,7 @@ def lif(
             got=f"shape {list(x.shape)}",
             todo="Put time first; one step is x.unsqueeze(0).",
         )
-    if isinstance(rule, str):
-        rule = rules.make(rule, alpha=alpha)
+    rule = rules.make(rule, **rule_settings)
     chosen = dispatch.choose(backend, device=x.device, dtype=x.dtype, rule=rule).name
     kernel = {"cpu": cpu_lif, "gpu": ops.lif, "reference": reference.lif}[chosen]
     return kernel(x, threshold=threshold, decay=decay, rule=rule)

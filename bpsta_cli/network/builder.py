@@ -24,17 +24,14 @@ def build(
     structure: str,
     input_shape: tuple[int, int, int],
     classes: int,
-    method: str = "bpsta",
+    method: str | rules.Rule = "bpsta",
     *,
     threshold: float = 0.5,
     decay: float = 0.9,
-    alpha: float = 0.2,
-    surrogate: str = "rectangular",
-    surrogate_width: float = 1.0,
-    detach_reset: bool = False,
     norm: str = "folded",
     dropout: float = 0.5,
     backend: str = "auto",
+    **rule_settings: rules.Value,
 ) -> Network:
     """Build a network from [T, B, C, H, W] to mean votes [B, classes].
 
@@ -42,28 +39,19 @@ def build(
         structure: a name (`notation.names()`) or the notation.
         input_shape: (C, H, W) of one step.
         classes: number of classes.
-        method: a learning rule (`rules.names()`) or "ann", the ReLU twin.
+        method: a learning rule, by name (`rules.names()`), by the path of its file or made; or "ann", the ReLU twin.
         threshold: firing threshold of every neuron.
         decay: decay of the membrane potential per step.
-        alpha: bpsta's weight of the error across a spike.
-        surrogate: stbp's surrogate.
-        surrogate_width: its width.
-        detach_reset: stbp's gradient through the reset left out.
         norm: "folded", "tdbn" or "per-step" (`bpsta_cli.network.norms`).
         dropout: probability of DP tokens.
         backend: of the neuron's kernel.
+        rule_settings: settings of a rule given by name, such as alpha=0.2.
 
     Raises:
         StructureError: a token that cannot be read or does not fit its input.
-        SettingsError: an unknown method, norm or backend, or a constant out of range.
+        SettingsError: an unknown method, norm or backend, a constant out of range, or a setting that is not the rule's.
     """
-    rule = rules.make(
-        "bpsta" if method == rules.TWIN else method,
-        alpha=alpha,
-        surrogate=surrogate,
-        surrogate_width=surrogate_width,
-        detach_reset=detach_reset,
-    )
+    rule = rules.make("bpsta" if method == rules.TWIN else method, **rule_settings)
     _check_shape(input_shape)
 
     def neuron() -> nn.Module:

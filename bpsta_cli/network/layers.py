@@ -81,7 +81,7 @@ class Conv(nn.Conv2d):
         if not torch.is_grad_enabled():
             return sparse_conv.serve(self, x, limit=limit)
         silent = bool(self.senders) and all(
-            sender.active and rules.errs_at_spikes_alone(sender.rule) for sender in self.senders
+            sender.active and rules.zero_gradient_without_spike(sender.rule) for sender in self.senders
         )
         return sparse_conv_training.serve(self, x, limit=limit, silent=silent)
 

@@ -53,7 +53,7 @@ class LIF(nn.Module):
     ) -> None:
         super().__init__()
         kernels.check_constants(threshold, decay)
-        self.rule = rules.make(rule) if isinstance(rule, str) else rule
+        self.rule = rules.make(rule)
         if backend != "auto":  # which serves any input, and is chosen when one comes
             dispatch.choose(backend, rule=self.rule)
         self.threshold, self.decay, self.backend = threshold, decay, backend

@@ -78,6 +78,7 @@ def train(
         TrainingError: the numbers are no longer finite; the last good epoch stays.
         BpstaError: settings or data that cannot be used.
     """
+    settings = settings.completed()
     run = RunDir(out)
     torch.manual_seed(settings.seed)
     network = network_of(settings, store.shape, len(store.classes))
@@ -233,6 +234,6 @@ def check(settings: RunSettings) -> None:
                 got=repr(settings.method),
                 todo="Correct --method.",
             )
-        rules.make(settings.method, **settings.rule.model_dump())
+        settings.make_rule()
     if settings.init_from:
         RunDir(Path(settings.init_from)).info()

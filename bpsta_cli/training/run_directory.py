@@ -24,6 +24,7 @@ from bpsta_cli import files
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.network import Network, build
+from bpsta_cli.rules import Rule
 
 STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scaler"}
 """What state.pt holds."""
@@ -124,14 +125,18 @@ class RunDir:
             got, todo = f"{file}: {broken}", "Train the run again, or restore the file."
         raise RunError("no usable weights", expected="a model.safetensors file", got=got, todo=todo)
 
-    def network(self, device: torch.device | str = "cpu") -> tuple[RunInfo, Network]:
+    def network(self, device: torch.device | str = "cpu", rule: type[Rule] | None = None) -> tuple[RunInfo, Network]:
         """The trained network, in evaluation mode.
+
+        Args:
+            device: where the weights go.
+            rule: the class of the run's learning rule; None: the method's, for which a rule file is run.
 
         Raises:
             RunError: no run, no weights, or weights of another structure.
         """
         info = self.info()
-        network = network_of(info.settings, info.input_shape, len(info.classes))
+        network = network_of(info.settings, info.input_shape, len(info.classes), rule)
         fit_weights(network, self.weights(), self.path)
         return info, network.to(device).eval()
 
@@ -264,15 +269,16 @@ def _difference(run: RunDir, info: RunInfo) -> str | None:
     return None
 
 
-def network_of(settings: RunSettings, input_shape: tuple[int, int, int], classes: int) -> Network:
-    """The untrained network that a run's settings describe."""
+def network_of(
+    settings: RunSettings, input_shape: tuple[int, int, int], classes: int, rule: type[Rule] | None = None
+) -> Network:
+    """The untrained network that a run's settings describe; `rule` is the class of its rule, None: the method's."""
     return build(
         settings.data.network,
         input_shape,
         classes,
-        settings.method,
+        settings.make_rule(rule) or settings.method,
         **settings.neuron.model_dump(),
-        **settings.rule.model_dump(),
         norm=settings.training.norm,
         dropout=settings.training.dropout,
     )

@@ -35,9 +35,9 @@ def latency(capsys, data):
     def call(*arguments):
         capsys.readouterr()
         code = run(["latency", *map(str, arguments), "--data-dir", str(data)])
-        told = capsys.readouterr()
-        assert code == 0, told.err
-        return told
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        return printed
 
     return call
 
@@ -47,11 +47,11 @@ def refused(capsys, data):
     def call(*arguments):
         capsys.readouterr()
         assert run(["latency", *map(str, arguments), "--data-dir", str(data)]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert told.err.startswith("Error: ")
-        assert "Traceback" not in told.err
-        return told.err
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith("Error: ")
+        assert "Traceback" not in printed.err
+        return printed.err
 
     return call
 
@@ -108,22 +108,22 @@ def test_several_runs_are_gathered_by_method_and_length(latency, runs, tmp_path)
     folder = tmp_path / "written"
     out = tmp_path / "all.json"
     arguments = [*runs.values(), "--no-clock", "--figure", folder, "--csv", folder, "--out", out]
-    told = latency(*arguments)
+    printed = latency(*arguments)
     found = json.loads(out.read_text())
     assert len(found["runs"]) == 4
     rows = {(row["method"], row["T"]): row for row in found["time_steps"]}
     assert {key: row["seeds"] for key, row in rows.items()} == {("bpsta", 2): 1, ("bpsta", 3): 2, ("stbp", 3): 1}
     both = [row["accuracy_at"]["3"] for row in found["runs"][1:3]]
     assert rows["bpsta", 3]["accuracy_mean"] == pytest.approx(sum(both) / 2)
-    assert "(n = 2)" in told.out
-    assert "T = 2" in told.out
+    assert "(n = 2)" in printed.out
+    assert "T = 2" in printed.out
     assert {path.name for path in folder.iterdir()} == {
         *(f"{name}.{kind}" for name in ("test-curves", "accuracy-over-time", "early-exit") for kind in ("png", "svg")),
         *("time-steps.md", "time-steps.csv", "accuracy-over-time.csv", "early-exit.csv", "early-exit-chosen.csv"),
     }
     written = pd.read_csv(folder / "time-steps.csv")
     assert written["accuracy_mean"].tolist() == [row["accuracy_mean"] for row in found["time_steps"]]
-    assert all(str(path) in told.out for path in folder.iterdir())
+    assert all(str(path) in printed.out for path in folder.iterdir())
 
 
 def test_with_a_held_out_part_the_threshold_is_chosen_there(latency, data, tmp_path):
@@ -146,7 +146,7 @@ def test_numbers_of_steps_that_are_none_are_refused(refused, runs, given):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--exit-confidence", "1.1"], "from 0 (decide after one step) to 1 (all votes for one class), got 1.1"),
         (["--exit-confidence", "-0.5"], "got -0.5"),
@@ -157,8 +157,8 @@ def test_numbers_of_steps_that_are_none_are_refused(refused, runs, given):
         (["--samples", "0"], "--samples of at least 1"),
     ],
 )
-def test_an_option_out_of_range_is_refused_before_anything_is_measured(refused, runs, options, told):
-    assert told in refused(runs["bpsta", 2, 0], *options)
+def test_an_option_out_of_range_is_refused_before_anything_is_measured(refused, runs, options, message):
+    assert message in refused(runs["bpsta", 2, 0], *options)
 
 
 def test_a_run_of_the_twin_is_refused_by_name_before_the_others_are_measured(refused, runs, data, monkeypatch):
@@ -166,9 +166,9 @@ def test_a_run_of_the_twin_is_refused_by_name_before_the_others_are_measured(ref
     places = ["--data-dir", str(data), "--out", str(twin)]
     assert run(["train", *TINY, "--method", "ann", "--T", "2", *places]) == 0
     monkeypatch.setattr("bpsta_cli.evaluation.accuracy_over_time.follow", None)
-    told = refused(runs["bpsta", 2, 0], twin)
-    assert "a run of ann, the ReLU twin" in told
-    assert str(twin) in told
+    message = refused(runs["bpsta", 2, 0], twin)
+    assert "a run of ann, the ReLU twin" in message
+    assert str(twin) in message
 
 
 def test_runs_of_different_data_sets_are_refused(refused, runs, tmp_path):

@@ -18,7 +18,7 @@ def test_a_line_says_what_is_done_how_fast_and_what_is_left(clock, capsys):
     with progress.Bar("samples") as bar:
         for done in (0, 50, 100):
             bar.update(done, 200, "test")
-    # told at 10 s: 50 samples in the 5 s since the first call; the next line would be told at 20 s
+    # printed at 10 s: 50 samples in the 5 s since the first call; the next line would be printed at 20 s
     assert capsys.readouterr().err == "test: 50/200 samples, 10/s, 15 s left\n"
 
 

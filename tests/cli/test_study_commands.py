@@ -50,16 +50,16 @@ def test_an_option_overrides_the_line(params, places, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--run", "digits-small-stbp-T2-s4"], "Did you mean digits-small-stbp-T2-s3?"),
         (["--run", "digits-small-stbp-T2-s3", "--dataset", "digits"], "two data sets"),
         ([], "no data set"),
     ],
 )
-def test_a_run_that_cannot_be_told_is_refused(params, capsys, arguments, told):
+def test_a_run_that_cannot_be_found_is_refused(params, capsys, arguments, message):
     assert run(["train", "--params", params, *arguments]) == 2
-    assert told in capsys.readouterr().err.replace("\n", " ")
+    assert message in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_run_or_a_recipe_without_a_file_is_refused(capsys):
@@ -72,9 +72,9 @@ def test_a_recipe_is_prepared_for_every_number_of_steps_of_its_runs(params, tmp_
     out, data = tmp_path / "stores", ["--data-dir", str(tmp_path / "data")]
     assert run(["prepare", "--params", params, "--recipe", "digits-small", "--out", str(out), *data]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["T2.json", "T3.json"]
-    told = json.loads((out / "T2.json").read_text())
-    assert (told["dataset"], len(told["content_hash"])) == ("digits", 64)
-    assert str(tmp_path) not in json.dumps(told)  # the same on every machine
+    store = json.loads((out / "T2.json").read_text())
+    assert (store["dataset"], len(store["content_hash"])) == ("digits", 64)
+    assert str(tmp_path) not in json.dumps(store)  # the same on every machine
     assert capsys.readouterr().out.count("1437 training") == 1  # images fit any T: one store
 
 

@@ -1,4 +1,4 @@
-"""A rule of one's own, in one file: `bpsa` with a leak, so that silent neurons learn as well.
+"""A rule of your own, in one file: `bpsa` with a leak, so that silent neurons learn as well.
 
 Eq. 9 of the paper gives a neuron that did not fire no gradient of its own; only what it hands on in time can
 move it. Here it gets a small constant one (a leaky ReLU next to a ReLU):
@@ -6,7 +6,8 @@ move it. Here it gets a small constant one (a leaky ReLU next to a ReLU):
     do/du = 1/u  if it fired,  else leak
     dv/du = 1 - o                           (inherited: the reset counts as a constant mask)
 
-Use it by its path, `rule="tests/examples/leaky_gradient.py"`, wherever a rule's name is asked for.
+Use it by its path, `--method tests/examples/leaky_gradient.py --rule-option leak=0.2`, wherever a rule's name is asked
+for.
 """
 
 from dataclasses import dataclass
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 @rules.register
 @dataclass(frozen=True)
 class LeakyGradient(rules.Rule):
-    """do/du = 1/u where the neuron fired, `leak` (spikes per unit of potential) where it did not."""
+    """BPSA with a leak: do/du = 1/u where the neuron fired, `leak` where it did not."""
 
     name: ClassVar[str] = "leaky-gradient"
-    leak: float = 0.1
+    leak: float = rules.setting(0.1, "do/du where the neuron did not fire, in spikes per unit of potential", ge=0)
 
     def spike_gradient(self, u: "Tensor", o: "Tensor", threshold: float) -> "Tensor":
         # The clamp keeps 1/u away from u = 0, where the first term is 0 in any case.

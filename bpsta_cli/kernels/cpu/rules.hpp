@@ -56,7 +56,7 @@ template <typename Real> INLINE Real exponential(Real x) {
     return series<0, single ? 7 : 13>(r) * power * vanished + overflown;
 }
 
-// The rules of rules.py and the curves of surrogates.py: `spike` is do/du and `reset` dv/du, given `spike`.
+// The rules of rules/ and the curves of surrogates.py: `spike` is do/du and `reset` dv/du, given `spike`.
 
 template <typename Real> struct Bpsta { // bpsa: alpha = 0
     Real threshold, alpha;

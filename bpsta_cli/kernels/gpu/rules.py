@@ -24,7 +24,7 @@ def quotient(a, b, STATE: tl.constexpr):
     return result
 
 
-# The curves of surrogates.py and the rules of rules.py, by the numbers of rule_codes.py
+# The curves of surrogates.py and the rules of rules/, by the numbers of rule_codes.py
 
 
 @triton.jit
