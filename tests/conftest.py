@@ -9,7 +9,7 @@ import torch
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import Images, Source
 from bpsta_cli.data.store import build, open_store
 
@@ -25,11 +25,9 @@ NETWORK = "4C3-MP2-6C3-AP4-2Voting"
 def write_store(folder, x, y, *, train, classes):
     """A prepared store of the first `train` samples to train on and the others to test on."""
     parts = {"train": Images(x[:train], y[:train]), "test": Images(x[train:], y[train:])}
-    row = dataclasses.replace(
-        catalogue.get("digits"), shape=x.shape[1:], classes=tuple(map(str, range(classes))), scale=1 / 16
-    )
+    row = dataclasses.replace(catalogue.get("digits"), shape=x.shape[1:], classes=tuple(map(str, range(classes))))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    build.build(folder, row, Settings(), Source(folder, (), parts.__getitem__), lambda *_: None)
+    build.build(folder, row, AppliedPreparation(), Source(folder, (), parts.__getitem__), lambda *_: None)
     return open_store(folder)
 
 

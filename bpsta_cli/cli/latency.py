@@ -157,14 +157,14 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 
 def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Path) -> dict[str, Any]:
     """Accuracy after each step, at other lengths, and what early exit would cost and save."""
-    from bpsta_cli.data.run_data import recut, training_parts
+    from bpsta_cli.data.run_data import rebin, training_parts
     from bpsta_cli.evaluation import early_exit
     from bpsta_cli.evaluation.accuracy_over_time import at_lengths, follow
 
     settings, recordings = run.info.settings, run.store.T is not None
 
     stores = {
-        T: recut(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
+        T: rebin(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
     }
 
     def follow_at(T: int) -> "Anytime":

@@ -158,9 +158,9 @@ def _show_catalogue(output: Output, data_dir: Path) -> None:
         [
             [
                 row.name,
-                "any" if row.own else row.kind,
-                "-" if row.own else "x".join(map(str, row.shape)),
-                "-" if row.own else str(len(row.classes)),
+                "any" if row.user_supplied else row.kind,
+                "-" if row.user_supplied else "x".join(map(str, row.shape)),
+                "-" if row.user_supplied else str(len(row.classes)),
                 row.split,
                 row.licence,
                 row.source.split(",")[0].removeprefix("https://"),
@@ -176,9 +176,9 @@ def _show_catalogue(output: Output, data_dir: Path) -> None:
                 {
                     "name": row.name,
                     "title": row.title,
-                    "kind": None if row.own else row.kind,
-                    "shape": None if row.own else list(row.shape),
-                    "classes": None if row.own else list(row.classes),
+                    "kind": None if row.user_supplied else row.kind,
+                    "shape": None if row.user_supplied else list(row.shape),
+                    "classes": None if row.user_supplied else list(row.classes),
                     "train": row.counts[0] or None,
                     "test": row.counts[1] or None,
                     "split": row.split,

@@ -9,17 +9,12 @@ from bpsta_cli.data import catalogue
 def preset(dataset: str, *, epochs: int | None = None, source: str | None = None) -> DatasetSettings:
     """The recipe of `dataset`; for another number of epochs the warm-up keeps its share of them.
 
-    For `folder` the recipe depends on what is in `source`.
+    The recipe for the user's own files depends on what is in `source`.
 
     Raises:
         DataError: unknown data set, or a folder that is not laid out as one.
     """
-    row = catalogue.get(dataset)
-    if row.own:
-        from bpsta_cli.data.datasets.folder import describe
-
-        row = describe(row, None if source is None else Path(source))
-    recipe = row.recipe
+    recipe = catalogue.described(dataset, None if source is None else Path(source)).recipe
     warmup = recipe.warmup_epochs
     if epochs is not None and epochs >= 1:
         warmup = min(epochs - 1, max(1, round(epochs * recipe.warmup_epochs / recipe.epochs)))

@@ -97,7 +97,7 @@ def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: st
         "method": settings.method,
         "T": settings.T,
         "seed": settings.seed,
-        "split": store.split_in_words,
+        "split": store.split_description,
         **found,
         "provenance": provenance(device_name(place.type), torch.get_num_threads()),
     }

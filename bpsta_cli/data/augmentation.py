@@ -9,12 +9,12 @@ Presets:
         events  a shift of all T frames together by up to a tenth of the side.
         speech  a shift along the utterance by up to a tenth of it: 100 ms of a second, the default of
                 time_shift_ms in TensorFlow's speech_commands example.
-    What comes in at an edge is 0, stored for black, no event and silence; nothing comes round from the other
-    side. Half of the images and recordings are mirrored left to right too, where the data set's row in the
-    catalogue says that a mirrored sample keeps its class.
+    What moves in at an edge is 0 (black, no event, silence): nothing wraps around from the other side. Half of the
+    images and recordings are also mirrored left to right, where the data set's row in the catalogue says that a
+    mirrored sample keeps its class (`flip_safe`).
 
-This runs on what the store holds, before `encoding.to_input`: in NumPy, where a shift is one copy of a block of
-small integers. An image is changed once, not at each of its T steps.
+This runs on what the store holds, before `encoding.to_input`: in NumPy, where a shift copies one part of an
+array of small integers. An image is changed once, not at each of its T steps.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.integer[Any]]
 Preset = Literal["none", "standard"]
 COLOUR_SHARE, SHARE = 8, 10
-"""The longest shift is the side, or the utterance, divided by this; one pixel at least."""
+"""The longest shift is the side of an image, or the length of an utterance, divided by this; at least one pixel."""
 _COLOURS = 3
 _STREAM = 1
-"""Sets these random numbers apart from the order of samples, drawn from [seed, epoch]."""
+"""Makes these random numbers differ from those of the order of samples, which are drawn from [seed, epoch]."""
 
 
 def for_epoch(
-    preset: Preset, kind: Kind, samples: int, *, mirrors: bool, seed: int, epoch: int
+    preset: Preset, kind: Kind, samples: int, *, flip_safe: bool, seed: int, epoch: int
 ) -> Callable[[Array, Rows], Array]:
-    """What changes the batches of one epoch.
+    """The function that augments the batches of one epoch.
 
-    All is drawn here, for each training sample: what happens to a sample depends on seed, epoch and its
-    number alone, whichever batch it comes in, and a resumed run repeats an unbroken one.
+    All random numbers are drawn here, for each training sample. So what happens to a sample depends only on the seed,
+    the epoch and its number, not on the batch that it is in, and a resumed run gives what an unbroken one gives.
 
     Args:
         preset: "none" or "standard".
         kind: of the samples, which decides what "standard" does.
         samples: training samples.
-        mirrors: whether a mirrored sample keeps its class.
+        flip_safe: whether a mirrored sample keeps its class.
         seed: the run's seed.
         epoch: which pass over the training part, from 0.
 
     Returns:
         A function of a batch as stored (images [B, C, H, W], frames [B, T, 2, H, W] or features
-        [B, T, 1, mels, frames]) and the numbers of its samples [B] in the training part. It gives a batch
-        of the same shape and type and leaves the one that it got as it was.
+        [B, T, 1, mels, frames]) and the numbers of its samples [B] in the training part. It returns a new
+        batch of the same shape and type.
     """
     if preset == "none":
         return lambda x, _rows: x
     draws = np.random.default_rng([seed, epoch, _STREAM]).random((samples, 3))
     if kind == "speech":
         return lambda x, rows: _delayed(x, draws[rows, 0])
-    mirrored = (draws[:, 2] < 0.5) & mirrors
+    mirrored = (draws[:, 2] < 0.5) & flip_safe
     return lambda x, rows: _moved(x, draws[rows, 0], draws[rows, 1], mirrored[rows])
 
 
@@ -93,14 +93,14 @@ def _delayed(x: Array, later: Array) -> Array:
 
 
 def _shifts(draws: Array, length: int, share: int) -> list[int]:
-    """Whole shifts, each as likely, from -reach to reach; draws are in [0, 1)."""
+    """Whole shifts from -reach to reach, all equally likely, from draws in [0, 1)."""
     reach = max(1, length // share)
     shifts: list[int] = (np.floor(draws * (2 * reach + 1)).astype(int) - reach).tolist()
     return shifts
 
 
 def _overlap(shift: int, length: int) -> tuple[slice, slice]:
-    """Where what stays in sight goes to, and where it comes from."""
+    """The slice of a shifted axis that is written, and the slice of the original that is copied to it."""
     kept = length - abs(shift)
     to, origin = max(shift, 0), max(-shift, 0)
     return slice(to, to + kept), slice(origin, origin + kept)

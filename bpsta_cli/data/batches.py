@@ -1,4 +1,4 @@
-"""Training batches from the store; for a GPU the next ones are made in a thread while a step is computed."""
+"""Training batches from the store; for a GPU a thread makes the next batches while a step is computed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Made = TypeVar("Made")
 Rows = npt.NDArray[np.integer[Any]]
 
 AHEAD = 2
-"""Batches that wait for the step at most: one could be late after a slow read, more would only hold memory."""
+"""The most batches that wait for the step. One could be late after a slow read; more would only take memory."""
 INLINE = {"cpu"}
-"""Types of device that the thread would take time from: there reading is below 1 % of a step, and Python's lock
-makes short steps a tenth longer when another thread holds it."""
+"""Types of device on which no thread is used: reading takes below 1 % of a step there, and a second thread that
+holds Python's lock makes short steps a tenth longer."""
 
 
 class Batch(NamedTuple):
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     y: Tensor
 
     def parts(self, count: int) -> list[Batch]:
-        """The batch cut along its samples into `count` parts of nearly the same size; fewer if it has fewer."""
+        """The batch divided into `count` parts of nearly the same size; fewer if it has fewer samples."""
         return [
             Batch(*part)
             for part in zip(self.x.tensor_split(count), self.y.tensor_split(count), strict=True)

@@ -1,4 +1,4 @@
-"""What can go wrong with a download, told so that the reader can mend it, and nothing half-unpacked left behind."""
+"""Downloads: an error says what is wrong and what to do, and nothing half-unpacked stays on the disk."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ _ERRORS = (
     tarfile.TarError,
     zlib.error,
 )
-_SILENCE_SECONDS = 60.0
-"""A server that says nothing for so long is taken to be out of reach."""
+_SERVER_TIMEOUT_SECONDS = 60.0
+"""A server that sends nothing for this long counts as out of reach."""
 _MD5_DIGITS = 32
 
 
 def download(dataset: Dataset, folder: Path, fetch: Callable[[], Any], unpacked: Sequence[Path] = ()) -> None:
-    """Run another library's `fetch`; what it prints goes to stderr. Archives that are there and whole are kept.
+    """Run `fetch` of another library; what it prints goes to stderr. A complete archive on the disk is kept.
 
     Args:
         dataset: the row, for its checksums.
         folder: where the archives go, and a copy fetched by hand.
         fetch: downloads and unpacks.
-        unpacked: what it unpacks. Those of them that it began and did not finish are removed, here or, if
-            this process is killed, by the next `sweep`.
+        unpacked: what it unpacks. What it began and did not finish is removed: here or, if this process is
+            killed, by the next `remove_partial_downloads`.
 
     Raises:
         DataError: it failed; names the file, its checksum and size, and where to put it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _unfinished(dataset, folder, unpacked), _patience(), contextlib.redirect_stdout(sys.stderr):
+        with _marked_unfinished(dataset, folder, unpacked), _default_timeout(), contextlib.redirect_stdout(sys.stderr):
             fetch()
     except _ERRORS as error:
-        expected, got = _first_flaw(dataset, folder, error)
-        files = ", ".join(f"{name} ({_facts(dataset, name)})" for name in dataset.checksums)
+        expected, got = _first_wrong_file(dataset, folder, error)
+        files = ", ".join(f"{name} ({_size_and_checksum(dataset, name)})" for name in dataset.checksums)
         room = "Free some space" if _is_full(error) else f"Fetch {files} by hand, put it into {folder}"
         raise DataError(
             f"download of {dataset.title} failed",
@@ -64,8 +64,8 @@ def download(dataset: Dataset, folder: Path, fetch: Callable[[], Any], unpacked:
         ) from error
 
 
-def sweep(dataset: Dataset, folder: Path) -> None:
-    """Remove what a download that was killed had begun to unpack; wait for one that is under way."""
+def remove_partial_downloads(dataset: Dataset, folder: Path) -> None:
+    """Remove what a killed download left half-unpacked; wait for a download that is still running."""
     marker = _marker(dataset, folder)
     try:
         file = marker.open(encoding="utf-8")
@@ -74,10 +74,10 @@ def sweep(dataset: Dataset, folder: Path) -> None:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the system drops a killed process's lock
         if marker.is_file():
-            _clear(folder, marker, file.read())
+            _remove(folder, marker, file.read())
 
 
-def _clear(folder: Path, marker: Path, names: str) -> None:
+def _remove(folder: Path, marker: Path, names: str) -> None:
     for name in names.splitlines():
         path = folder / name
         if path.is_dir():
@@ -92,8 +92,8 @@ def _marker(dataset: Dataset, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _unfinished(dataset: Dataset, folder: Path, unpacked: Sequence[Path]) -> Iterator[None]:
-    """While the block runs, a file names what it may leave half-done; what was there before is not touched."""
+def _marked_unfinished(dataset: Dataset, folder: Path, unpacked: Sequence[Path]) -> Iterator[None]:
+    """A marker file names what the body may leave half-done; what was there before is not touched."""
     marker = _marker(dataset, folder)
     begun = "\n".join(path.relative_to(folder).as_posix() for path in unpacked if not path.exists())
     with marker.open("w", encoding="utf-8") as file:
@@ -103,23 +103,23 @@ def _unfinished(dataset: Dataset, folder: Path, unpacked: Sequence[Path]) -> Ite
         try:
             yield
         except BaseException:
-            _clear(folder, marker, begun)
+            _remove(folder, marker, begun)
             raise
         marker.unlink()
 
 
 @contextlib.contextmanager
-def _patience() -> Iterator[None]:
+def _default_timeout() -> Iterator[None]:
     """Connections without a time limit of their own get one."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE_SECONDS)
+    socket.setdefaulttimeout(_SERVER_TIMEOUT_SECONDS)
     try:
         yield
     finally:
         socket.setdefaulttimeout(before)
 
 
-def _first_flaw(dataset: Dataset, folder: Path, error: Exception) -> tuple[str, str]:
+def _first_wrong_file(dataset: Dataset, folder: Path, error: Exception) -> tuple[str, str]:
     """What was expected of the first file that is not there as published, and what is there instead."""
     reason = " ".join(str(error).split()) or type(error).__name__
     if _is_full(error):
@@ -127,12 +127,12 @@ def _first_flaw(dataset: Dataset, folder: Path, error: Exception) -> tuple[str, 
         return f"room in {folder}", f"{free:,} bytes free ({reason})"
     for name, checksum in dataset.checksums.items():
         file = folder / name
-        told = f"{name} ({_facts(dataset, name)})"
+        published = f"{name} ({_size_and_checksum(dataset, name)})"
         if not file.is_file():
-            return f"{told} from {dataset.source}", reason
+            return f"{published} from {dataset.source}", reason
         there = _checksum(file, checksum)
         if there != checksum:
-            return told, f"{_nature(file, dataset.sizes.get(name), there)} in {file} ({reason})"
+            return published, f"{_what_it_is(file, dataset.sizes.get(name), there)} in {file} ({reason})"
     return f"whole archives in {folder}, to be unpacked", reason
 
 
@@ -140,7 +140,7 @@ def _is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _nature(file: Path, expected: int | None, checksum: str) -> str:
+def _what_it_is(file: Path, expected: int | None, checksum: str) -> str:
     """What a wrong file is."""
     size = file.stat().st_size
     with file.open("rb") as opened:
@@ -152,7 +152,7 @@ def _nature(file: Path, expected: int | None, checksum: str) -> str:
     return f"{size:,} bytes with checksum {checksum}"
 
 
-def _facts(dataset: Dataset, name: str) -> str:
+def _size_and_checksum(dataset: Dataset, name: str) -> str:
     """Size, where it is published, and checksum of a file."""
     checksum, size = dataset.checksums[name], dataset.sizes.get(name)
     kind = "MD5" if len(checksum) == _MD5_DIGITS else "SHA-256"

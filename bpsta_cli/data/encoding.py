@@ -40,10 +40,10 @@ def to_input(x: Array | torch.Tensor, *, T: int, scale: float, device: torch.dev
 
     Args:
         x: images [B, C, H, W] or event frames [B, T, C, H, W], integers as stored.
-        T: time steps. An image is the same at every step ("direct encoding"): it is held once and
-            expanded over time with stride 0, so the result must not be written in place.
-        scale: multiplies the integers.
-        device: where the result lives; integers travel, floats are made there.
+        T: time steps. An image is the same at every step ("direct encoding"): it is stored once and
+            expanded over time with stride 0, so the result must not be written to in place.
+        scale: the factor that the integers are multiplied by.
+        device: where the result is; the integers are copied there and made floats there.
 
     Raises:
         DataError: `x` has other axes, or frames for another T.
@@ -82,7 +82,7 @@ def _tensor(x: Array) -> torch.Tensor:
 
 
 def check_events(events: Events, shape: tuple[int, int, int], name: str) -> None:
-    """Refuse a recording whose events cannot be placed.
+    """Refuse a recording with events that belong to no pixel or are not in order of time.
 
     Args:
         events: the recording.
@@ -176,42 +176,42 @@ def split_by_time(events: Events, *, T: int, shape: tuple[int, int, int], name: 
 
 
 def _count(events: Events, edges: list[int], shape: tuple[int, int, int]) -> Array:
-    """Events in each cell [T, 2, H, W], frame by frame: a frame's bins stay in the cache."""
+    """Events of each polarity at each pixel [T, 2, H, W], counted frame by frame to stay in the cache."""
     polarities, height, width = shape
-    cells = polarities * height * width
-    frames = np.empty((len(edges) - 1, cells), dtype=np.int64)
+    bins = polarities * height * width
+    frames = np.empty((len(edges) - 1, bins), dtype=np.int64)
     for step, (start, stop) in enumerate(itertools.pairwise(edges)):
-        cell = events.p[start:stop].astype(np.intp)
-        cell *= height
-        cell += events.y[start:stop]
-        cell *= width
-        cell += events.x[start:stop]
-        frames[step] = np.bincount(cell, minlength=cells)
+        index = events.p[start:stop].astype(np.intp)
+        index *= height
+        index += events.y[start:stop]
+        index *= width
+        index += events.x[start:stop]
+        frames[step] = np.bincount(index, minlength=bins)
     return _compact(frames).reshape(-1, polarities, height, width)
 
 
 def shrink(frames: Array, size: int, how: Resize = "sum") -> Array:
-    """Frames [..., H, W] on a coarser grid [..., size, size].
+    """Frames [..., H, W] at a lower resolution [..., size, size].
 
     Args:
         frames: event counts.
         size: rows and columns of the result; must divide H and W.
-        how: "sum" adds the events of each cell, so none is lost; "nearest" keeps each cell's first
-            pixel, as the paper's published code does to DVS frames.
+        how: "sum" adds up the events of each window of pixels, so that none is lost; "nearest" keeps the first
+            pixel of each window, as the paper's published code does with DVS frames.
 
     Raises:
         DataError: `size` does not divide the frame.
     """
     height, width = frames.shape[-2:]
-    tall, wide = cell_of(size, height, width)
+    tall, wide = window_of(size, height, width)
     if how == "nearest":
         return np.ascontiguousarray(frames[..., ::tall, ::wide])
-    cells = frames.reshape(*frames.shape[:-2], size, tall, size, wide)
-    return _compact(cells.sum(axis=(-3, -1), dtype=np.int64))
+    windows = frames.reshape(*frames.shape[:-2], size, tall, size, wide)
+    return _compact(windows.sum(axis=(-3, -1), dtype=np.int64))
 
 
-def cell_of(size: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of pixels that make one cell of a grid of size x size.
+def window_of(size: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the window of pixels that becomes one pixel of a frame of size x size.
 
     Raises:
         DataError: `size` does not divide both.

@@ -1,4 +1,4 @@
-"""Items made into arrays by several processes, in order, few of them in memory at a time."""
+"""A function applied to many items by several processes: results in order, few of them in memory at a time."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _LOOK_SECONDS = 1.0
 
 
 def enough_processes(files: Collection[Path], items: int) -> int:
-    """How many shall read these files: one where the others would take longer to start than the work takes."""
+    """How many processes to read these files with: one, where starting others takes longer than the reading."""
     size = sum(file.stat().st_size for file in files) + _FILE_BYTES * len(files)
     if size < _ALONE_BYTES or items < _FEW:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(make: Callable[[Item], Array], items: Sequence[Item], processes: int) -> Iterator[Array]:
-    """What `make` gives of each item [n, ...], in the items' order, some together; by so many processes.
+def parallel_map(make: Callable[[Item], Array], items: Sequence[Item], processes: int) -> Iterator[Array]:
+    """The arrays [n, ...] that `make` gives for each item, in the order of the items; several may come as one array.
 
     Few results wait at a time, so the memory needed does not depend on how many items there are.
 

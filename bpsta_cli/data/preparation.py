@@ -1,27 +1,23 @@
-"""How a store is prepared: the settings, checked against the data set, and the folder's name."""
+"""How a data set is prepared: which parts of a `Preparation` apply to it, and the folder of its store."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.encoding import Resize, SplitBy, cell_of
+from bpsta_cli.data.encoding import Resize, SplitBy, window_of
 from bpsta_cli.errors import DataError
 
 
-class Settings(BaseModel):
-    """How a store was made; all None for images that are stored as they are, and all but T for sound.
+class AppliedPreparation(BaseModel):
+    """What of a `Preparation` applies to a data set, field by field; None for what does not apply.
 
-    Attributes:
-        T: frames a recording is cut into, or time steps of a sound.
-        split_by: what each frame has the same share of.
-        size: rows and columns of a frame, None for the sensor's own.
-        resize: how a frame was brought to `size`.
-        test_fraction: share of the training samples held out as a test split.
-        split_seed: which ones; None for seed 0.
+    Images that are stored as they are have None everywhere, sound has T alone. A seed of 0 is None as well. It is
+    recorded in the store's manifest and goes into its content hash.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,49 +51,35 @@ class Settings(BaseModel):
         return content
 
 
-def settings_for(
-    dataset: Dataset,
-    *,
-    T: int | None,
-    split_by: SplitBy,
-    size: int | None,
-    resize: Resize,
-    test_fraction: float | None,
-    split_seed: int = 0,
-) -> Settings:
-    """The settings that matter to this data set.
+def applied(preparation: Preparation, dataset: Dataset) -> AppliedPreparation:
+    """What of `preparation` applies to this data set.
 
     Raises:
-        DataError: one that it cannot be prepared with.
+        DataError: the data set cannot be prepared so.
     """
-    for what, given, allowed in (("split_by", split_by, SplitBy), ("resize", resize, Resize)):
-        if given not in get_args(allowed):
-            choices = " or ".join(f"'{each}'" for each in get_args(allowed))
-            raise DataError(f"unknown {what}", expected=choices, got=f"'{given}'", todo="Choose one.")
-    if dataset.kind != "events" and not dataset.own and (size is not None or test_fraction is not None):
+    size, test_fraction, T = preparation.size, preparation.test_fraction, preparation.T
+    if dataset.kind != "events" and not dataset.user_supplied and (size is not None or test_fraction is not None):
         raise DataError(
             f"{dataset.name} holds {'images' if dataset.kind == 'image' else 'sound'}",
             expected="neither a frame size nor a test fraction",
             got=f"size {size}, test fraction {test_fraction}",
             todo="Leave them out: they are for event recordings and folders of your own.",
         )
-    if dataset.kind == "image":
-        T = None
-    elif T is None or T < 1:
-        todo = "Say into how many steps a sample is cut."
-        raise DataError(f"{dataset.name} holds recordings", expected="T >= 1", got=f"T = {T}", todo=todo)
-    size = _size_that_matters(dataset, size)
-    return Settings(
-        T=T,
-        split_by=split_by if dataset.kind == "events" else None,
+    if dataset.kind != "image" and T is None:
+        todo = "Say into how many steps a recording is divided."
+        raise DataError(f"{dataset.name} holds recordings", expected="T >= 1", got="T = None", todo=todo)
+    size = _applied_size(dataset, size)
+    return AppliedPreparation(
+        T=None if dataset.kind == "image" else T,
+        split_by=preparation.split_by if dataset.kind == "events" else None,
         size=size,
-        resize=None if size is None else resize,
+        resize=None if size is None else preparation.resize,
         test_fraction=test_fraction,
-        split_seed=None if test_fraction is None else split_seed or None,
+        split_seed=None if test_fraction is None else preparation.split_seed or None,
     )
 
 
-def _size_that_matters(dataset: Dataset, size: int | None) -> int | None:
+def _applied_size(dataset: Dataset, size: int | None) -> int | None:
     """`size`, or None where it is the data set's own.
 
     Raises:
@@ -109,8 +91,8 @@ def _size_that_matters(dataset: Dataset, size: int | None) -> int | None:
         raise DataError(
             f"{dataset.name} holds sound", expected="no frame size", got=f"size {size}", todo="Leave --size out."
         )
-    if dataset.own:  # its files are not looked into yet
+    if dataset.user_supplied:  # the sizes of its files are not known yet
         return size
     _, height, width = dataset.shape
-    cell_of(size, height, width)
+    window_of(size, height, width)
     return size if size != height else None

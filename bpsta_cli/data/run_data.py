@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ def prepared_store(
     progress: Callable[[int, int, str], None] | None = None,
     processes: int | None = None,
 ) -> Store:
-    """The store of `dataset` as `settings` want it, prepared first where it is not there.
+    """The store of `dataset` that `settings` ask for, prepared first if it is not there.
 
     Args:
         dataset: a name of the catalogue.
@@ -31,7 +30,7 @@ def prepared_store(
         data_dir: folder of raw and prepared data.
         expected_hash: content hash of the data that a run was trained on; None accepts any.
         progress: called with done, total and what is being worked on.
-        processes: how many read at the same time; None: one a processor where there is much to read.
+        processes: how many processes read; None: one for each processor where there is much to read.
 
     Raises:
         DataError: the data cannot be prepared, or are not those that the run was trained on.
@@ -40,7 +39,12 @@ def prepared_store(
         return ready  # a trained run needs its store, and no longer the files it was made from
     source = None if settings.source is None else Path(settings.source)
     store = prepare(
-        dataset, source=source, data_dir=data_dir, progress=progress, processes=processes, **_wanted(settings, T)
+        dataset,
+        settings.preparation(T),
+        source=source,
+        data_dir=data_dir,
+        progress=progress,
+        processes=processes,
     )
     if expected_hash is not None and store.content_hash != expected_hash:
         raise DataError(
@@ -52,7 +56,7 @@ def prepared_store(
     return store
 
 
-def recut(
+def rebin(
     trained_on: Store,
     settings: DatasetSettings,
     *,
@@ -60,7 +64,7 @@ def recut(
     data_dir: Path,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Store:
-    """The recordings of a store cut into another number of frames; prepared first where that is not there.
+    """The recordings of a store binned into another number of frames, prepared first if that is not there.
 
     Args:
         trained_on: the store of event frames.
@@ -70,19 +74,19 @@ def recut(
         progress: called with done, total and what is being worked on.
 
     Raises:
-        DataError: there are neither such frames nor the raw files to cut, or they are of other recordings.
+        DataError: there are neither such frames nor the raw files to make them from, or they are of other recordings.
     """
-    dataset, wanted = trained_on.dataset, _wanted(settings, T)
+    dataset, preparation = trained_on.dataset, settings.preparation(T)
     source = None if settings.source is None else Path(settings.source)
-    ready = whole_store(store_path(data_dir, dataset, source=source, **wanted))
+    ready = whole_store(store_path(data_dir, dataset, preparation, source=source))
     if ready is not None and ready.manifest.source == trained_on.manifest.source:
         return ready
     try:
-        store = prepare(dataset, source=source, data_dir=data_dir, progress=progress, **wanted)
+        store = prepare(dataset, preparation, source=source, data_dir=data_dir, progress=progress)
     except DataError as refused:
         raise DataError(
             f"no frames of {dataset} for T = {T}",
-            expected=f"a store cut into {T} frames in {data_dir}, or the recordings to cut it from",
+            expected=f"a store of {T} frames in {data_dir}, or the recordings to make it from",
             got=f"{trained_on.path.name} alone ({refused.problem}: {refused.got})",
             todo=f"Run bpsta prepare --dataset {dataset} --T {T} with the --source of the recordings.",
         ) from refused
@@ -94,18 +98,6 @@ def recut(
             todo="Prepare both from the same source.",
         )
     return store
-
-
-def _wanted(settings: DatasetSettings, T: int) -> dict[str, Any]:
-    """What decides a store, as `prepare` takes it."""
-    return {
-        "T": T,
-        "split_by": settings.split_by,
-        "size": settings.size,
-        "resize": settings.resize,
-        "test_fraction": settings.test_fraction,
-        "split_seed": settings.split_seed,
-    }
 
 
 def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | None]:
@@ -147,7 +139,7 @@ def training_parts(settings: RunSettings, store: Store) -> tuple[Split, Split | 
 
 
 def _divided(split: Split, first: int, seed: int, todo: str) -> tuple[Split, Split]:
-    """`first` samples with all their repeats, and the rest once, each class in its share on both sides."""
+    """`first` samples with all their repeats, and the others once; both have the same share of each class."""
     from sklearn.model_selection import train_test_split
 
     ids = np.arange(len(split)) if split.ids is None else split.ids

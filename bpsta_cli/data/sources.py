@@ -1,28 +1,26 @@
-"""What a loader hands over, and how it finds its files."""
+"""What a loader returns: the files that it found, and how their samples are read."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.errors import DataError
 
 SplitName = Literal["train", "test", "validation"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
 """Those that every store holds."""
-_ARCHIVES = ("DvsGesture.tar.gz", "cifar-10-binary.tar.gz", "cifar-100-binary.tar.gz")
-"""Archives that are not downloaded here, but found where a user put them."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +43,17 @@ class Clip(NamedTuple):
 
 
 Progress = Callable[[int, int, str], None]
-"""Is told samples done, their total, and what is under way."""
+"""Called with the number of samples done, their total, and a text that says what is being done."""
 Item = Path | Clip | str
-"""What is read at a time, or, as plain text, made; its text names it in a message."""
+"""What is read at once. A plain text names a sample that is made, not read; messages show the text of any item."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """One split of event recordings, read one at a time.
+    """One split of event recordings, which are read one after another.
 
     Attributes:
-        items: one a recording.
+        items: one for each recording.
         y: int64 [N], the label of each.
         read: reads one item; raises DataError if it is damaged. Other processes call it too, so it is a
             module's function or a partial of one.
@@ -72,18 +70,18 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Samples:
-    """One split of samples that are stored as they are read, a file of one or more at a time.
+    """One split of samples that are stored as they are read; a file holds one or more.
 
     Attributes:
         items: the files.
         y: int64 [N], the label of each sample.
-        read: gives the samples [n, ...] of one file for these settings; as `Recordings.read`.
+        read: gives the samples [n, ...] of one file, prepared so; as `Recordings.read`.
         rows: which samples a network sees, some more than once; None for each once.
     """
 
     items: tuple[Item, ...]
     y: npt.NDArray[np.int64]
-    read: Callable[[Any, Settings], npt.NDArray[Any]]
+    read: Callable[[Any, AppliedPreparation], npt.NDArray[Any]]
     rows: npt.NDArray[np.int64] | None = None
 
     def take(self, rows: Sequence[int]) -> Samples:
@@ -103,9 +101,9 @@ class Source:
         files: all of them.
         read: gives one split; raises DataError if a file is damaged or the split is missing.
         available: the splits that are there.
-        row: the catalogue's row where this copy is of another version than its own.
-        edited: the user's own files, which may change and keep their size: their times count too.
-        complete: fills in of the row what only reading the files tells; for so many processes.
+        row: the row of this copy, where it is another version than the catalogue's.
+        edited: the user's own files, which may change without changing their size: their times count too.
+        complete: fills in what only reading the files can tell of the row, with the given number of processes.
     """
 
     root: Path
@@ -150,8 +148,7 @@ def find(dataset: Dataset, source: Path | None, raw: Path) -> Source:
             got=str(source),
             todo="Check the path, or leave --source out to download.",
         )
-    module, function = dataset.loader.split(":")
-    loader = cast(Loader, getattr(importlib.import_module(module), function))
+    loader: Loader = catalogue.function(dataset.loader)
     return loader(dataset, source, raw)
 
 
@@ -196,7 +193,7 @@ def _name(item: Item, root: Path) -> str:
 
 
 def _shuffled_by_class(names: Sequence[str], labels: npt.NDArray[np.int64], seed: int) -> list[int]:
-    """Rows in an order whose every beginning has about the same share of each class; seed 0 hashes bare names."""
+    """Rows in an order in which any first n have about the same share of each class; seed 0 hashes the names alone."""
     digest = [sha256((f"{seed} {name}" if seed else name).encode()).digest() for name in names]
     order = sorted(range(len(names)), key=digest.__getitem__)
     sizes, seen = np.bincount(labels), np.zeros(int(labels.max()) + 1, dtype=np.int64)
@@ -216,7 +213,7 @@ def damaged(path: Path, expected: str, got: str) -> DataError:
 
 def missing(dataset: Dataset, source: Path, looked_for: str) -> DataError:
     """The error for a source folder that does not hold the data set's files."""
-    packed = [name for name in (*dataset.checksums, *_ARCHIVES) if (source / name).is_file()]
+    packed = [name for name in (*dataset.checksums, *dataset.archives_by_hand) if (source / name).is_file()]
     return DataError(
         f"no {dataset.title} files in the source folder",
         expected=looked_for,
@@ -228,7 +225,7 @@ def missing(dataset: Dataset, source: Path, looked_for: str) -> DataError:
 
 
 def refuse_web_page(path: Path, head: bytes) -> None:
-    """Raise a DataError if a file that starts with `head` is what a server says instead of the file."""
+    """Raise a DataError if a file that starts with `head` is a web page that a server sent instead of the file."""
     if head.lstrip()[:1] == b"<":
         raise DataError(
             f"{path.name} is a web page, not data",

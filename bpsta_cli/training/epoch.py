@@ -100,7 +100,7 @@ def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, devic
         settings.data.augmentation,
         store.kind,
         len(part),
-        mirrors=catalogue.get(settings.dataset).mirrors,
+        flip_safe=catalogue.get(settings.dataset).flip_safe,
         seed=settings.seed,
         epoch=epoch,
     )

@@ -88,7 +88,7 @@ def train(
         input_shape=store.shape,
         classes=store.classes,
         data_hash=store.content_hash,
-        split=store.split_in_words,
+        split=store.split_description,
         provenance={
             **provenance(device_name(device.type), torch.get_num_threads(), method=settings.method),
             "kernel": kernel.name if kernel else None,

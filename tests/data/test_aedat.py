@@ -5,6 +5,7 @@ import pytest
 from aedat_files import HEADER_2, HEADER_3, aedat2_bytes, packet, write_dvs_cifar10, write_ibm, write_trial
 from data_files import write_gesture_npz
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.formats.aedat import read_aedat, read_clip
 from bpsta_cli.data.sources import Clip
 from bpsta_cli.data.store import prepare
@@ -93,7 +94,7 @@ def test_a_clip_of_a_file_that_changed_is_read_anew(tmp_path):
 @pytest.mark.parametrize("inner", [".", "DvsGesture", "extract/DvsGesture", "DVS128Gesture/extract/DvsGesture"])
 def test_gestures_are_cut_from_ibms_trials_as_their_tables_say(tmp_path, inner):
     write_ibm(tmp_path / "given" / inner)
-    store = prepare("dvs-gesture", T=2, source=tmp_path / "given", data_dir=tmp_path, size=64)
+    store = prepare("dvs-gesture", Preparation(T=2, size=64), source=tmp_path / "given", data_dir=tmp_path)
     train, test = store.split("train"), store.split("test")
     assert (train.y.tolist(), test.y.tolist()) == ([0, 2, 10] * 2, [0, 2, 10])
     assert test.x.sum(axis=(1, 2, 3, 4)).tolist() == [20, 30, 45]
@@ -110,7 +111,7 @@ def test_ibms_trials_and_spikingjellys_layout_of_them_give_the_same_store(tmp_pa
                 file = tmp_path / "sj" / split / str(label) / f"{user}_0.npz"
                 write_gesture_npz(file, np.stack([x, y, p, t], axis=1))
     ours, theirs = (
-        prepare("dvs-gesture", T=4, source=tmp_path / name, data_dir=tmp_path / f"data-{name}")
+        prepare("dvs-gesture", Preparation(T=4), source=tmp_path / name, data_dir=tmp_path / f"data-{name}")
         for name in ("ibm", "sj")
     )
     for split in ("train", "test"):
@@ -127,7 +128,7 @@ def test_a_line_of_a_label_table_that_cannot_be_used_is_shown(tmp_path, row, got
     table = tmp_path / "given" / "user02_lab_labels.csv"
     table.write_text(f"class,startTime_usec,endTime_usec\n1,0,200\n{row}\n")
     with pytest.raises(DataError, match=r"class \(1 to 11\), start and a later end") as caught:
-        prepare("dvs-gesture", T=2, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
     assert caught.value.got == got
     assert str(table) in str(caught.value)
 
@@ -136,35 +137,35 @@ def test_a_trial_without_its_recording_or_its_table_is_named(tmp_path):
     write_ibm(tmp_path / "given")
     (tmp_path / "given" / "user24_led_labels.csv").unlink()
     with pytest.raises(DataError, match=r"expected user24_led_labels\.csv beside it"):
-        prepare("dvs-gesture", T=2, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
     (tmp_path / "given" / "user24_led.aedat").unlink()
     with pytest.raises(DataError, match=r"that it names, as user24_led\.aedat, got no such file"):
-        prepare("dvs-gesture", T=2, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_a_gesture_without_events_is_named_with_its_times(tmp_path):
     write_ibm(tmp_path / "given")
     write_trial(tmp_path / "given", "user24_led", [(5, 1, 1, 1), (6, 1, 1, 1)], [(2, 1000, 2000)])
     with pytest.raises(DataError, match=r"user24_led\.aedat from 1000 to 2000 us.*an empty recording"):
-        prepare("dvs-gesture", T=2, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_ibms_archive_that_was_not_unpacked_is_answered_with_how(tmp_path):
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "DvsGesture.tar.gz").write_bytes(b"x")
     with pytest.raises(DataError, match=r"got DvsGesture\.tar\.gz, not unpacked.*Unpack DvsGesture\.tar\.gz there"):
-        prepare("dvs-gesture", T=2, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("inner", [".", "CIFAR10DVS", "events_np", "extract"])
 def test_the_first_nine_tenths_of_each_class_of_dvs_cifar10_train(tmp_path, inner):
     write_dvs_cifar10(tmp_path / "given" / inner)
-    store = prepare("dvs-cifar10", T=2, source=tmp_path / "given", data_dir=tmp_path, size=32)
+    store = prepare("dvs-cifar10", Preparation(T=2, size=32), source=tmp_path / "given", data_dir=tmp_path)
     train, test = store.split("train"), store.split("test")
     assert (train.y.tolist(), test.y.tolist()) == (sorted([*range(10)] * 3), sorted([*range(10)] * 2))
     assert train.x.sum(axis=(1, 2, 3, 4))[:3].tolist() == [20, 21, 919]
     assert test.x.sum(axis=(1, 2, 3, 4))[:2].tolist() == [920, 1019]
-    assert store.split_in_words.startswith(
+    assert store.split_description.startswith(
         "no official split: the first 90 % of each class (recordings 0 to 899) train"
     )
 
@@ -176,7 +177,9 @@ def test_recordings_of_dvs_cifar10_as_aedat_and_as_npz_give_the_same_store(tmp_p
         out.parent.mkdir(parents=True, exist_ok=True)
         np.savez(out, **read_aedat(file)._asdict())
     hashes = [
-        prepare("dvs-cifar10", T=2, source=tmp_path / form, data_dir=tmp_path / f"data-{form}").content_hash
+        prepare(
+            "dvs-cifar10", Preparation(T=2), source=tmp_path / form, data_dir=tmp_path / f"data-{form}"
+        ).content_hash
         for form in ("aedat", "npz")
     ]
     assert hashes[0] == hashes[1]
@@ -185,13 +188,13 @@ def test_recordings_of_dvs_cifar10_as_aedat_and_as_npz_give_the_same_store(tmp_p
 def test_tonics_aedat_4_of_dvs_cifar10_is_refused_by_name(tmp_path):
     (write_dvs_cifar10(tmp_path / "given") / "bird" / "cifar10_bird_3.aedat4").write_bytes(b"x")
     with pytest.raises(DataError, match=r"cifar10_bird_3\.aedat4.*AEDAT 4, tonic's conversion"):
-        prepare("dvs-cifar10", T=2, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-cifar10", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_a_recording_of_dvs_cifar10_without_a_number_is_refused(tmp_path):
     (write_dvs_cifar10(tmp_path / "given") / "bird" / "mine.npz").write_bytes(b"x")
     with pytest.raises(DataError, match="a name that ends in the recording's number"):
-        prepare("dvs-cifar10", T=2, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-cifar10", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_dvs_cifar10_is_downloaded_archive_by_archive_with_its_checksums(tmp_path, monkeypatch):
@@ -203,7 +206,7 @@ def test_dvs_cifar10_is_downloaded_archive_by_archive_with_its_checksums(tmp_pat
 
     library = importlib.import_module("torchvision.datasets.utils")
     monkeypatch.setattr(library, "download_and_extract_archive", fetch)
-    assert len(prepare("dvs-cifar10", T=2, data_dir=tmp_path).split("test")) == 20
+    assert len(prepare("dvs-cifar10", Preparation(T=2), data_dir=tmp_path).split("test")) == 20
     assert asked["cat.zip"] == ("https://ndownloader.figshare.com/files/7712812", "52c63c677c2b15fa5146a8daf4d56687")
 
 

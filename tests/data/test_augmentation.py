@@ -23,7 +23,7 @@ def samples(kind, count=COUNT):
 
 def augmented(kind, x, *, seed=1, epoch=0, row=None):
     row = row or ROWS[kind]
-    change = for_epoch("standard", row.kind, len(x), mirrors=row.mirrors, seed=seed, epoch=epoch)
+    change = for_epoch("standard", row.kind, len(x), flip_safe=row.flip_safe, seed=seed, epoch=epoch)
     return change(x, np.arange(len(x)))
 
 
@@ -58,7 +58,7 @@ def move_of(before, after):
 @pytest.mark.parametrize("kind", KINDS)
 def test_none_leaves_the_very_batch(kind):
     x = samples(kind, 3)
-    assert for_epoch("none", ROWS[kind].kind, 3, mirrors=True, seed=1, epoch=0)(x, np.arange(3)) is x
+    assert for_epoch("none", ROWS[kind].kind, 3, flip_safe=True, seed=1, epoch=0)(x, np.arange(3)) is x
 
 
 @pytest.mark.parametrize(("kind", "down", "right"), [("grey", 2, 2), ("colour", 4, 4), ("events", 2, 3)])
@@ -81,7 +81,7 @@ def test_the_smallest_image_is_shifted_by_one_pixel():
 def test_half_of_the_samples_are_mirrored_where_the_classes_allow_it_and_none_where_they_do_not(kind):
     x = samples(kind)
     for allowed in (True, False):
-        row = dataclasses.replace(ROWS[kind], mirrors=allowed)
+        row = dataclasses.replace(ROWS[kind], flip_safe=allowed)
         changed = augmented(kind, x, row=row)
         share = np.mean([move_of(before, after)[2] for before, after in zip(x, changed, strict=True)])
         assert 0.4 < share < 0.6 if allowed else share == 0
@@ -92,11 +92,11 @@ def test_no_class_that_a_mirror_turns_into_another_may_be_mirrored(name):
     row = catalogue.get(name)
     sided = any(word in text for text in row.classes for word in ("left", "right", "clockwise"))
     digits = set(row.classes) & set("0123456789")
-    assert not (row.mirrors and (sided or digits or row.kind == "speech"))
+    assert not (row.flip_safe and (sided or digits or row.kind == "speech"))
 
 
 def test_clothes_may_be_mirrored():
-    assert CLOTHES.mirrors
+    assert CLOTHES.flip_safe
 
 
 def test_an_utterance_is_shifted_along_its_steps_by_up_to_a_tenth_and_silence_comes_in():
@@ -117,7 +117,7 @@ def test_an_utterance_is_shifted_along_its_steps_by_up_to_a_tenth_and_silence_co
 def test_what_happens_to_a_sample_does_not_depend_on_its_batch(kind):
     x = samples(kind)
     whole = augmented(kind, x)
-    change = for_epoch("standard", ROWS[kind].kind, COUNT, mirrors=ROWS[kind].mirrors, seed=1, epoch=0)
+    change = for_epoch("standard", ROWS[kind].kind, COUNT, flip_safe=ROWS[kind].flip_safe, seed=1, epoch=0)
     order = np.random.default_rng(0).permutation(COUNT)
     for rows in np.array_split(order, 17):
         np.testing.assert_array_equal(change(x[rows], rows), whole[rows])

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
@@ -56,7 +57,7 @@ def write_ten_binary(folder):
 @pytest.mark.parametrize("inner", [".", "cifar-10-batches-py"])
 def test_cifar10_is_read_from_the_published_pickles(tmp_path, inner):
     write_ten(tmp_path / "given" / inner)
-    store = prepare("cifar10", T=4, source=tmp_path / "given", data_dir=tmp_path)
+    store = prepare("cifar10", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path)
     train, test = store.split("train"), store.split("test")
     assert (train.x.shape, test.x.shape, train.x.dtype) == ((15, 3, 32, 32), (2, 3, 32, 32), np.uint8)
     assert train.y.tolist() == [0, 1, 2, 1, 2, 3, 2, 3, 4, 3, 4, 5, 4, 5, 6]
@@ -69,7 +70,7 @@ def test_red_green_and_blue_are_planes_of_rows(tmp_path):
     image = np.zeros(3072, np.uint8)
     image[[1024, 2048 + 32]] = 5, 9  # the first pixel of the green plane, the second row's first of the blue one
     (folder / "test_batch.bin").write_bytes(b"\x03" + image.tobytes())
-    x = prepare("cifar10", T=1, source=folder, data_dir=tmp_path).split("test").x
+    x = prepare("cifar10", Preparation(T=1), source=folder, data_dir=tmp_path).split("test").x
     assert (x[0, 1, 0, 0], x[0, 2, 1, 0], x.sum()) == (5, 9, 14)
 
 
@@ -77,7 +78,8 @@ def test_the_binary_version_holds_the_same_as_the_python_version(tmp_path):
     write_ten(tmp_path / "py")
     write_ten_binary(tmp_path / "bin" / "cifar-10-batches-bin")
     hashes = [
-        prepare("cifar10", T=1, source=tmp_path / x, data_dir=tmp_path / f"d{x}").content_hash for x in ("py", "bin")
+        prepare("cifar10", Preparation(T=1), source=tmp_path / x, data_dir=tmp_path / f"d{x}").content_hash
+        for x in ("py", "bin")
     ]
     assert hashes[0] == hashes[1]
 
@@ -91,7 +93,9 @@ def test_cifar100_has_its_hundred_fine_labels_in_both_versions(tmp_path):
         (tmp_path / "py" / "cifar-100-python" / name).write_bytes(content)
         rows = b"".join(bytes((7, label)) + row.tobytes() for label, row in zip(labels, pictures(count), strict=True))
         (tmp_path / "bin" / "cifar-100-binary" / f"{name}.bin").write_bytes(rows)
-    stores = [prepare("cifar100", T=1, source=tmp_path / x, data_dir=tmp_path / f"d{x}") for x in ("py", "bin")]
+    stores = [
+        prepare("cifar100", Preparation(T=1), source=tmp_path / x, data_dir=tmp_path / f"d{x}") for x in ("py", "bin")
+    ]
     assert stores[0].content_hash == stores[1].content_hash
     assert stores[1].split("train").y.tolist() == [99, 98, 97, 96]
     assert (stores[0].classes[99], stores[0].classes[0], len(stores[0].classes)) == ("worm", "apple", 100)
@@ -100,7 +104,7 @@ def test_cifar100_has_its_hundred_fine_labels_in_both_versions(tmp_path):
 def test_cifar10_and_cifar100_are_not_taken_for_each_other(tmp_path):
     write_ten(tmp_path / "given" / "cifar-10-batches-py")
     with pytest.raises(DataError, match="no CIFAR-100 files in the source folder"):
-        prepare("cifar100", T=1, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("cifar100", Preparation(T=1), source=tmp_path / "given", data_dir=tmp_path)
 
 
 class Bomb:
@@ -115,7 +119,7 @@ def test_a_pickle_that_calls_anything_is_refused_and_calls_nothing(tmp_path):
     folder = write_ten(tmp_path / "given")
     (folder / "data_batch_2").write_bytes(pickle.dumps({"data": Bomb(tmp_path / "bang"), "labels": []}, protocol=2))
     with pytest.raises(DataError, match=r"it calls posix\.mkdir, which is refused") as caught:
-        prepare("cifar10", T=1, source=folder, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), source=folder, data_dir=tmp_path)
     assert str(folder / "data_batch_2") in str(caught.value)
     assert not (tmp_path / "bang").exists()
 
@@ -143,7 +147,7 @@ def test_a_batch_that_cannot_be_used_is_refused_by_name(tmp_path, content, messa
     folder = write_ten(tmp_path / "given")
     (folder / "data_batch_4").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        prepare("cifar10", T=1, source=folder, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), source=folder, data_dir=tmp_path)
     assert "data_batch_4" in str(caught.value)
     assert not (tmp_path / "prepared" / "cifar10" / "images").exists()
 
@@ -156,20 +160,20 @@ def test_a_binary_batch_that_cannot_be_used_is_refused(tmp_path, content, messag
     folder = write_ten_binary(tmp_path / "given")
     (folder / "test_batch.bin").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        prepare("cifar10", T=1, source=folder, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), source=folder, data_dir=tmp_path)
 
 
 def test_a_missing_batch_is_named(tmp_path):
     (write_ten(tmp_path / "given") / "data_batch_5").unlink()
     with pytest.raises(DataError, match="expected data_batch_5 as well"):
-        prepare("cifar10", T=1, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_an_archive_beside_nothing_is_answered_with_how_to_unpack_it(tmp_path):
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "cifar-10-python.tar.gz").write_bytes(b"x")
     with pytest.raises(DataError, match=r"Unpack cifar-10-python\.tar\.gz there"):
-        prepare("cifar10", T=1, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), source=tmp_path / "given", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize(("name", "library_class"), [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])

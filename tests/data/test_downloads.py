@@ -1,4 +1,5 @@
 import errno
+import gc
 import hashlib
 import http.server
 import importlib
@@ -14,8 +15,9 @@ import pytest
 from data_files import write_n_mnist
 from test_cifar import write_ten
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
-from bpsta_cli.data.downloads import download, sweep
+from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
@@ -24,6 +26,12 @@ pytestmark = [  # torchvision leaves the sockets of failed downloads to the garb
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    yield
+    gc.collect()  # here, where the warnings about those sockets are ignored, and not in a later test
 
 
 @pytest.fixture
@@ -79,11 +87,11 @@ def published(monkeypatch):
     return publish
 
 
-def told(tmp_path, published_file, *wanted):
+def assert_message(tmp_path, published_file, *wanted):
     """Prepare, and check that the error names the file, its size, its checksum and the folder for it."""
     content, md5 = published_file
     with pytest.raises(DataError, match="download of CIFAR-10 failed") as caught:
-        prepare("cifar10", T=1, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
     error = caught.value
     for text in (f"{NAME} ({len(content):,} bytes, MD5 {md5})", f"put it into {tmp_path / 'raw'} and run again"):
         assert text in error.todo
@@ -96,38 +104,40 @@ def told(tmp_path, published_file, *wanted):
 
 def test_an_archive_is_fetched_checked_and_unpacked(tmp_path, serve, archive, published):
     published(archive, serve(archive))
-    assert len(prepare("cifar10", T=1, data_dir=tmp_path).split("train")) == 15
+    assert len(prepare("cifar10", Preparation(T=1), data_dir=tmp_path).split("train")) == 15
     assert (tmp_path / "raw" / NAME).read_bytes() == archive
 
 
-def test_another_content_is_told_with_both_checksums(tmp_path, serve, archive, published):
+def test_another_content_is_reported_with_both_checksums(tmp_path, serve, archive, published):
     other = bytes(len(archive) + 5)
     md5 = published(archive, serve(other))
     got = f"{len(other):,} bytes with checksum {hashlib.md5(other).hexdigest()} in {tmp_path / 'raw' / NAME}"
-    told(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) | {got}")
+    assert_message(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) | {got}")
 
 
-def test_a_web_page_in_place_of_the_archive_is_told(tmp_path, serve, archive, published):
+def test_a_web_page_in_place_of_the_archive_is_reported(tmp_path, serve, archive, published):
     md5 = published(archive, serve(b"<!DOCTYPE html><title>Sign in</title>"))
-    told(tmp_path, (archive, md5), "a web page of 37 bytes that starts with b'<!DOCTYPE html><'")
+    assert_message(tmp_path, (archive, md5), "a web page of 37 bytes that starts with b'<!DOCTYPE html><'")
 
 
-def test_an_archive_that_broke_off_is_told_with_how_much_came(tmp_path, serve, archive, published):
+def test_an_archive_that_broke_off_is_reported_with_how_much_came(tmp_path, serve, archive, published):
     md5 = published(archive, serve(archive[:500], length=len(archive)))
-    told(tmp_path, (archive, md5), "the first 500 bytes in")
+    assert_message(tmp_path, (archive, md5), "the first 500 bytes in")
 
 
-def test_a_server_that_refuses_is_told(tmp_path, serve, archive, published):
+def test_a_server_that_refuses_is_reported(tmp_path, serve, archive, published):
     md5 = published(archive, serve(b"no", status=403))
-    told(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) from https://www.cs.toronto.edu", "403")
+    assert_message(
+        tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) from https://www.cs.toronto.edu", "403"
+    )
 
 
-def test_no_network_is_told(tmp_path, archive, published):
+def test_no_network_is_reported(tmp_path, archive, published):
     md5 = published(archive, f"http://127.0.0.1:9/{NAME}")
-    told(tmp_path, (archive, md5), "Connection refused")
+    assert_message(tmp_path, (archive, md5), "Connection refused")
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_unpacked(tmp_path, serve, archive, published, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_nothing_half_unpacked(tmp_path, serve, archive, published, monkeypatch):
     published(archive, serve(archive))
     extract = tarfile.TarFile.extractall
 
@@ -138,31 +148,31 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_unpacked(tmp_path, serve, a
     with monkeypatch.context() as patch:
         patch.setattr(tarfile.TarFile, "extractall", full)
         with pytest.raises(DataError, match=r"room in .*raw, got .* bytes free .*No space left.*Free some space"):
-            prepare("cifar10", T=1, data_dir=tmp_path)
+            prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
         assert [path.name for path in (tmp_path / "raw").iterdir()] == [NAME]
     published(archive, "http://127.0.0.1:9/gone")
-    assert len(prepare("cifar10", T=1, data_dir=tmp_path).split("test")) == 2, "the whole archive was kept"
+    assert len(prepare("cifar10", Preparation(T=1), data_dir=tmp_path).split("test")) == 2, "the whole archive was kept"
 
 
 def test_an_archive_fetched_by_hand_is_taken_from_where_the_message_says(tmp_path, archive, published):
     published(archive, "http://127.0.0.1:9/gone")
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / NAME).write_bytes(archive)
-    assert len(prepare("cifar10", T=1, data_dir=tmp_path).split("train")) == 15
+    assert len(prepare("cifar10", Preparation(T=1), data_dir=tmp_path).split("train")) == 15
 
 
-def test_an_archive_that_is_no_archive_in_spite_of_its_checksum_is_told(tmp_path, serve, published):
+def test_an_archive_that_is_no_archive_in_spite_of_its_checksum_is_reported(tmp_path, serve, published):
     content = b"\x1f\x8b" + bytes(50)
     published(content, serve(content))
     with pytest.raises(DataError, match=r"whole archives in .*, to be unpacked"):
-        prepare("cifar10", T=1, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
 
 
-def test_tonics_download_is_told_in_the_same_way(tmp_path, serve, monkeypatch):
+def test_tonics_download_is_reported_in_the_same_way(tmp_path, serve, monkeypatch):
     theirs = importlib.import_module("tonic.datasets").NMNIST
     monkeypatch.setattr(theirs, "train_url", serve(b"<html>"))
     with pytest.raises(DataError, match="download of N-MNIST failed") as caught:
-        prepare("n-mnist", T=1, data_dir=tmp_path)
+        prepare("n-mnist", Preparation(T=1), data_dir=tmp_path)
     assert "train.zip (MD5 20959b8e626244a1b502305a9e6e2031)" in caught.value.expected
     assert f"a web page of 6 bytes that starts with b'<html>' in {tmp_path / 'raw' / 'NMNIST'}" in caught.value.got
 
@@ -172,7 +182,7 @@ def test_recordings_that_were_put_there_by_hand_stay_when_a_download_fails(tmp_p
     monkeypatch.setattr(importlib.import_module("tonic.datasets").NMNIST, "test_url", "http://127.0.0.1:9/x")
     monkeypatch.setattr(importlib.import_module("tonic.datasets").NMNIST, "train_url", "http://127.0.0.1:9/x")
     with pytest.raises(DataError, match="download of N-MNIST failed"):
-        prepare("n-mnist", T=1, data_dir=tmp_path)
+        prepare("n-mnist", Preparation(T=1), data_dir=tmp_path)
     assert len(list((tmp_path / "raw" / "NMNIST").rglob("*.bin"))) == 4
 
 
@@ -193,20 +203,20 @@ download(catalogue.get("n-mnist"), folder, fetch, [folder / "Train", folder / "T
 """
 
 
-def test_what_a_killed_download_had_begun_to_unpack_is_swept_and_nothing_else(tmp_path):
+def test_what_a_killed_download_had_begun_to_unpack_is_removed_and_nothing_else(tmp_path):
     (tmp_path / "mine").mkdir()
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "0"], check=False)
     assert (tmp_path / "Train").is_dir()
-    sweep(catalogue.get("n-mnist"), tmp_path)
+    remove_partial_downloads(catalogue.get("n-mnist"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "started"]
 
 
-def test_a_download_under_way_is_waited_for_and_not_swept(tmp_path):
+def test_a_download_under_way_is_waited_for_and_not_removed(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), "0.5"])
     while not (tmp_path / "started").exists():
         assert other.poll() is None
         time.sleep(0.01)
-    sweep(catalogue.get("n-mnist"), tmp_path)
+    remove_partial_downloads(catalogue.get("n-mnist"), tmp_path)
     assert (tmp_path / "Test").is_dir()
     assert other.wait() == 0
 
@@ -222,7 +232,7 @@ def test_an_interrupted_download_leaves_its_archives_and_no_half_unpacked_folder
     assert [path.name for path in tmp_path.iterdir()] == ["train.zip"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "raw").write_text("a file")
     with pytest.raises(DataError, match="download of CIFAR-10 failed"):
-        prepare("cifar10", T=1, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=1), data_dir=tmp_path)

@@ -20,8 +20,8 @@ def events(rows):
 def recordings(draw):
     count = draw(st.integers(1, 60))
     times = sorted(draw(st.lists(st.integers(0, 300), min_size=count, max_size=count)))
-    cell = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 1))
-    return events([(t, *draw(cell)) for t in times])
+    place = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 1))
+    return events([(t, *draw(place)) for t in times])
 
 
 def count_one_by_one(recording, frame_of, T):

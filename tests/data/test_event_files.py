@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from data_files import n_mnist_bytes, ramp, write_gesture_npz, write_gestures, write_n_mnist
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npz, read_tonic_npy
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
@@ -35,7 +36,7 @@ def test_the_reader_agrees_with_tonic(tmp_path):
 
 def test_n_mnist_frames_hold_every_event_in_the_order_of_the_file_names(tmp_path):
     write_n_mnist(tmp_path / "given" / "NMNIST")
-    store = prepare("n-mnist", T=4, source=tmp_path / "given", data_dir=tmp_path)
+    store = prepare("n-mnist", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path)
     train = store.split("train")
     assert (train.x.shape, train.x.dtype, train.y.tolist()) == ((4, 4, 2, 34, 34), np.uint8, [0, 1, 2, 3])
     assert train.x.sum(axis=(2, 3, 4)).tolist() == [
@@ -49,22 +50,23 @@ def test_n_mnist_frames_hold_every_event_in_the_order_of_the_file_names(tmp_path
 
 def test_frames_by_time_and_of_another_size_have_their_own_store(tmp_path):
     write_n_mnist(tmp_path / "given")
-    store = prepare("n-mnist", T=2, source=tmp_path / "given", data_dir=tmp_path, split_by="time", size=17)
+    store = prepare("n-mnist", Preparation(T=2, split_by="time", size=17), source=tmp_path / "given", data_dir=tmp_path)
     assert (store.path.name, store.shape) == ("T2-time-17", (2, 17, 17))
     assert store.split("test").x.sum() == 40 + 41
 
 
 def test_the_sensors_own_size_is_the_default_store(tmp_path):
     write_n_mnist(tmp_path / "given")
-    kwargs = {"T": 2, "source": tmp_path / "given", "data_dir": tmp_path}
-    assert prepare("n-mnist", **kwargs).path == prepare("n-mnist", size=34, **kwargs).path
+    places = {"source": tmp_path / "given", "data_dir": tmp_path}
+    own, stated = (prepare("n-mnist", Preparation(T=2, size=size), **places) for size in (None, 34))
+    assert own.path == stated.path
 
 
 def test_counts_beyond_the_first_recordings_widen_the_array(tmp_path):
     write_n_mnist(tmp_path / "given")
     last = tmp_path / "given" / "Train" / "3" / "00004.bin"
     last.write_bytes(n_mnist_bytes([(1, 2, 1, t) for t in range(700)]))
-    store = prepare("n-mnist", T=1, source=tmp_path / "given", data_dir=tmp_path)
+    store = prepare("n-mnist", Preparation(T=1), source=tmp_path / "given", data_dir=tmp_path)
     x = store.split("train").x
     assert (x.dtype, x[3].max(), x[0].sum(), store.split("test").x.dtype) == (np.uint16, 700, 40, np.uint8)
 
@@ -84,7 +86,7 @@ def test_a_damaged_recording_stops_the_preparation_and_is_named(tmp_path, conten
     bad = tmp_path / "given" / "Test" / "1" / "00002.bin"
     bad.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        prepare("n-mnist", T=4, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("n-mnist", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path)
     assert str(bad) in str(caught.value)
     assert [path.name for path in (tmp_path / "prepared" / "n-mnist").iterdir()] == [".T4-number.lock"]
 
@@ -92,7 +94,7 @@ def test_a_damaged_recording_stops_the_preparation_and_is_named(tmp_path, conten
 @pytest.mark.parametrize("inner", [".", "events_np", "DVS128Gesture/events_np"])
 def test_gestures_laid_by_spikingjelly_are_found(tmp_path, inner):
     write_gestures(tmp_path / "given" / inner)
-    store = prepare("dvs-gesture", T=3, source=tmp_path / "given", data_dir=tmp_path, size=64)
+    store = prepare("dvs-gesture", Preparation(T=3, size=64), source=tmp_path / "given", data_dir=tmp_path)
     assert store.split("train").x.shape == (11, 3, 2, 64, 64)
     assert store.split("test").y.tolist() == [0, 1, 10, 2, 3, 4, 5, 6, 7, 8, 9]
     assert store.split("test").x.sum(axis=(1, 2, 3, 4)).tolist() == [60, 61, 70, *range(62, 70)]
@@ -105,49 +107,49 @@ def test_gestures_laid_by_tonic_are_read_in_microseconds(tmp_path):
             np.save(tmp_path / "DVSGesture" / split / user / "7.npy", np.array(ramp(20, step=1)))
     file = tmp_path / "DVSGesture" / "ibmGestureTest" / "user01_led" / "7.npy"
     assert read_tonic_npy(file).t.tolist() == [1000 * ms for ms in range(20)]
-    store = prepare("dvs-gesture", T=2, source=tmp_path, data_dir=tmp_path)
+    store = prepare("dvs-gesture", Preparation(T=2), source=tmp_path, data_dir=tmp_path)
     assert (store.split("train").y.tolist(), store.split("test").x.sum()) == ([7, 7], 40)
 
 
 def test_a_copy_without_a_test_split_is_refused_with_what_is_missing(tmp_path):
     write_gestures(tmp_path / "given", splits=("train",))
     with pytest.raises(DataError, match="DVS128 Gesture has no test split here") as caught:
-        prepare("dvs-gesture", T=3, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=3), source=tmp_path / "given", data_dir=tmp_path)
     assert str(tmp_path / "given" / "test") in caught.value.expected
 
 
 def test_a_stated_fraction_stands_in_for_a_missing_test_split(tmp_path):
     write_gestures(tmp_path / "given", splits=("train",))
-    kwargs = {"T": 3, "source": tmp_path / "given", "data_dir": tmp_path, "test_fraction": 0.2}
-    store = prepare("dvs-gesture", **kwargs)
+    places = {"source": tmp_path / "given", "data_dir": tmp_path}
+    store = prepare("dvs-gesture", Preparation(T=3, test_fraction=0.2), **places)
     train, test = store.split("train").y.tolist(), store.split("test").y.tolist()
     assert (len(train), len(test), sorted(train + test)) == (9, 2, list(range(11)))
     assert store.manifest.split.startswith("not official")
     assert store.path.name == "T3-number-holdout0.2"
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.99, -1.0])
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
 def test_a_fraction_that_empties_a_split_is_refused(tmp_path, fraction):
     write_gestures(tmp_path / "given", splits=("train",))
     with pytest.raises(DataError, match="leaves both splits some of the 11"):
-        prepare("dvs-gesture", T=3, source=tmp_path / "given", data_dir=tmp_path, test_fraction=fraction)
+        prepare("dvs-gesture", Preparation(T=3, test_fraction=fraction), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_a_fraction_is_refused_where_the_official_test_split_is_there(tmp_path):
     write_gestures(tmp_path / "given")
     with pytest.raises(DataError, match="which brings a test split"):
-        prepare("dvs-gesture", T=3, source=tmp_path / "given", data_dir=tmp_path, test_fraction=0.2)
+        prepare("dvs-gesture", Preparation(T=3, test_fraction=0.2), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_an_unknown_label_is_refused(tmp_path):
     write_gesture_npz(write_gestures(tmp_path / "given") / "train" / "11" / "a.npz", ramp(9))
     with pytest.raises(DataError, match="from 0 to 10, got '11'"):
-        prepare("dvs-gesture", T=3, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=3), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_a_folder_without_recordings_is_answered_with_what_was_looked_for(tmp_path):
     with pytest.raises(DataError, match=r"expected train/ or trials_to_train\.txt or ibmGestureTrain/"):
-        prepare("dvs-gesture", T=3, source=tmp_path, data_dir=tmp_path)
+        prepare("dvs-gesture", Preparation(T=3), source=tmp_path, data_dir=tmp_path)
 
 
 def test_an_archive_that_cannot_be_used_is_refused(tmp_path):
@@ -184,7 +186,7 @@ def test_a_failed_download_of_events_says_where_a_copy_belongs(tmp_path, monkeyp
 
     monkeypatch.setattr(importlib.import_module("tonic.datasets"), library_class, fail)
     with pytest.raises(DataError, match="no route to host") as caught:
-        prepare(name, T=1, data_dir=tmp_path)
+        prepare(name, Preparation(T=1), data_dir=tmp_path)
     assert str(tmp_path / "raw" / library_class) in caught.value.todo
 
 
@@ -196,17 +198,26 @@ def test_events_are_downloaded_split_by_split(tmp_path, monkeypatch):
         write_n_mnist(tmp_path / "raw" / "NMNIST")
 
     monkeypatch.setattr(importlib.import_module("tonic.datasets"), "NMNIST", fetch)
-    assert len(prepare("n-mnist", T=2, data_dir=tmp_path).split("train")) == 4
+    assert len(prepare("n-mnist", Preparation(T=2), data_dir=tmp_path).split("train")) == 4
     assert asked == [True, False]
 
 
-@pytest.mark.parametrize("wrong", [{"T": None}, {"T": 0}, {"T": 2, "size": 5}, {"T": 2, "split_by": "luck"}])
-def test_settings_that_cannot_be_used_are_refused_before_any_file_is_touched(tmp_path, wrong):
+@pytest.mark.parametrize(
+    "wrong", [{"T": 0}, {"size": 0}, {"split_by": "luck"}, {"resize": "luck"}, {"test_fraction": -1.0}, {"t": 2}]
+)
+def test_a_preparation_of_unknown_or_unusable_values_cannot_be_written_down(wrong):
+    with pytest.raises(ValueError, match="1 validation error for Preparation") as caught:
+        Preparation(**wrong)
+    assert str(caught.value).splitlines()[1] in wrong
+
+
+@pytest.mark.parametrize("wrong", [{}, {"T": 2, "size": 5}])
+def test_a_preparation_that_does_not_fit_is_refused_before_any_file_is_touched(tmp_path, wrong):
     with pytest.raises(DataError):
-        prepare("n-mnist", data_dir=tmp_path / "data", **wrong)
+        prepare("n-mnist", Preparation(**wrong), data_dir=tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 def test_a_frame_size_is_refused_for_images(tmp_path):
     with pytest.raises(DataError, match="holds images"):
-        prepare("mnist", T=2, size=14, data_dir=tmp_path)
+        prepare("mnist", Preparation(T=2, size=14), data_dir=tmp_path)

@@ -1,10 +1,10 @@
-"""A folder of one's own on the command line, from its files to a table of energy and latency."""
+"""A user's own folder on the command line, from its files to a table of energy and latency."""
 
 import json
 import shutil
 
 import pytest
-from test_folder import write_images, write_recordings, write_sounds, write_split
+from folder_files import write_images, write_recordings, write_sounds, write_split
 
 from bpsta_cli.cli.main import run
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from data_files import idx_bytes, write_idx, write_mnist
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
@@ -58,7 +59,7 @@ def test_a_gzip_file_that_cannot_be_read_is_refused(tmp_path, content, message):
 @pytest.mark.parametrize("compress", [False, True])
 def test_mnist_is_found_in_a_folder_its_raw_or_its_mnist_raw(tmp_path, inner, compress):
     write_mnist(tmp_path / "given" / inner, compress=compress)
-    store = prepare("mnist", T=4, source=tmp_path / "given", data_dir=tmp_path)
+    store = prepare("mnist", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path)
     train, test = store.split("train"), store.split("test")
     assert (train.x.shape, test.x.shape) == ((12, 1, 28, 28), (5, 1, 28, 28))
     assert train.x[1, 0, 0, :3].tolist() == [31, 32, 33]
@@ -69,8 +70,10 @@ def test_mnist_is_found_in_a_folder_its_raw_or_its_mnist_raw(tmp_path, inner, co
 def test_fashion_mnist_is_not_taken_for_mnist(tmp_path):
     write_mnist(tmp_path / "given" / "FashionMNIST" / "raw")
     with pytest.raises(DataError, match="no MNIST files in the source folder"):
-        prepare("mnist", T=4, source=tmp_path / "given", data_dir=tmp_path)
-    assert len(prepare("fashion-mnist", T=4, source=tmp_path / "given", data_dir=tmp_path).split("test")) == 5
+        prepare("mnist", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path)
+    assert (
+        len(prepare("fashion-mnist", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path).split("test")) == 5
+    )
 
 
 def spoil(folder, name, array):
@@ -89,7 +92,7 @@ def spoil(folder, name, array):
 def test_images_and_labels_that_do_not_fit_are_refused(tmp_path, name, array, message):
     spoil(write_mnist(tmp_path / "given"), name, array)
     with pytest.raises(DataError, match=message) as caught:
-        prepare("mnist", T=1, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("mnist", Preparation(T=1), source=tmp_path / "given", data_dir=tmp_path)
     assert name in str(caught.value)
     assert not (tmp_path / "prepared" / "mnist" / "images").exists()
 
@@ -97,12 +100,12 @@ def test_images_and_labels_that_do_not_fit_are_refused(tmp_path, name, array, me
 def test_a_missing_file_is_named(tmp_path):
     (write_mnist(tmp_path / "given") / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="expected t10k-labels-idx1-ubyte"):
-        prepare("mnist", T=1, source=tmp_path / "given", data_dir=tmp_path)
+        prepare("mnist", Preparation(T=1), source=tmp_path / "given", data_dir=tmp_path)
 
 
 def test_a_source_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(DataError, match="a folder that exists"):
-        prepare("mnist", T=1, source=tmp_path / "nowhere", data_dir=tmp_path)
+        prepare("mnist", Preparation(T=1), source=tmp_path / "nowhere", data_dir=tmp_path)
 
 
 def test_a_failed_download_says_what_to_fetch_and_where_to_put_it(tmp_path, monkeypatch):
@@ -112,7 +115,7 @@ def test_a_failed_download_says_what_to_fetch_and_where_to_put_it(tmp_path, monk
     library = importlib.import_module("torchvision.datasets")
     monkeypatch.setattr(library, "MNIST", fail)
     with pytest.raises(DataError, match="no route to host") as caught:
-        prepare("mnist", T=1, data_dir=tmp_path)
+        prepare("mnist", Preparation(T=1), data_dir=tmp_path)
     assert "t10k-labels-idx1-ubyte.gz (4,542 bytes, MD5 ec29112dd5afa0611ce80d1b7f02629c)" in caught.value.todo
     assert str(tmp_path / "raw" / "MNIST" / "raw") in caught.value.todo
     assert "--source" in caught.value.todo
@@ -120,7 +123,7 @@ def test_a_failed_download_says_what_to_fetch_and_where_to_put_it(tmp_path, monk
 
 def test_a_copy_put_where_the_message_says_is_found(tmp_path):
     write_mnist(tmp_path / "raw" / "MNIST" / "raw", compress=True)
-    assert len(prepare("mnist", T=1, data_dir=tmp_path).split("train")) == 12
+    assert len(prepare("mnist", Preparation(T=1), data_dir=tmp_path).split("train")) == 12
 
 
 def test_what_a_download_prints_stays_out_of_the_output(tmp_path, monkeypatch, capsys):
@@ -129,12 +132,12 @@ def test_what_a_download_prints_stays_out_of_the_output(tmp_path, monkeypatch, c
         write_mnist(root / "MNIST" / "raw")
 
     monkeypatch.setattr(importlib.import_module("torchvision.datasets"), "MNIST", fetch)
-    prepare("mnist", T=1, data_dir=tmp_path)
+    prepare("mnist", Preparation(T=1), data_dir=tmp_path)
     assert capsys.readouterr().out == ""
 
 
 def test_digits_are_the_same_1797_images_in_the_same_split_anywhere(tmp_path):
-    store = prepare("digits", T=8, data_dir=tmp_path)
+    store = prepare("digits", Preparation(T=8), data_dir=tmp_path)
     train, test = store.split("train"), store.split("test")
     assert (train.x.shape, test.x.shape, train.x.dtype) == ((1437, 1, 8, 8), (360, 1, 8, 8), np.uint8)
     assert (train.x.max() * store.scale, store.manifest.partial) == (1.0, None)
@@ -144,4 +147,4 @@ def test_digits_are_the_same_1797_images_in_the_same_split_anywhere(tmp_path):
 
 def test_digits_take_no_source(tmp_path):
     with pytest.raises(DataError, match="digits needs no source"):
-        prepare("digits", T=1, source=tmp_path, data_dir=tmp_path)
+        prepare("digits", Preparation(T=1), source=tmp_path, data_dir=tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
@@ -24,7 +25,7 @@ def real(name):
 
 
 def test_mnist_has_its_published_class_counts(tmp_path):
-    store = prepare("mnist", T=4, source=real("MNIST"), data_dir=tmp_path)
+    store = prepare("mnist", Preparation(T=4), source=real("MNIST"), data_dir=tmp_path)
     assert store.manifest.partial is None
     assert np.bincount(store.split("test").y).tolist() == [
         980,
@@ -42,21 +43,21 @@ def test_mnist_has_its_published_class_counts(tmp_path):
 
 def test_n_mnist_recordings_hold_as_many_events_as_their_files(tmp_path):
     source = real("NMNIST")
-    store = prepare("n-mnist", T=8, source=source, data_dir=tmp_path)
+    store = prepare("n-mnist", Preparation(T=8), source=source, data_dir=tmp_path)
     expected = [file.stat().st_size // 5 for file in sorted(source.glob("Test/*/*.bin"))]
     assert store.split("test").x.sum(axis=(1, 2, 3, 4)).tolist() == expected
 
 
 def test_gestures_keep_every_event_at_half_the_size(tmp_path):
     source = real("DVS128Gesture")
-    store = prepare("dvs-gesture", T=16, source=source, data_dir=tmp_path, size=64, test_fraction=0.2)
+    store = prepare("dvs-gesture", Preparation(T=16, size=64, test_fraction=0.2), source=source, data_dir=tmp_path)
     counted = sum(int(store.split(split).x.sum()) for split in ("train", "test"))
     assert counted == sum(len(np.load(file)["t"]) for file in source.glob("events_np/train/*/*.npz"))
 
 
 def test_speech_commands_are_split_by_their_lists_and_evened_out(tmp_path):
     source = real("SpeechCommands")
-    store = prepare("speech-commands", T=8, source=source, data_dir=tmp_path)
+    store = prepare("speech-commands", Preparation(T=8), source=source, data_dir=tmp_path)
     for split, name in (("test", "testing_list.txt"), ("validation", "validation_list.txt")):
         (listed,) = source.glob(f"*/{name}")
         words = [line.split("/")[0] for line in listed.read_text().split()]
@@ -71,13 +72,13 @@ def test_speech_commands_are_split_by_their_lists_and_evened_out(tmp_path):
 
 def test_a_recompressed_cifar10_is_a_folder_and_never_called_cifar10(tmp_path):
     source = real("cifar10-jpeg")
-    store = prepare("folder", T=4, source=source, data_dir=tmp_path)
+    store = prepare("folder", Preparation(T=4), source=source, data_dir=tmp_path)
     train, test = store.split("train"), store.split("test")
     assert (train.x.shape, test.x.shape, store.dataset) == ((50_000, 3, 32, 32), (10_000, 3, 32, 32), "folder")
     assert np.bincount(train.y).tolist() == [5000] * 10
-    assert store.split_in_words == "cifar10-jpeg: its train/ and test/ folders"
+    assert store.split_description == "cifar10-jpeg: its train/ and test/ folders"
     with pytest.raises(DataError, match="no CIFAR-10 files in the source folder"):
-        prepare("cifar10", T=4, source=source, data_dir=tmp_path)
+        prepare("cifar10", Preparation(T=4), source=source, data_dir=tmp_path)
 
 
 def test_spoken_digits_laid_out_by_class_become_features_of_full_range(tmp_path):
@@ -86,6 +87,6 @@ def test_spoken_digits_laid_out_by_class_become_features_of_full_range(tmp_path)
         folder = tmp_path / "fsdd" / ("test" if int(index) < 5 else "train") / digit  # its official split
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file.name).symlink_to(file)
-    store = prepare("folder", T=4, source=tmp_path / "fsdd", data_dir=tmp_path)
+    store = prepare("folder", Preparation(T=4), source=tmp_path / "fsdd", data_dir=tmp_path)
     assert (len(store.split("train")), len(store.split("test")), len(store.classes)) == (300, 300, 10)
     assert store.split("train").x[:].max(axis=(1, 2, 3, 4)).min() == 255

@@ -8,10 +8,10 @@ SETTINGS = DatasetSettings(network="small", epochs=1, warmup_epochs=0, batch_siz
 
 
 def test_the_data_of_a_run_are_prepared_where_they_are_missing(tmp_path):
-    told = []
-    store = prepared_store("digits", SETTINGS, T=3, data_dir=tmp_path, progress=lambda *step: told.append(step))
+    calls = []
+    store = prepared_store("digits", SETTINGS, T=3, data_dir=tmp_path, progress=lambda *step: calls.append(step))
     assert (store.dataset, len(store.split("test"))) == ("digits", 360)
-    assert told
+    assert calls
     again = prepared_store("digits", SETTINGS, T=9, data_dir=tmp_path, expected_hash=store.content_hash)
     assert again.content_hash == store.content_hash
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from data_files import write_wav
 
-from bpsta_cli.config import RunSettings
+from bpsta_cli.config import Preparation, RunSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.datasets.speech_commands import balanced
 from bpsta_cli.data.formats.audio import log_mel
@@ -40,7 +40,7 @@ def given(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(given):
-    return prepare("speech-commands", T=4, source=given, data_dir=given.parent)
+    return prepare("speech-commands", Preparation(T=4), source=given, data_dir=given.parent)
 
 
 def test_the_lists_name_the_test_and_the_validation_part_and_the_rest_trains(store):
@@ -72,7 +72,7 @@ def test_repeats_are_the_same_every_time_and_are_all_from_their_class():
 def test_the_repeats_belong_to_the_content_and_are_verified(store, given):
     open_store(store.path, verify=True)
     assert "train_rows" in store.manifest.arrays
-    other = prepare("speech-commands", T=4, source=given, data_dir=given.parent / "again")
+    other = prepare("speech-commands", Preparation(T=4), source=given, data_dir=given.parent / "again")
     assert other.content_hash == store.content_hash
 
 
@@ -90,7 +90,7 @@ def test_the_official_validation_part_chooses_the_epoch(store):
 def test_a_copy_without_a_validation_part_never_validates_on_a_clip_that_it_trains_on(tmp_path):
     folder = write_commands(tmp_path / "given")
     (folder / "validation_list.txt").write_text("")
-    store = prepare("speech-commands", T=1, source=folder, data_dir=tmp_path)
+    store = prepare("speech-commands", Preparation(T=1), source=folder, data_dir=tmp_path)
     assert not store.has_validation
     train, validation = training_parts(run_settings(), store)
     assert not set(train.ids) & set(validation.ids)
@@ -102,7 +102,9 @@ def test_the_words_tell_the_version(given, store, tmp_path):
     assert store.classes == OLDER
     assert store.manifest.split.startswith("version 0.01; official")
     assert store.manifest.partial == "32 of 51,088 training and 30 of 6,835 test samples"
-    newer = prepare("speech-commands", T=1, source=write_commands(tmp_path / "given", WORDS), data_dir=tmp_path)
+    newer = prepare(
+        "speech-commands", Preparation(T=1), source=write_commands(tmp_path / "given", WORDS), data_dir=tmp_path
+    )
     assert (newer.classes, newer.manifest.partial) == (
         WORDS,
         "37 of 84,843 training and 35 of 11,005 test samples",
@@ -110,14 +112,17 @@ def test_the_words_tell_the_version(given, store, tmp_path):
 
 
 def test_either_version_is_found_again_and_not_prepared_anew(store, given):
-    again = prepare("speech-commands", T=4, data_dir=given.parent)
+    again = prepare("speech-commands", Preparation(T=4), data_dir=given.parent)
     assert again.path.stat().st_ino == store.path.stat().st_ino
 
 
 @pytest.mark.parametrize("inner", ["speech_commands_v0.01", "SpeechCommands/speech_commands_v0.02"])
 def test_the_folders_of_torchaudio_are_found(tmp_path, inner):
     write_commands(tmp_path / "given" / inner, extra=())
-    assert len(prepare("speech-commands", T=1, source=tmp_path / "given", data_dir=tmp_path).split("test")) == 30
+    assert (
+        len(prepare("speech-commands", Preparation(T=1), source=tmp_path / "given", data_dir=tmp_path).split("test"))
+        == 30
+    )
 
 
 def break_list(folder):
@@ -163,7 +168,7 @@ def test_a_copy_that_is_not_whole_is_refused_and_leaves_no_store(tmp_path, damag
     folder = write_commands(tmp_path / "given", extra=())
     damage(folder)
     with pytest.raises(DataError, match=message) as caught:
-        prepare("speech-commands", T=1, source=folder, data_dir=tmp_path)
+        prepare("speech-commands", Preparation(T=1), source=folder, data_dir=tmp_path)
     assert where in str(caught.value)
     assert not list(tmp_path.glob("prepared/*/[!.]*"))
 
@@ -171,7 +176,7 @@ def test_a_copy_that_is_not_whole_is_refused_and_leaves_no_store(tmp_path, damag
 @pytest.mark.parametrize("setting", [{"size": 16}, {"test_fraction": 0.5}])
 def test_what_is_for_events_is_refused(given, tmp_path, setting):
     with pytest.raises(DataError, match="speech-commands holds sound"):
-        prepare("speech-commands", T=1, source=given, data_dir=tmp_path, **setting)
+        prepare("speech-commands", Preparation(T=1, **setting), source=given, data_dir=tmp_path)
 
 
 def test_a_missing_copy_is_downloaded_through_torchaudio(tmp_path, monkeypatch):
@@ -180,7 +185,7 @@ def test_a_missing_copy_is_downloaded_through_torchaudio(tmp_path, monkeypatch):
         write_commands(root / "SpeechCommands" / url, WORDS, extra=())
 
     monkeypatch.setattr("torchaudio.datasets.SPEECHCOMMANDS", fetch)
-    assert prepare("speech-commands", T=1, data_dir=tmp_path).classes == WORDS
+    assert prepare("speech-commands", Preparation(T=1), data_dir=tmp_path).classes == WORDS
 
 
 def test_a_failed_download_says_what_to_fetch_by_its_sha_256(tmp_path, monkeypatch):
@@ -189,4 +194,4 @@ def test_a_failed_download_says_what_to_fetch_by_its_sha_256(tmp_path, monkeypat
 
     monkeypatch.setattr("torchaudio.datasets.SPEECHCOMMANDS", fail)
     with pytest.raises(DataError, match=r"v0\.02\.tar\.gz \(SHA-256 af14739e.*SpeechCommands/speech_commands_v0\.02"):
-        prepare("speech-commands", T=1, data_dir=tmp_path)
+        prepare("speech-commands", Preparation(T=1), data_dir=tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from data_files import write_mnist, write_n_mnist
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import build, open_store, prepare, store_path
 from bpsta_cli.data.store.status import catalogue_status
 from bpsta_cli.errors import DataError
@@ -15,13 +16,13 @@ from bpsta_cli.errors import DataError
 
 @pytest.fixture
 def mnist(tmp_path):
-    return prepare("mnist", T=4, source=write_mnist(tmp_path / "given"), data_dir=tmp_path)
+    return prepare("mnist", Preparation(T=4), source=write_mnist(tmp_path / "given"), data_dir=tmp_path)
 
 
 def test_a_prepared_store_is_where_store_path_says(tmp_path, mnist):
-    assert mnist.path == store_path(tmp_path, "mnist", T=99) == tmp_path / "prepared" / "mnist" / "images"
+    assert mnist.path == store_path(tmp_path, "mnist", Preparation(T=99)) == tmp_path / "prepared" / "mnist" / "images"
     expected = tmp_path / "prepared" / "n-mnist" / "T8-number"
-    assert store_path(tmp_path, "n-mnist", T=8) == expected
+    assert store_path(tmp_path, "n-mnist", Preparation(T=8)) == expected
 
 
 def test_arrays_are_memory_mapped_and_read_only(mnist):
@@ -40,19 +41,19 @@ def test_a_subset_of_a_subset_reads_the_rows_it_names(mnist):
 
 def test_preparing_again_writes_nothing(tmp_path, mnist):
     before = mnist.path.stat().st_ino
-    assert prepare("mnist", T=8, data_dir=tmp_path).content_hash == mnist.content_hash
-    assert prepare("mnist", T=8, source=tmp_path / "given", data_dir=tmp_path).path.stat().st_ino == before
+    assert prepare("mnist", Preparation(T=8), data_dir=tmp_path).content_hash == mnist.content_hash
+    assert prepare("mnist", Preparation(T=8), source=tmp_path / "given", data_dir=tmp_path).path.stat().st_ino == before
 
 
 def test_another_source_is_prepared_anew(tmp_path, mnist):
-    more = prepare("mnist", T=4, source=write_mnist(tmp_path / "more", train=20), data_dir=tmp_path)
+    more = prepare("mnist", Preparation(T=4), source=write_mnist(tmp_path / "more", train=20), data_dir=tmp_path)
     assert (len(more.split("train")), len(mnist.split("train"))) == (20, 12)
     assert more.content_hash != mnist.content_hash
 
 
 def test_the_same_data_give_the_same_hash_in_any_folder(tmp_path, mnist):
     source = write_mnist(tmp_path / "elsewhere" / "raw", compress=True)
-    other = prepare("mnist", T=1, source=source, data_dir=tmp_path / "other")
+    other = prepare("mnist", Preparation(T=1), source=source, data_dir=tmp_path / "other")
     assert other.content_hash == mnist.content_hash
     assert str(tmp_path) not in (other.path / "manifest.json").read_text()
 
@@ -62,10 +63,11 @@ def test_one_changed_pixel_or_setting_gives_another_hash(tmp_path, mnist):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    changed = prepare("mnist", T=4, source=tmp_path / "given", data_dir=tmp_path / "other")
+    changed = prepare("mnist", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path / "other")
     source = write_n_mnist(tmp_path / "events")
     by_number, by_time = (
-        prepare("n-mnist", T=2, source=source, data_dir=tmp_path, split_by=split_by) for split_by in ("number", "time")
+        prepare("n-mnist", Preparation(T=2, split_by=split_by), source=source, data_dir=tmp_path)
+        for split_by in ("number", "time")
     )
     hashes = {store.content_hash for store in (mnist, changed, by_number, by_time)}
     assert len(hashes) == 4
@@ -142,7 +144,7 @@ def test_a_manifest_that_is_no_manifest_does_not_open(mnist, content):
 
 def test_a_damaged_store_is_made_anew(tmp_path, mnist):
     os.truncate(mnist.path / "train_x.npy", 10)
-    again = prepare("mnist", T=4, source=tmp_path / "given", data_dir=tmp_path)
+    again = prepare("mnist", Preparation(T=4), source=tmp_path / "given", data_dir=tmp_path)
     again.verify()
     assert again.content_hash == mnist.content_hash
 
@@ -152,21 +154,21 @@ def test_a_folder_that_is_no_store_is_never_overwritten(tmp_path):
     mine.parent.mkdir(parents=True)
     mine.write_text("years of work")
     with pytest.raises(DataError, match="never overwritten"):
-        prepare("mnist", T=4, source=write_mnist(tmp_path / "given"), data_dir=tmp_path)
+        prepare("mnist", Preparation(T=4), source=write_mnist(tmp_path / "given"), data_dir=tmp_path)
     assert mine.read_text() == "years of work"
 
 
 def test_progress_counts_the_samples_of_each_split(tmp_path):
-    told = []
+    calls = []
     source = write_n_mnist(tmp_path / "given", train=3, test=1)
-    prepare("n-mnist", T=2, source=source, data_dir=tmp_path, progress=lambda *step: told.append(step))
+    prepare("n-mnist", Preparation(T=2), source=source, data_dir=tmp_path, progress=lambda *step: calls.append(step))
     expected = [
         (1, 3, "n-mnist train"),
         (2, 3, "n-mnist train"),
         (3, 3, "n-mnist train"),
         (1, 1, "n-mnist test"),
     ]
-    assert told[1:] == expected
+    assert calls[1:] == expected
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path):
@@ -176,13 +178,14 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
 
     source = write_mnist(tmp_path / "given")
     with pytest.raises(KeyboardInterrupt):
-        prepare("mnist", T=4, source=source, data_dir=tmp_path, progress=interrupt)
+        prepare("mnist", Preparation(T=4), source=source, data_dir=tmp_path, progress=interrupt)
     assert [path.name for path in (tmp_path / "prepared" / "mnist").iterdir()] == [".images.lock"]
 
 
 DIE = """
 import os, sys, time
 from pathlib import Path
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import prepare
 folder, wait = Path(sys.argv[1]), float(sys.argv[2])
 def progress(done, total, text):
@@ -190,19 +193,19 @@ def progress(done, total, text):
         (folder / "started").touch()
         time.sleep(wait)
         os._exit(9) if not wait else None
-prepare("mnist", T=4, source=folder / "given", data_dir=folder, progress=progress)
+prepare("mnist", Preparation(T=4), source=folder / "given", data_dir=folder, progress=progress)
 """
 
 
-def test_a_killed_preparation_leaves_nothing_that_opens_and_is_swept(tmp_path):
+def test_a_killed_preparation_leaves_nothing_that_opens_and_is_removed(tmp_path):
     source = write_mnist(tmp_path / "given")
     done = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), "0"], check=False)
     leftover = tmp_path / "prepared" / "mnist" / ".images.building"
     assert (done.returncode, leftover.is_dir()) == (9, True)
-    for path in (leftover, store_path(tmp_path, "mnist", T=4)):
+    for path in (leftover, store_path(tmp_path, "mnist", Preparation(T=4))):
         with pytest.raises(DataError):
             open_store(path)
-    prepare("mnist", T=4, source=source, data_dir=tmp_path).verify()
+    prepare("mnist", Preparation(T=4), source=source, data_dir=tmp_path).verify()
     assert not leftover.exists()
 
 
@@ -212,10 +215,12 @@ def test_two_processes_that_prepare_the_same_do_not_disturb_each_other(tmp_path)
     while not (tmp_path / "started").exists():
         assert other.poll() is None
         time.sleep(0.01)
-    told = []
-    store = prepare("mnist", T=4, source=source, data_dir=tmp_path, progress=lambda *step: told.append(step))
+    calls = []
+    store = prepare(
+        "mnist", Preparation(T=4), source=source, data_dir=tmp_path, progress=lambda *step: calls.append(step)
+    )
     assert other.wait() == 0
-    assert len(told) == 1, "the second process waited and found the store made"
+    assert len(calls) == 1, "the second process waited and found the store made"
     store.verify()
 
 
@@ -223,19 +228,19 @@ def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkey
     usage = build.shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(build.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError, match="expected 9,408 bytes, got 100"):
-        prepare("mnist", T=4, source=write_mnist(tmp_path / "given"), data_dir=tmp_path)
+        prepare("mnist", Preparation(T=4), source=write_mnist(tmp_path / "given"), data_dir=tmp_path)
 
 
 def test_a_data_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "data").write_text("a file")
     with pytest.raises(DataError, match="a folder that can be written"):
-        prepare("mnist", T=4, source=write_mnist(tmp_path / "given"), data_dir=tmp_path / "data")
+        prepare("mnist", Preparation(T=4), source=write_mnist(tmp_path / "given"), data_dir=tmp_path / "data")
 
 
 def test_the_status_lists_every_data_set_and_whole_stores_alone(tmp_path, mnist):
     source = write_n_mnist(tmp_path / "events")
     for T in (2, 3):
-        broken = prepare("n-mnist", T=T, source=source, data_dir=tmp_path)
+        broken = prepare("n-mnist", Preparation(T=T), source=source, data_dir=tmp_path)
     os.truncate(broken.path / "test_x.npy", 1)
     status = {row.name: row for row in catalogue_status(tmp_path)}
     assert status["mnist"].prepared

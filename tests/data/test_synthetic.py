@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.config import Preparation
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.datasets import synthetic_gestures as gestures
 from bpsta_cli.data.datasets import synthetic_words as words
@@ -45,7 +46,7 @@ def one_of_each():
 @pytest.fixture
 def few(monkeypatch):
     for row in (GESTURES, SPEECH):
-        monkeypatch.setitem(catalogue._BY_NAME, row.name, dataclasses.replace(row, counts=(22, 11)))
+        monkeypatch.setitem(catalogue._rows(), row.name, dataclasses.replace(row, counts=(22, 11)))
 
 
 def test_the_first_recording_of_each_class_is_the_same_byte_for_byte_on_every_machine(one_of_each):
@@ -114,7 +115,7 @@ def test_a_frame_without_its_place_in_the_row_does_not_tell_the_direction_either
 
 def test_the_order_of_the_frames_tells_the_direction(circles):
     frames, labels = circles
-    mass = np.maximum(frames - 1, 0)  # most noise stands alone in its cell
+    mass = np.maximum(frames - 1, 0)  # most noise stands alone at its pixel
     axis = np.arange(32)
     x, y = (np.einsum(f"nthw,{name}->nt", mass, axis) / mass.sum(axis=(2, 3)) for name in "wh")
     dx, dy = np.diff(x), np.diff(y)
@@ -170,26 +171,26 @@ def test_nobody_speaks_in_both_splits(monkeypatch):
 
 
 def test_gestures_go_through_the_encoding_of_events(tmp_path, few):
-    frames = prepare("synthetic-gestures", T=5, data_dir=tmp_path, split_by="time", size=16)
+    frames = prepare("synthetic-gestures", Preparation(T=5, split_by="time", size=16), data_dir=tmp_path)
     assert frames.path.name == "T5-time-16"
     train = frames.split("train")
     assert (train.x.shape, np.bincount(train.y).tolist()) == ((22, 5, 2, 16, 16), [2] * 11)
-    whole = prepare("synthetic-gestures", T=2, data_dir=tmp_path).split("test").x
+    whole = prepare("synthetic-gestures", Preparation(T=2), data_dir=tmp_path).split("test").x
     assert whole.shape == (11, 2, 2, 128, 128)
     assert whole.sum() == frames.split("test").x.sum()
 
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_preparing_twice_gives_the_same_and_preparing_again_nothing_new(tmp_path, few, name):
-    store = prepare(name, T=3, data_dir=tmp_path)
-    assert store.content_hash == prepare(name, T=3, data_dir=tmp_path / "other").content_hash
-    assert prepare(name, T=3, data_dir=tmp_path).path.stat().st_ino == store.path.stat().st_ino
+    store = prepare(name, Preparation(T=3), data_dir=tmp_path)
+    assert store.content_hash == prepare(name, Preparation(T=3), data_dir=tmp_path / "other").content_hash
+    assert prepare(name, Preparation(T=3), data_dir=tmp_path).path.stat().st_ino == store.path.stat().st_ino
 
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_a_source_is_refused(tmp_path, name):
     with pytest.raises(DataError, match=f"{name} needs no source"):
-        prepare(name, T=3, source=tmp_path, data_dir=tmp_path)
+        prepare(name, Preparation(T=3), source=tmp_path, data_dir=tmp_path)
 
 
 def test_the_words_of_the_catalogue_are_those_that_are_spoken():
@@ -198,13 +199,13 @@ def test_the_words_of_the_catalogue_are_those_that_are_spoken():
 
 
 def test_the_commands_say_that_the_data_are_synthetic(tmp_path, few, capsys):
-    told = "synthetic-speech is synthetic: simulated, not recorded"
+    disclosure = "synthetic-speech is synthetic: simulated, not recorded"
     data = ["--data-dir", str(tmp_path)]
     shared = ["--dataset", "synthetic-speech", "--T", "2"]
     assert run(["prepare", *shared, *data]) == 0
-    assert told in capsys.readouterr().out
+    assert disclosure in capsys.readouterr().out
     short = ["--epochs", "1", "--warmup-epochs", "0", "--network", "2C3-AP8-10Voting", "--out", str(tmp_path / "run")]
     assert run(["train", *shared, *data, *short]) == 0
-    assert told in capsys.readouterr().out
+    assert disclosure in capsys.readouterr().out
     assert run(["eval", str(tmp_path / "run"), *data]) == 0
-    assert told in capsys.readouterr().out
+    assert disclosure in capsys.readouterr().out

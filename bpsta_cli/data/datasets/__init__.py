@@ -1,1 +1,3 @@
-"""How the files of each data set become samples: one file a data set or family; `catalogue` names the loaders."""
+"""The loaders: each finds the files of a data set and reads its samples; a family of data sets shares a file.
+
+The rows of `catalogue.toml` name them."""

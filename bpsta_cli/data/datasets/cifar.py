@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.downloads import download, sweep
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.downloads import download, remove_partial_downloads
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import Samples, Source, SplitName, missing, refuse_web_page
 from bpsta_cli.errors import DataError
 
@@ -30,13 +30,13 @@ _HARMLESS = {
     ("numpy._core.multiarray", "_reconstruct"),
     ("_codecs", "encode"),
 }
-"""All that a pickle of a dictionary of lists and arrays names."""
+"""The only functions that the pickle of a dictionary of lists and arrays needs."""
 _REFETCH = "Delete the file and fetch it again."
 
 
 @dataclass(frozen=True)
 class _Version:
-    """One published form: its folder, its files, and how many bytes of labels go before an image (0: pickles)."""
+    """One published form: its folder, its files, and how many bytes of labels precede an image (0: pickles)."""
 
     folder: str
     files: dict[SplitName, tuple[str, ...]]
@@ -60,8 +60,8 @@ _HUNDRED = (
 def cifar10(dataset: Dataset, source: Path | None, raw: Path) -> Source:
     """CIFAR-10: five files of training batches and one to test, in `source` or the published folder in it.
 
-    Without `source` raw/ is searched in the same way, and the python version is downloaded to it, where
-    torchvision lays it.
+    Without `source` raw/ is searched in the same way, and the python version is downloaded to it, in
+    torchvision's directory layout.
 
     Raises:
         DataError: a file is missing, or the download failed.
@@ -76,7 +76,7 @@ def cifar100(dataset: Dataset, source: Path | None, raw: Path) -> Source:
 
 def _find(dataset: Dataset, source: Path | None, raw: Path, versions: tuple[_Version, ...], class_name: str) -> Source:
     if source is None:
-        sweep(dataset, raw)
+        remove_partial_downloads(dataset, raw)
     found = _search(source or raw, versions)
     if found is None and source is None:
         download(dataset, raw, lambda: _fetch(class_name, raw), [raw / versions[0].folder])
@@ -120,7 +120,7 @@ def _labels(file: Path, version: _Version, classes: int) -> npt.NDArray[np.int64
     return labels
 
 
-def _read_bytes(file: Path, _settings: Settings) -> npt.NDArray[np.uint8]:
+def _read_bytes(file: Path, _preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     return _table(file)[:, -_PIXELS:].reshape(-1, *_SHAPE)
 
 
@@ -135,7 +135,7 @@ def _table(file: Path) -> npt.NDArray[np.uint8]:
     return np.memmap(file, np.uint8, "r").reshape(-1, row)
 
 
-def _read_pickled(file: Path, _settings: Settings) -> npt.NDArray[np.uint8]:
+def _read_pickled(file: Path, _preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     return _unpickled(file)[0]
 
 

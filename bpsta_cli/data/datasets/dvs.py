@@ -1,4 +1,4 @@
-"""Where event recordings lie: as published, and as tonic or SpikingJelly lay them."""
+"""Event recordings in the published directory layout, in tonic's and in SpikingJelly's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.downloads import download, sweep
+from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.formats.aedat import read_aedat, read_clip
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npz, read_tonic_npy
@@ -36,18 +36,18 @@ _FIGSHARE_FILES = {
     "truck.zip": "7712839",
 }
 _CIFAR_TRAINING = 900
-"""Recordings of a class of DVS-CIFAR10, from number 0, that train: nine tenths of its thousand."""
+"""Recordings of each class of DVS-CIFAR10 that train, from number 0: 900 of 1,000."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """One way to lay a data set out.
+    """One directory layout of a data set.
 
     Attributes:
-        marks: what is in the folder of a copy: of the training split, and of the test split.
+        marks: for each split, files or folders of which one shows that the split is there.
         listing: the items below that folder.
         read: reads an item.
-        extra: files beside the items that decide what is read.
+        extra: other files that decide what is read, such as tables of labels.
     """
 
     marks: dict[SplitName, tuple[str, ...]]
@@ -114,7 +114,7 @@ def _find(
     if source is not None:
         found = _search(source, folder, layouts, ("train",))
     else:
-        sweep(dataset, raw / folder)
+        remove_partial_downloads(dataset, raw / folder)
         found = _search(raw, folder, layouts, SPLITS)
         if found is None:
             unpacked = [raw / folder / mark for split in SPLITS for mark in layouts[-1].marks[split]]

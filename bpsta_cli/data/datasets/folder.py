@@ -1,25 +1,24 @@
-"""The user's own data: one sub-folder a class, of images, event recordings or sound."""
+"""The user's own data: a sub-folder for each class, of images, event recordings or sound."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data.catalogue import Dataset, Kind, Recipe
+from bpsta_cli.data.catalogue import Dataset, Kind
 from bpsta_cli.data.encoding import Events, check_events
 from bpsta_cli.data.formats.aedat import read_aedat
+from bpsta_cli.data.formats.audio import LEVELS, log_mel, read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
 from bpsta_cli.data.formats.images import check_like, formats, read_image
-from bpsta_cli.data.parallel import enough_processes, in_order
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.parallel import enough_processes, parallel_map
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName
 from bpsta_cli.errors import DataError
 
@@ -30,20 +29,18 @@ _READERS: dict[str, Callable[[Path], Events]] = {
     ".aedat": read_aedat,
 }
 _LARGEST_SIDE = 2048
-"""Pixels; no event camera has more, and a damaged file may claim any number."""
+"""In pixels. No event camera has more, but a damaged file may name any number."""
 _NOT_DATA = ("Thumbs.db", "desktop.ini")
-_RECIPES: dict[Kind, Recipe] = {
-    "image": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
-    "events": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=16),
-    "speech": Recipe("32C3-MP2-64C3-MP2-128C3-MP2-10Voting", epochs=30, warmup_epochs=5, batch_size=64),
-}
+_FULL_SCALE: dict[Kind, int] = {"image": 255, "events": 1, "speech": LEVELS}
+_EVENT_BATCH = 16
+"""Batch size for event recordings, which take T frames each; the row's recipe is for images and sound."""
 
 
 @dataclass(frozen=True)
 class _Listing:
     """What is in the folder: the classes' names, the kind of the files, each split's files with their labels.
 
-    Paths are plain text here: a `Path` for each of many files would take longer than to look at them.
+    Paths are plain text here: to make a `Path` of each of many files would take longer than to list them.
     """
 
     classes: tuple[str, ...]
@@ -51,15 +48,8 @@ class _Listing:
     files: dict[SplitName, list[tuple[str, int]]]
 
 
-def store_name(source: Path) -> str:
-    """A name for the folder that no other folder shares: its own and eight digits of its whole path's hash."""
-    whole = source.resolve()
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", whole.name).strip(".") or "root"
-    return f"{plain}-{sha256(str(whole).encode()).hexdigest()[:8]}"
-
-
 def describe(row: Dataset, source: Path | None) -> Dataset:
-    """The catalogue's row with what the names in the folder tell: classes, kind, split and recipe.
+    """The catalogue's row, completed from the names in the folder: classes, kind, split and recipe.
 
     Raises:
         DataError: no folder, or one that is not laid out as a data set.
@@ -68,15 +58,15 @@ def describe(row: Dataset, source: Path | None) -> Dataset:
     assert source is not None
     name = source.resolve().name
     split = "its train/ and test/ folders" if listing.files["test"] else "no test/ folder"
-    scale = {"image": 1 / 255, "events": 1.0, "speech": 1 / 255}[listing.kind]
+    recipe = replace(row.recipe, batch_size=_EVENT_BATCH) if listing.kind == "events" else row.recipe
     return replace(
         row,
         title=name,
         kind=listing.kind,
         classes=listing.classes,
         split=f"{name}: {split}",
-        scale=scale,
-        recipe=_RECIPES[listing.kind],
+        full_scale=_FULL_SCALE[listing.kind],
+        recipe=recipe,
     )
 
 
@@ -129,7 +119,7 @@ def _given(source: Path | None) -> Path:
 
 def _list(source: Path) -> _Listing:
     roots = _split_roots(source)
-    classes = _in_order(_folders(roots["train"]))
+    classes = _sorted_classes(_folders(roots["train"]))
     if len(classes) < 2:
         raise _misplaced(roots["train"], "a sub-folder for each of two or more classes", f"{len(classes)}")
     files: dict[SplitName, list[tuple[str, int]]] = {"train": [], "test": []}
@@ -172,7 +162,7 @@ def _files(root: Path) -> Iterator[str]:
                 yield f"{folder_name}{os.sep}{name}"
 
 
-def _in_order(names: list[str]) -> tuple[str, ...]:
+def _sorted_classes(names: list[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
 
 
@@ -206,10 +196,10 @@ def _read_events(path: Path) -> Events:
     return _READERS[path.suffix.lower()](path)
 
 
-def _read_like(path: Path, settings: Settings, *, first: Path) -> npt.NDArray[np.uint8]:
+def _read_like(path: Path, preparation: AppliedPreparation, *, first: Path) -> npt.NDArray[np.uint8]:
     """One image [1, C, H, W], of the shape of the data set's first."""
-    image = read_image(path, settings.size, settings.resize)
-    check_like(image, path, _shape(first, settings.size, settings.resize), first)
+    image = read_image(path, preparation.size, preparation.resize)
+    check_like(image, path, _shape(first, preparation.size, preparation.resize), first)
     return image[None]
 
 
@@ -218,14 +208,12 @@ def _shape(first: Path, size: int | None, resize: str | None) -> tuple[int, ...]
     return read_image(first, size, resize).shape
 
 
-def _read_sound(path: Path, settings: Settings) -> npt.NDArray[np.uint8]:
+def _read_sound(path: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is."""
-    from bpsta_cli.data.formats.audio import log_mel, read_wav
-
-    assert settings.T is not None
+    assert preparation.T is not None
     samples, rate = read_wav(path)
     try:
-        return log_mel(samples, rate, T=settings.T, seconds=len(samples) / rate)[None]
+        return log_mel(samples, rate, T=preparation.T, seconds=len(samples) / rate)[None]
     except DataError as short:
         raise DataError(f"{short.problem}: {path}", expected=short.expected, got=short.got, todo=short.todo) from short
 
@@ -238,9 +226,9 @@ def _measure(names: tuple[str, ...], dataset: Dataset, progress: Progress, proce
     """
     files = [Path(name) for name in names]
     sides, done = np.ones(2, dtype=np.int64), 0
-    for block in in_order(_sides, files, processes or enough_processes(files, len(files))):
-        sides = np.maximum(sides, block.max(axis=0))
-        done += len(block)
+    for chunk in parallel_map(_sides, files, processes or enough_processes(files, len(files))):
+        sides = np.maximum(sides, chunk.max(axis=0))
+        done += len(chunk)
         progress(done, len(files), "looking how large the frames must be")
     return replace(dataset, shape=(2, int(sides[0]), int(sides[1])))
 

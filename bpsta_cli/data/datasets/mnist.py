@@ -1,4 +1,4 @@
-"""Images: scikit-learn's digits, and MNIST and Fashion-MNIST as torchvision lays them."""
+"""Images: scikit-learn's digits, and MNIST and Fashion-MNIST in torchvision's directory layout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.downloads import download, sweep
+from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.sources import Images, Source, SplitName, missing
 from bpsta_cli.errors import DataError
@@ -78,7 +78,7 @@ def _idx_source(dataset: Dataset, source: Path | None, raw: Path, class_name: st
             raise missing(dataset, source, f"{', '.join(_stems(dataset))} (or .gz)")
     else:
         folder = raw / class_name / "raw"
-        sweep(dataset, folder)
+        remove_partial_downloads(dataset, folder)
         if len(_present(dataset, folder)) < len(dataset.checksums):
             unpacked = [folder / stem for stem in _stems(dataset)]
             download(dataset, folder, lambda: _fetch(class_name, raw), unpacked)

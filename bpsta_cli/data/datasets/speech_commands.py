@@ -1,4 +1,4 @@
-"""Google Speech Commands, as torchaudio lays it: a folder a word, and the lists that split it."""
+"""Google Speech Commands, in torchaudio's directory layout: a folder for each word, and the lists of the splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download
 from bpsta_cli.data.formats.audio import log_mel, read_wav
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Samples, Source, SplitName, missing
 from bpsta_cli.errors import DataError
 
@@ -25,11 +25,11 @@ _REPEAT_SEED = 0
 
 
 def speech_commands(dataset: Dataset, source: Path | None, raw: Path) -> Source:
-    """The folder of words in `source`, or in a version's folder below it; the newest version goes before.
+    """The folder of words in `source`, or in a version's folder below it; the newest version comes first.
 
-    Without `source` it is looked for in raw/SpeechCommands, where torchaudio puts it, and version 0.02
-    downloaded if it is missing. The test and the validation part are those that the copy's lists name, the
-    training part is the rest. Which version it is shows in its words: with any of the five that 0.02 added
+    Without `source` it is looked for in raw/SpeechCommands, where torchaudio puts it, and version 0.02 is
+    downloaded if nothing is there. The lists of the copy name the test and the validation part; the rest is the
+    training part. The words tell which version it is: with any of the five that 0.02 added
     all 35 are expected, else the 30 of 0.01. Labels follow the alphabet.
 
     Raises:
@@ -76,7 +76,7 @@ def _version(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def _listed(folder: Path, name: str) -> frozenset[Path]:
-    """The clips that a list names, each there."""
+    """The clips that a list names; each is checked to exist."""
     file = folder / name
     todo = "Fetch the copy again; a list of a part of it names the clips of that part alone."
     try:
@@ -126,8 +126,8 @@ def _read(row: Dataset, folder: Path, split: SplitName, files: Sequence[Path]) -
 def balanced(y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Rows in which each class is as frequent as the largest: all rows, then random ones of the smaller classes.
 
-    The paper evens its training classes out so. The repeated rows are drawn by a fixed seed, the same on any
-    machine: NumPy keeps RandomState's stream as it is.
+    The paper balances its training classes in this way. The repeated rows are drawn with a fixed seed and are the
+    same on any machine: NumPy guarantees that the stream of RandomState does not change.
     """
     random = np.random.RandomState(_REPEAT_SEED)
     counts = np.bincount(y)
@@ -139,13 +139,13 @@ def balanced(y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate(rows)
 
 
-def read_clip(file: Path, settings: Settings) -> npt.NDArray[np.uint8]:
+def read_clip(file: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of a clip.
 
     Raises:
         DataError: unreadable (see `read_wav`), or not 16 kHz.
     """
-    assert settings.T is not None
+    assert preparation.T is not None
     samples, rate = read_wav(file)
     if rate != RATE:
         raise DataError(
@@ -154,4 +154,4 @@ def read_clip(file: Path, settings: Settings) -> npt.NDArray[np.uint8]:
             got=f"{rate:,} Hz",
             todo="Resample it, or leave it out.",
         )
-    return log_mel(samples, rate, T=settings.T)[None]
+    return log_mel(samples, rate, T=preparation.T)[None]

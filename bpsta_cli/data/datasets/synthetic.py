@@ -1,4 +1,4 @@
-"""The embedded data sets: simulated recordings and clips, made from a seed when they are asked for."""
+"""The embedded data sets: simulated recordings and clips, made from a seed on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bpsta_cli.data.datasets import synthetic_gestures as gestures
 from bpsta_cli.data.datasets import synthetic_words as words
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.formats.audio import log_mel
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Recordings, Samples, Source, SplitName
 from bpsta_cli.errors import DataError
 
@@ -69,7 +69,7 @@ def _items(dataset: Dataset, split: SplitName) -> tuple[tuple[str, ...], npt.NDA
 
 
 def _stream(name: str) -> tuple[np.random.RandomState, SplitName, int]:
-    """A sample's own stream, split and number, so that any one can be made alone."""
+    """A sample's own stream of random numbers, its split and its number: any sample can be made without the others."""
     part, number = name.split("/")
     split: SplitName = "train" if part == "train" else "test"
     index = int(number)
@@ -81,11 +81,11 @@ def _recording(classes: int, name: str) -> Events:
     return gestures.record(index % classes, random)
 
 
-def _features(name: str, settings: Settings) -> npt.NDArray[np.uint8]:
+def _features(name: str, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of a clip."""
-    assert settings.T is not None
+    assert preparation.T is not None
     samples = (waveform(name) / np.float32(_FULL_SCALE)).astype(np.float32)
-    return log_mel(samples, words.RATE, T=settings.T)[None]
+    return log_mel(samples, words.RATE, T=preparation.T)[None]
 
 
 def waveform(name: str) -> npt.NDArray[np.int16]:

@@ -144,7 +144,7 @@ def _guitar(scene: Scene) -> list[Hand]:
 
 
 def _other(scene: Scene) -> list[Hand]:
-    """One or two hands, each on a Lissajous figure of its own."""
+    """One or two hands, each on a Lissajous curve of its own."""
     return [
         scene.hand(
             _px(scene.draw(-20, 21)) + _along(scene.draw(8, 29), cosine(scene.angle(16, 64))),
@@ -180,12 +180,12 @@ def record(label: int, random: np.random.RandomState) -> Events:
     for hand in second:
         covered |= _covered(hand)
     changed = np.flatnonzero(covered[1:] != covered[:-1])
-    cell = np.repeat(changed, scene.draw(1, 4))
-    cell = cell[random.randint(256, size=len(cell), dtype=np.int64) < _KEPT]
-    brighter = covered[1:].reshape(-1)[cell] ^ bool(scene.draw(0, 2))
-    step, pixel = np.divmod(cell, SIDE * SIDE)
-    time = step * STEP_US + random.randint(STEP_US, size=len(cell), dtype=np.int64)
-    return _in_order(_joined(Events(time, pixel % SIDE, pixel // SIDE, brighter.astype(np.int64)), _noise(scene)))
+    pixels = np.repeat(changed, scene.draw(1, 4))
+    pixels = pixels[random.randint(256, size=len(pixels), dtype=np.int64) < _KEPT]
+    brighter = covered[1:].reshape(-1)[pixels] ^ bool(scene.draw(0, 2))
+    step, pixel = np.divmod(pixels, SIDE * SIDE)
+    time = step * STEP_US + random.randint(STEP_US, size=len(pixels), dtype=np.int64)
+    return _sorted_by_time(_joined(Events(time, pixel % SIDE, pixel // SIDE, brighter.astype(np.int64)), _noise(scene)))
 
 
 def _covered(hand: Hand) -> npt.NDArray[np.bool_]:
@@ -214,6 +214,6 @@ def _joined(first: Events, second: Events) -> Events:
     return Events(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
-def _in_order(events: Events) -> Events:
+def _sorted_by_time(events: Events) -> Events:
     order = np.argsort(events.t, kind="stable")
     return Events(*(column[order] for column in events))

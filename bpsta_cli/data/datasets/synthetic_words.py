@@ -29,11 +29,11 @@ FORMANTS = {
 }
 _BANDWIDTHS = np.array((70, 100, 150), dtype=np.int64)  # Hz
 _GAINS = np.array((4, 2, 1), dtype=np.int64)
-_BLOCK = 80  # samples: pitch and loudness stay for 5 ms
-_BLOCKS = RATE // _BLOCK
+_SEGMENT = 80  # samples: pitch and loudness stay for 5 ms
+_SEGMENTS = RATE // _SEGMENT
 _HIGHEST_HZ = 4000
-_FADE = 8  # blocks
-_GLIDE = 6  # blocks to either side of a change of vowel
+_FADE = 8  # segments
+_GLIDE = 6  # segments to either side of a change of vowel
 _TO_TURN = 10
 _PHASE = TURN << _TO_TURN  # a turn of the phase that is summed up
 _PEAK = 12_000
@@ -50,14 +50,14 @@ def speak(label: int, speaker: np.random.RandomState, random: np.random.RandomSt
         random: this clip's: when, how long, how loud, pitch's course, noise.
     """
     pitch, tract = _draw(speaker, 90, 231), _draw(speaker, 13, 20)
-    blocks = 2 * _draw(random, 40, 71)  # even: no block lies on the border of two vowels
-    start = _draw(random, 5, _BLOCKS - blocks - 4)
-    formants = _course(WORDS[label], blocks) * tract // 16
-    course = pitch * (100 + _draw(random, -15, 16) * (2 * np.arange(blocks) - blocks) // blocks) // 100
+    segments = 2 * _draw(random, 40, 71)  # even: no segment lies on the border of two vowels
+    start = _draw(random, 5, _SEGMENTS - segments - 4)
+    formants = _course(WORDS[label], segments) * tract // 16
+    course = pitch * (100 + _draw(random, -15, 16) * (2 * np.arange(segments) - segments) // segments) // 100
     voice = _voice(course, formants)
     voice = voice * _draw(random, _PEAK // 4, _PEAK) // int(np.abs(voice).max())
     sound = _noise(random)
-    sound[start * _BLOCK :][: len(voice)] += voice
+    sound[start * _SEGMENT :][: len(voice)] += voice
     return sound.astype(np.int16)
 
 
@@ -66,19 +66,19 @@ def _draw(random: np.random.RandomState, low: int, high: int) -> int:
     return int(random.randint(low, high, dtype=np.int64))
 
 
-def _course(word: str, blocks: int) -> Integers:
-    """The formants of each block, [blocks, 3], gliding from vowel to vowel; alike in both directions."""
+def _course(word: str, segments: int) -> Integers:
+    """The formants of each segment, [segments, 3], gliding from vowel to vowel; alike in both directions."""
     targets = np.array([FORMANTS[vowel] for vowel in word], dtype=np.int64)
-    which = (2 * np.arange(-_GLIDE, blocks + _GLIDE, dtype=np.int64) + 1) * len(word) // (2 * blocks)
+    which = (2 * np.arange(-_GLIDE, segments + _GLIDE, dtype=np.int64) + 1) * len(word) // (2 * segments)
     held = targets[which.clip(0, len(word) - 1)]
     width = 2 * _GLIDE + 1
-    gliding: Integers = np.stack([held[shift : shift + blocks] for shift in range(width)]).sum(axis=0) // width
+    gliding: Integers = np.stack([held[shift : shift + segments] for shift in range(width)]).sum(axis=0) // width
     return gliding
 
 
 def _voice(pitch: Integers, formants: Integers) -> Integers:
-    """The harmonics below 4 kHz of a pitch in Hz [blocks], shaped by formants [blocks, 3]."""
-    phase = np.cumsum(np.repeat(pitch * _PHASE // RATE, _BLOCK))
+    """The harmonics below 4 kHz of a pitch in Hz [segments], shaped by formants [segments, 3]."""
+    phase = np.cumsum(np.repeat(pitch * _PHASE // RATE, _SEGMENT))
     fade = np.minimum(np.arange(1, len(pitch) + 1), _FADE)
     fade = np.minimum(fade, fade[::-1])
     sound = np.zeros(len(phase), dtype=np.int64)
@@ -86,7 +86,7 @@ def _voice(pitch: Integers, formants: Integers) -> Integers:
         away = harmonic * pitch[:, None] - formants
         resonance = _GAINS * (_BANDWIDTHS**2 * 1024) // (_BANDWIDTHS**2 + away**2)
         heard = (harmonic * pitch < _HIGHEST_HZ) * fade * resonance.sum(axis=1)
-        sound += np.repeat(heard, _BLOCK) * COSINE[harmonic * phase >> _TO_TURN & TURN - 1]
+        sound += np.repeat(heard, _SEGMENT) * COSINE[harmonic * phase >> _TO_TURN & TURN - 1]
     quiet: Integers = sound // ONE
     return quiet
 

@@ -1,1 +1,1 @@
-"""How a file of each format is read: images, event recordings, sound."""
+"""Readers of file formats: images, event recordings, sound."""

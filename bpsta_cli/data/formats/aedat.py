@@ -14,7 +14,7 @@ from bpsta_cli.data.sources import Clip, damaged
 _VERSION = b"#!AER-DAT"
 _END_OF_HEADER = b"#!END-HEADER"
 _PACKET = struct.Struct("<hhiiiiii")
-"""A packet's header: type, source, bytes an event, offset of the time stamp, its overflow, capacity, number, valid."""
+"""A packet's header: type, source, bytes per event, offset of the time stamp, its overflow, capacity, number, valid."""
 _POLARITY = 1
 _EVENT_BYTES = 8
 _OVERFLOW_BITS = 31
@@ -120,7 +120,7 @@ def _read_3(path: Path, content: bytes, start: int) -> Events:
 
 
 def _packet(path: Path, content: bytes, at: int) -> tuple[int, int, int, int, int]:
-    """Type, bytes an event, overflow, capacity and number of the packet at byte `at`."""
+    """Type, bytes per event, overflow, capacity and number of the packet at byte `at`."""
     if at + _PACKET.size > len(content):
         raise damaged(path, f"a packet header of {_PACKET.size} bytes", f"{len(content) - at} at byte {at:,}")
     kind, _source, size, _offset, overflow, capacity, number, _valid = _PACKET.unpack_from(content, at)

@@ -22,7 +22,7 @@ FRAMES = 16
 LEVELS = 255
 """The loudest value as stored; `1 / LEVELS` brings it back to 1."""
 RANGE_DB = 80.0
-"""Decibels below a clip's loudest value that count as silence: 80 / 255 = 0.31 dB a stored step."""
+"""Decibels below a clip's loudest value that count as silence: 80 / 255 = 0.31 dB for each stored level."""
 _WINDOW_SECONDS = 0.025
 _LOWEST_HZ = 20.0
 _RESAVE = "Save it as mono PCM WAV again, or leave it out."
@@ -87,10 +87,10 @@ def log_mel(
 
     Args:
         samples: the clip, -1 to 1; padded with silence at its end or cut to `seconds`.
-        rate: samples a second.
+        rate: samples per second, in Hz.
         T: time steps.
         mels: bands, equally spaced on the mel scale from 20 Hz to half the sample rate.
-        frames: spectra a step.
+        frames: spectra per step.
         seconds: length of the clip that is used.
 
     Raises:
@@ -119,7 +119,7 @@ def decibels(
     if T < 1 or T * frames > length:
         raise DataError(
             "unusable number of time steps for a clip",
-            expected=f"T from 1 to {length // frames} ({frames} spectra a step, {length:,} samples a clip)",
+            expected=f"T from 1 to {length // frames} ({frames} spectra per step, {length:,} samples per clip)",
             got=f"T = {T}",
             todo="Choose another T.",
         )

@@ -19,7 +19,7 @@ _TONIC_TIME_UNIT = 1000  # tonic's DVSGesture keeps milliseconds; microseconds h
 
 
 def read_n_mnist(path: Path) -> Events:
-    """One N-MNIST recording: five bytes an event.
+    """One N-MNIST recording: five bytes per event.
 
     x, y, then one bit of polarity and 23 bits of time in microseconds, big-endian
     (https://www.garrickorchard.com/datasets/n-mnist). A row of 240 is no event: it says that the
@@ -43,7 +43,7 @@ def read_n_mnist(path: Path) -> Events:
 
 
 def read_npz(path: Path) -> Events:
-    """One recording as SpikingJelly lays it: an .npz archive of t, x, y, p.
+    """One recording as SpikingJelly writes it: an .npz archive of t, x, y, p.
 
     Raises:
         DataError: no such archive, an array is missing or holds no whole numbers.
@@ -59,7 +59,7 @@ def read_npz(path: Path) -> Events:
 
 
 def read_tonic_npy(path: Path) -> Events:
-    """One DVS128 Gesture recording as tonic lays it: an array [N, 4] of x, y, p, t (milliseconds).
+    """One DVS128 Gesture recording as tonic writes it: an array [N, 4] of x, y, p, t (milliseconds).
 
     Raises:
         DataError: no such array.

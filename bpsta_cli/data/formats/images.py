@@ -34,10 +34,10 @@ def read_image(path: Path, size: int | None = None, resize: str | None = None) -
     Args:
         path: the file.
         size: rows and columns to bring it to, whatever its proportions; None leaves it as it is.
-        resize: "nearest" keeps one pixel of each cell, anything else the mean of those that it covers.
+        resize: "nearest" keeps one pixel of each window of pixels, anything else takes their mean.
 
     Raises:
-        DataError: no image, a damaged one, several in a file, other than 8 bits a channel, transparency.
+        DataError: no image, a damaged one, several in one file, not 8 bits per channel, or transparent parts.
     """
     from PIL import Image, ImageOps
 

@@ -1,4 +1,4 @@
-"""Writing a prepared store: piece by piece into a hidden folder, which then takes the store's name."""
+"""Building a prepared store: written chunk by chunk into a hidden folder, which is then renamed to the store's name."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from bpsta_cli.data import encoding
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.parallel import enough_processes, in_order
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.parallel import enough_processes, parallel_map
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Clip, Images, Item, Progress, Recordings, Samples, Source, Split
 from bpsta_cli.data.store import manifest
 from bpsta_cli.data.store.manifest import ArrayRecord, Manifest, chunks
@@ -30,8 +30,8 @@ _CUTTERS = {"number": encoding.split_by_number, "time": encoding.split_by_time}
 def locked(target: Path) -> Iterator[None]:
     """Hold the one lock for building `target`; another process that wants it waits.
 
-    The system drops the lock with its process, so what lies half-built while we hold it belongs to
-    nobody and is removed.
+    The system releases the lock when its process ends, so a half-built folder that is found under the lock belongs
+    to no living process and is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / f".{target.name}.lock").open("w") as file:
@@ -52,7 +52,7 @@ def _replaced(target: Path) -> Path:
 def build(
     target: Path,
     dataset: Dataset,
-    settings: Settings,
+    how: AppliedPreparation,
     source: Source,
     progress: Progress,
     processes: int | None = None,
@@ -62,10 +62,10 @@ def build(
     Args:
         target: the store's folder.
         dataset: its row.
-        settings: how to make it.
+        how: what of a preparation applies to it.
         source: the files.
         progress: called with samples done, their total, and what is under way.
-        processes: how many read at the same time; None: one a processor where there is much to read.
+        processes: how many processes read; None: one for each processor where there is much to read.
 
     Raises:
         DataError: a source file is damaged, or `target` is something else than a store.
@@ -80,7 +80,7 @@ def build(
     folder = _building(target)
     folder.mkdir()
     try:
-        _write(folder, dataset, settings, source, progress, processes)
+        _write(folder, dataset, how, source, progress, processes)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -93,7 +93,7 @@ def build(
 def _write(
     folder: Path,
     dataset: Dataset,
-    settings: Settings,
+    how: AppliedPreparation,
     source: Source,
     progress: Progress,
     processes: int | None,
@@ -106,15 +106,15 @@ def _write(
     for split in source.splits:
         samples = source.read(split)
         with ArrayWriter(folder / f"{split}_x.npy", len(samples.y)) as writer:
-            for block in _pieces(samples, dataset, settings, processes):
-                writer.append(block)
-                if len(block):
+            for chunk in _chunks(samples, dataset, how, processes):
+                writer.append(chunk)
+                if len(chunk):
                     progress(writer.done, writer.rows, f"{dataset.name} {split}")
             arrays[f"{split}_x"] = writer.record()
         arrays[f"{split}_y"] = _saved(folder / f"{split}_y.npy", samples.y)
         if isinstance(samples, Samples) and samples.rows is not None:
             arrays[f"{split}_rows"] = _saved(folder / f"{split}_rows.npy", samples.rows)
-    text = _manifest(dataset, settings, source, arrays).model_dump_json(indent=2)
+    text = _manifest(dataset, how, source, arrays).model_dump_json(indent=2, by_alias=True)
     (folder / manifest.FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -124,44 +124,48 @@ def _saved(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:
         return writer.record()
 
 
-def _pieces(samples: Split, dataset: Dataset, settings: Settings, processes: int | None) -> Iterator[npt.NDArray[Any]]:
-    """The samples of a split, block by block."""
+def _chunks(
+    samples: Split, dataset: Dataset, how: AppliedPreparation, processes: int | None
+) -> Iterator[npt.NDArray[Any]]:
+    """The samples of a split, chunk by chunk."""
     if isinstance(samples, Images):
-        yield samples.x[:0]  # settles shape and type, even of no images
+        yield samples.x[:0]  # decides shape and type, even of no images
         yield from (samples.x[rows] for rows in chunks(samples.x.shape, samples.x.dtype))
         return
     make: Callable[[Item], npt.NDArray[Any]]
     if isinstance(samples, Recordings):
-        make = functools.partial(_frames, read=samples.read, shape=dataset.shape, settings=settings)
+        make = functools.partial(_frames, read=samples.read, shape=dataset.shape, how=how)
     else:
-        make = functools.partial(_as_read, read=samples.read, settings=settings)
+        make = functools.partial(_as_read, read=samples.read, how=how)
     files = {item.file if isinstance(item, Clip) else item for item in samples.items if not isinstance(item, str)}
-    yield from in_order(make, samples.items, processes or enough_processes(files, len(samples.items)))
+    yield from parallel_map(make, samples.items, processes or enough_processes(files, len(samples.items)))
 
 
-def _as_read(item: Item, *, read: Callable[[Item, Settings], npt.NDArray[Any]], settings: Settings) -> npt.NDArray[Any]:
-    return read(item, settings)
+def _as_read(
+    item: Item, *, read: Callable[[Item, AppliedPreparation], npt.NDArray[Any]], how: AppliedPreparation
+) -> npt.NDArray[Any]:
+    return read(item, how)
 
 
 def _frames(
-    item: Item, *, read: Callable[[Item], encoding.Events], shape: tuple[int, int, int], settings: Settings
+    item: Item, *, read: Callable[[Item], encoding.Events], shape: tuple[int, int, int], how: AppliedPreparation
 ) -> npt.NDArray[Any]:
     """One recording as event counts [1, T, 2, H, W]."""
-    assert settings.T is not None
-    assert settings.split_by is not None
+    assert how.T is not None
+    assert how.split_by is not None
     events = read(item)
     encoding.check_events(events, shape, str(item))
-    frames = _CUTTERS[settings.split_by](events, T=settings.T, shape=shape, name=str(item))
-    if settings.size is not None and settings.resize is not None:
-        frames = encoding.shrink(frames, settings.size, settings.resize)
+    frames = _CUTTERS[how.split_by](events, T=how.T, shape=shape, name=str(item))
+    if how.size is not None and how.resize is not None:
+        frames = encoding.shrink(frames, how.size, how.resize)
     return frames[None]
 
 
-def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict[str, ArrayRecord]) -> Manifest:
+def _manifest(dataset: Dataset, how: AppliedPreparation, source: Source, arrays: dict[str, ArrayRecord]) -> Manifest:
     content = {
         "format": manifest.FORMAT,
         "dataset": dataset.name,
-        "settings": settings.model_dump(),
+        "settings": how.model_dump(),
         "shape": list(arrays["train_x"].shape[-3:]),
         "classes": list(dataset.classes),
         "scale": dataset.scale,
@@ -170,7 +174,7 @@ def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict
     return Manifest.model_validate(
         {
             **content,
-            "split": _split_in_words(dataset, settings),
+            "split": _split_description(dataset, how),
             "partial": _partial(dataset, arrays),
             "source": source.fingerprint(),
             "versions": {name: version(name) for name in ("bpsta-cli", "numpy", "scikit-learn")},
@@ -179,18 +183,18 @@ def _manifest(dataset: Dataset, settings: Settings, source: Source, arrays: dict
     )
 
 
-def _split_in_words(dataset: Dataset, settings: Settings) -> str:
-    if settings.test_fraction is None:
+def _split_description(dataset: Dataset, how: AppliedPreparation) -> str:
+    if how.test_fraction is None:
         return dataset.split
-    whose = f"{dataset.title}, " if dataset.own else ""
-    seed = settings.split_seed or 0
-    return f"{whose}not official: {settings.test_fraction:g} of the training samples held out, seed {seed}"
+    whose = f"{dataset.title}, " if dataset.user_supplied else ""
+    seed = how.split_seed or 0
+    return f"{whose}not official: {how.test_fraction:g} of the training samples held out, seed {seed}"
 
 
 def _partial(dataset: Dataset, arrays: dict[str, ArrayRecord]) -> str | None:
     """How much of the whole data set this is; None if all of it."""
     train, test = (arrays[f"{split}_y"].shape[0] for split in SPLITS)
     whole_train, whole_test = dataset.counts
-    if (train, test) == dataset.counts or dataset.own:
+    if (train, test) == dataset.counts or dataset.user_supplied:
         return None
     return f"{train:,} of {whole_train:,} training and {test:,} of {whole_test:,} test samples"

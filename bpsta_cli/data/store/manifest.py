@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.preparation import Settings
+from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.errors import DataError
 
 FILE = "manifest.json"
@@ -40,7 +40,7 @@ class Manifest(_Frozen):
     Attributes:
         format: version of the store's layout.
         dataset: name in the catalogue.
-        settings: how it was made.
+        preparation: how it was made; the file calls it settings.
         shape: (C, H, W) of one time step.
         classes: the labels' names.
         scale: multiplies the stored integers to give the network's input.
@@ -55,7 +55,7 @@ class Manifest(_Frozen):
 
     format: Literal[1]
     dataset: str
-    settings: Settings
+    preparation: AppliedPreparation = Field(alias="settings")
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     scale: float
@@ -66,14 +66,14 @@ class Manifest(_Frozen):
     versions: dict[str, str]
     content_hash: str
 
-    def wanted(self, dataset: Dataset, settings: Settings) -> bool:
-        """Whether this is what `dataset` prepared with `settings` would be today."""
-        same = (self.dataset, self.settings, self.scale) == (dataset.name, settings, dataset.scale)
+    def wanted(self, dataset: Dataset, preparation: AppliedPreparation) -> bool:
+        """Whether this is what `dataset` prepared so would be today."""
+        same = (self.dataset, self.preparation, self.scale) == (dataset.name, preparation, dataset.scale)
         return same and self.classes in (dataset.classes, dataset.older_classes)
 
 
 def hash_content(manifest: dict[str, Any]) -> str:
-    """SHA-256 over the dumped manifest's settings and arrays, the same on any machine."""
+    """SHA-256 over how the store was made and its arrays, the same on any machine."""
     seen = {key: manifest[key] for key in ("format", "dataset", "settings", "shape", "classes", "scale")}
     arrays = {
         name: [record["dtype"], list(record["shape"]), record["sha256"]] for name, record in manifest["arrays"].items()
@@ -102,7 +102,7 @@ def read(path: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise damaged(file, "a manifest of format 1", f"{where}: {first['msg']}") from error
-    if manifest.content_hash != hash_content(manifest.model_dump(mode="json")):
+    if manifest.content_hash != hash_content(manifest.model_dump(mode="json", by_alias=True)):
         raise damaged(file, "settings and arrays that give its content hash", "others: it was changed by hand")
     return manifest
 

@@ -1,4 +1,4 @@
-"""What of each data set is on the disk: downloaded, prepared, and how large."""
+"""What is on the disk of each data set: what is downloaded, what is prepared, and how large both are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.store.store import stores_of
+from bpsta_cli.data.store.locate import stores_of
 
 
 @dataclass(frozen=True)
 class Status:
-    """What of one data set is on the disk.
+    """What is on the disk of one data set.
 
     Attributes:
         name: the data set.

@@ -1,4 +1,4 @@
-"""The prepared store: a folder of memory-mapped arrays and their manifest."""
+"""An opened store: a folder of memory-mapped arrays and their manifest."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli.data import catalogue
-from bpsta_cli.data.catalogue import Dataset, Kind
-from bpsta_cli.data.datasets import folder
-from bpsta_cli.data.encoding import Resize, SplitBy
-from bpsta_cli.data.preparation import Settings, settings_for
-from bpsta_cli.data.sources import SPLITS, Progress, Source, SplitName, find, hold_out
-from bpsta_cli.data.store import build, manifest
+from bpsta_cli.data.catalogue import Kind
+from bpsta_cli.data.sources import SPLITS, SplitName
+from bpsta_cli.data.store import manifest
 from bpsta_cli.data.store.manifest import Manifest
 from bpsta_cli.errors import DataError
 
@@ -73,7 +69,7 @@ class Store:
 
     @property
     def content_hash(self) -> str:
-        """Names what is inside: equal on two machines if and only if a network sees the same."""
+        """The name of the content: equal on two machines if and only if a network sees the same data."""
         return self.manifest.content_hash
 
     @property
@@ -94,18 +90,18 @@ class Store:
     @property
     def T(self) -> int | None:  # noqa: N802 - the field's name
         """Time steps of the frames; None for images, which fit any T."""
-        return self.manifest.settings.T
+        return self.manifest.preparation.T
 
     @property
     def kind(self) -> Kind:
         """What the samples are."""
         if self.T is None:
             return "image"
-        return "speech" if self.manifest.settings.split_by is None else "events"
+        return "speech" if self.manifest.preparation.split_by is None else "events"
 
     @property
-    def split_in_words(self) -> str:
-        """Which split it is, and what of it is missing: belongs beside every number from it."""
+    def split_description(self) -> str:
+        """Which split it is, and what of it is missing. It is shown beside every number from this store."""
         partial = self.manifest.partial
         return self.manifest.split + (f"; a partial copy: {partial}" if partial else "")
 
@@ -134,7 +130,7 @@ class Store:
         return self._splits[name]
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        """A memory-mapped array, as long and of the shape and type that the manifest says."""
+        """A memory-mapped array, checked to have the length, shape and type that the manifest says."""
         file, expected = self.path / f"{name}.npy", self.manifest.arrays[name]
         if not file.is_file():
             raise manifest.damaged(file, f"{expected.bytes:,} bytes", "no such file")
@@ -182,148 +178,3 @@ def whole_store(path: Path) -> Store | None:
         return open_store(path)
     except DataError:
         return None
-
-
-def row_of(name: str, source: Path | None) -> Dataset:
-    """The catalogue's row; for `folder` with what the names in `source` tell.
-
-    Raises:
-        DataError: no such data set, or a folder that is not laid out as one.
-    """
-    row = catalogue.get(name)
-    return folder.describe(row, source) if row.own else row
-
-
-def _name_of(dataset: Dataset, source: Path | None) -> str:
-    """The data set's folder in prepared/; each folder of the user's own has one for itself."""
-    return f"{dataset.name}/{folder.store_name(source)}" if dataset.own and source else dataset.name
-
-
-def store_path(
-    data_dir: Path,
-    name: str,
-    *,
-    T: int | None,
-    source: Path | None = None,
-    split_by: SplitBy = "number",
-    size: int | None = None,
-    resize: Resize = "sum",
-    test_fraction: float | None = None,
-    split_seed: int = 0,
-) -> Path:
-    """Where `prepare` with these arguments puts the store: prepared/digits/images, prepared/n-mnist/T8-number.
-
-    Raises:
-        DataError: an argument that this data set cannot be prepared with.
-    """
-    dataset = row_of(name, source)
-    settings = settings_for(
-        dataset,
-        T=T,
-        split_by=split_by,
-        size=size,
-        resize=resize,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-    )
-    return settings.path(data_dir, _name_of(dataset, source))
-
-
-def stores_of(data_dir: Path, name: str) -> list[Store]:
-    """The whole stores of data set `name`; hidden folders are half-built ones."""
-    folder_of_all = data_dir / "prepared" / name
-    files = [*folder_of_all.glob(f"[!.]*/{manifest.FILE}"), *folder_of_all.glob(f"[!.]*/[!.]*/{manifest.FILE}")]
-    return [store for file in sorted(files) if (store := whole_store(file.parent))]
-
-
-def store_with(data_dir: Path, name: str, content_hash: str) -> Store | None:
-    """The store of data set `name` with this content, whatever it was made from; None if there is none."""
-    return next((store for store in stores_of(data_dir, name) if store.content_hash == content_hash), None)
-
-
-def prepare(
-    name: str,
-    *,
-    T: int | None,
-    source: Path | None = None,
-    data_dir: Path = Path("data"),
-    split_by: SplitBy = "number",
-    size: int | None = None,
-    resize: Resize = "sum",
-    test_fraction: float | None = None,
-    split_seed: int = 0,
-    progress: Progress | None = None,
-    processes: int | None = None,
-) -> Store:
-    """The store of data set `name`, made if it is not there or not as asked.
-
-    A store that is there is kept, unless a `source` is given whose files differ from those it was
-    made from in name or size. A damaged store is made anew.
-
-    Args:
-        name: a name in the catalogue.
-        T: frames a recording is cut into; images do not depend on it.
-        source: the folder that holds the files; None for data_dir/raw, downloaded to if need be.
-        data_dir: holds raw/ and prepared/.
-        split_by: cut recordings into frames of as many events ("number") or as long ("time").
-        size: rows and columns of the frames, a divisor of the sensor's; None for the sensor's own. Images of
-            a folder of one's own are brought to any size.
-        resize: "sum" adds up the events of a cell (of images: takes the mean), "nearest" keeps one pixel of it.
-        test_fraction: share of the training samples to hold out, for a copy without a test split.
-        split_seed: which ones.
-        progress: called with samples done, their total, and what is under way.
-        processes: how many read at the same time; None: one a processor where there is much to read.
-
-    Raises:
-        DataError: an unusable argument, missing or damaged files, or a failed download.
-    """
-    dataset = row_of(name, source)
-    settings = settings_for(
-        dataset,
-        T=T,
-        split_by=split_by,
-        size=size,
-        resize=resize,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-    )
-    target = settings.path(data_dir, _name_of(dataset, source))
-    store = _usable(target, dataset, settings)
-    if store is not None and source is None:
-        return store
-    progress = progress or _silent
-    progress(0, 0, f"{name}: looking for the files, or downloading them")
-    found = find(dataset, source, data_dir / "raw")
-    if store is not None and store.manifest.source == found.fingerprint():
-        return store
-    if test_fraction is not None:
-        found = hold_out(dataset, found, test_fraction, split_seed)
-    return _build(target, dataset, settings, found, progress, processes)
-
-
-def _build(
-    target: Path, dataset: Dataset, settings: Settings, found: Source, progress: Progress, processes: int | None
-) -> Store:
-    try:
-        with build.locked(target):
-            store = _usable(target, dataset, settings)  # another process may have made it meanwhile
-            if store is None or store.manifest.source != found.fingerprint():
-                build.build(target, dataset, settings, found, progress, processes)
-            return open_store(target)
-    except OSError as error:
-        raise DataError(
-            f"{target} cannot be prepared",
-            expected="files that can be read and a folder that can be written",
-            got=str(error),
-            todo="Check the permissions and the room on the disk.",
-        ) from error
-
-
-def _silent(_done: int, _total: int, _text: str) -> None:
-    """No progress."""
-
-
-def _usable(target: Path, dataset: Dataset, settings: Settings) -> Store | None:
-    """The store at `target` if it is whole and as asked."""
-    store = whole_store(target)
-    return store if store is not None and store.manifest.wanted(dataset, settings) else None

@@ -1,4 +1,4 @@
-"""An array written block by block: memory holds a few blocks, whatever the array's length."""
+"""An array written chunk by chunk: memory holds a few chunks, whatever the array's length."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Array = npt.NDArray[Any]
 
 
 class ArrayWriter:
-    """An .npy file that grows block by block, and its checksum with it; a context manager.
+    """An .npy file that grows chunk by chunk, and its checksum with it; a context manager.
 
-    The first block settles shape and type. A block of wider integers widens what is there.
+    The first chunk decides shape and type. A chunk of wider integers widens what is there.
 
     Args:
         file: where; replaced if it is there.
@@ -39,24 +39,24 @@ class ArrayWriter:
     def __exit__(self, *_: object) -> None:
         self._out.close()
 
-    def append(self, block: Array) -> None:
-        """Write the rows of `block` after those that are there.
+    def append(self, chunk: Array) -> None:
+        """Write the rows of `chunk` after those that are there.
 
         Raises:
             DataError: the disk has no room for the whole array.
             OSError: it cannot be written.
         """
         if self.dtype is None:
-            self._begin(block.dtype, (self.rows, *block.shape[1:]))
-        elif block.dtype.itemsize > self.dtype.itemsize:
-            self._widen(block.dtype)
-        if block.shape[1:] != self.shape[1:]:
-            raise ValueError(f"a block of {block.shape[1:]} in an array of {self.shape[1:]}")
-        self._put(block)
-        self.done += len(block)
+            self._begin(chunk.dtype, (self.rows, *chunk.shape[1:]))
+        elif chunk.dtype.itemsize > self.dtype.itemsize:
+            self._widen(chunk.dtype)
+        if chunk.shape[1:] != self.shape[1:]:
+            raise ValueError(f"a chunk of {chunk.shape[1:]} in an array of {self.shape[1:]}")
+        self._put(chunk)
+        self.done += len(chunk)
 
     def record(self) -> ArrayRecord:
-        """The finished file's record; call after the last block."""
+        """The finished file's record; call after the last chunk."""
         self._out.flush()
         if self.dtype is None or self.done != self.rows:
             raise ValueError(f"{self.done} of {self.rows} rows were written")
@@ -69,13 +69,13 @@ class ArrayWriter:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._out, header)
 
-    def _put(self, block: Array) -> None:
-        content = np.ascontiguousarray(block, dtype=self.dtype).data
+    def _put(self, chunk: Array) -> None:
+        content = np.ascontiguousarray(chunk, dtype=self.dtype).data
         self._digest.update(content)
         self._out.write(content)
 
     def _widen(self, dtype: np.dtype[Any]) -> None:
-        """Write the rows so far once more, in wider integers, and go on in that file."""
+        """Write the rows so far again, in wider integers, and continue in the new file."""
         self._out.close()
         narrow = self.file.rename(self.file.with_suffix(".narrow"))
         self._out = self.file.open("wb")

@@ -1,4 +1,4 @@
-"""Recordings cut anew for another number of steps: the same recordings, or a refusal that says what is missing."""
+"""Recordings binned into another number of frames: the same recordings, or a refusal that says what is missing."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from data_files import write_n_mnist
 
 from bpsta_cli.cli.main import run
 from bpsta_cli.config import DatasetSettings
-from bpsta_cli.data.run_data import prepared_store, recut
+from bpsta_cli.data.run_data import prepared_store, rebin
 from bpsta_cli.errors import DataError
 
 
@@ -30,7 +30,7 @@ def trained_on(settings, tmp_path):
 
 
 def test_the_same_recordings_are_cut_into_other_frames(trained_on, settings, tmp_path):
-    store = recut(trained_on, settings, T=2, data_dir=tmp_path)
+    store = rebin(trained_on, settings, T=2, data_dir=tmp_path)
     assert (store.T, store.path.name) == (2, "T2-time")
     four, two = trained_on.split("test"), store.split("test")
     assert (two.x.sum((1, 2, 3, 4)) == four.x.sum((1, 2, 3, 4))).all()
@@ -38,20 +38,20 @@ def test_the_same_recordings_are_cut_into_other_frames(trained_on, settings, tmp
 
 
 def test_frames_that_are_there_need_no_recordings(trained_on, settings, source, tmp_path):
-    first = recut(trained_on, settings, T=3, data_dir=tmp_path)
+    first = rebin(trained_on, settings, T=3, data_dir=tmp_path)
     shutil.rmtree(source)
-    assert recut(trained_on, settings, T=3, data_dir=tmp_path).path == first.path
+    assert rebin(trained_on, settings, T=3, data_dir=tmp_path).path == first.path
     with pytest.raises(DataError, match=r"no frames of n-mnist for T = 5.*got T4-time alone.*--T 5 with the --source"):
-        recut(trained_on, settings, T=5, data_dir=tmp_path)
+        rebin(trained_on, settings, T=5, data_dir=tmp_path)
 
 
 def test_frames_of_other_recordings_are_not_taken_for_these(trained_on, settings, source, tmp_path):
     shutil.rmtree(source)
     write_n_mnist(source, train=12, test=6, events=70)
     with pytest.raises(DataError, match="other recordings than the run was trained on"):
-        recut(trained_on, settings, T=2, data_dir=tmp_path)
+        rebin(trained_on, settings, T=2, data_dir=tmp_path)
     with pytest.raises(DataError, match="other recordings"):  # nor once they are prepared
-        recut(trained_on, settings, T=2, data_dir=tmp_path)
+        rebin(trained_on, settings, T=2, data_dir=tmp_path)
 
 
 def test_latency_runs_a_trained_network_on_recordings_cut_anew(source, tmp_path, capsys):
@@ -75,6 +75,6 @@ def test_latency_runs_a_trained_network_on_recordings_cut_anew(source, tmp_path,
     }
     shutil.rmtree(source)
     assert run([*command, "--T", "6", "--json"]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "no frames of n-mnist for T = 6" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "no frames of n-mnist for T = 6" in printed.err
