@@ -4,7 +4,7 @@ Two comparisons, each in training mode with one backward pass and then in evalua
 training step has moved:
 
 - The structure with at most `CHANNELS` filters a layer, on inputs for which no potential of the reference comes
-  within `MARGIN` of where a spike, a ReLU or a surrogate turns over. Rounding can then turn nothing over, and votes
+  within `CLEARANCE` of where a spike, a ReLU or a surrogate turns over. Rounding can then turn nothing over, and votes
   and gradients must agree to rounding.
 - Every convolution of the network itself, with the norm, neurons and pooling after it and an output layer, on its
   own. Of its millions of neurons some do turn over by rounding, with no later layers that make more of it: votes and
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.comparisons import Comparison, build, convolutions, draw, margin, thinned
+from benchmarks.comparisons import Comparison, build, clearance, convolutions, draw, thinned
 from benchmarks.settings import Settings
 from benchmarks.subjects import Project, Subject, Variant
 from benchmarks.weights import calibrate
@@ -32,10 +32,10 @@ from bpsta_cli.network import Network, losses
 from bpsta_cli.rules import make
 
 BATCH, STEPS = 2, 3
-MARGIN = 2e-6
+CLEARANCE = 2e-6
 """Units of potential; single precision is off by some 1e-7 here."""
 DRAWS = 200
-"""Inputs that are tried until one keeps the margin."""
+"""Inputs that are tried until one keeps the clearance."""
 ATTEMPTS = 3
 EXACT, ON_THE_WHOLE = 1e-3, 0.05
 """Largest deviation of the two comparisons, as a share (`Outcome.deviation`)."""
@@ -138,7 +138,7 @@ class Checker:
         return self._cases[norm, comparison]
 
     def _drawn(self, norm: str, comparison: Comparison) -> Drawn:
-        """Weights, and an input that keeps the margin where the comparison is exact."""
+        """Weights, and an input that keeps the clearance where the comparison is exact."""
         steps = STEPS if comparison.exact else min(self.settings.T)
         torch.manual_seed(comparison.attempt)
         network = self._build(comparison, norm=norm)
@@ -150,10 +150,10 @@ class Checker:
         for _ in range(DRAWS):
             reference = self._build(comparison, norm=norm, backend="reference").double()
             reference.load_state_dict(network.state_dict())
-            if margin(reference, x.double().contiguous()) > MARGIN:
+            if clearance(reference, x.double().contiguous()) > CLEARANCE:
                 return network, x, labels
             x = draw(comparison.settings, steps, BATCH, varying=comparison.varying, device=self.device)
-        raise _meaningless(f"none of {DRAWS} inputs whose potentials all keep {MARGIN:.0e} from an edge")
+        raise _meaningless(f"none of {DRAWS} inputs whose potentials all keep {CLEARANCE:.0e} from an edge")
 
     def _build(self, comparison: Comparison, **options: Any) -> Network:
         return build(comparison.settings, **options).to(self.device)
@@ -190,7 +190,7 @@ def neuron_mismatch(run: Callable[[Tensor], Tensor], reference: Mapping[str, Any
     for step in x.double():
         u = 0.9 * v + step
         for edge in (0.0, 0.5, 1.0):
-            kept &= (u - edge).abs() > 10 * MARGIN
+            kept &= (u - edge).abs() > 10 * CLEARANCE
         v = u * (u < 0.5)
     exact = x.double().requires_grad_()
     expected = lif(exact, rule=make(**reference), backend="reference")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from bpsta_cli.evaluation.timing import time_in_turns
 
 WARM_UP = 2
 """Turns that are not timed: caches fill, libraries choose their algorithms, memory is asked for."""
@@ -27,28 +29,20 @@ class Spread(NamedTuple):
 def in_turns(
     works: Mapping[str, Callable[[], object]], *, rounds: int, device: torch.device, on_progress: OnProgress
 ) -> dict[str, list[float]]:
-    """Milliseconds of each work in each round; a round does all, each time beginning with another one.
-
-    What else the machine does then falls on all alike, and a ratio within a round has little of it.
-    """
-    names = list(works)
-    found: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(WARM_UP + rounds):
-        begin = turn % len(names)
-        for name in (*names[begin:], *names[:begin]):
-            _finish(device)
-            began = time.perf_counter()
-            works[name]()
-            _finish(device)
-            if turn >= WARM_UP:
-                found[name].append(1000 * (time.perf_counter() - began))
-        on_progress(turn + 1, WARM_UP + rounds)
-    return found
+    """Milliseconds of each work in each round; a round does all, each time beginning with another one."""
+    seconds = time_in_turns(
+        {name: functools.partial(_call, work) for name, work in works.items()},
+        lambda _: None,  # the works bring their own inputs
+        turns=rounds,
+        warm_up=WARM_UP,
+        device=device,
+        on_turn=lambda done: on_progress(done, WARM_UP + rounds),
+    )
+    return {name: [1000 * value for value in values] for name, values in seconds.items()}
 
 
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _call(work: Callable[[], object], _input: None) -> object:
+    return work()
 
 
 def spread(values: list[float]) -> Spread:

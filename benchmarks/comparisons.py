@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.settings import Settings
 from benchmarks.subjects import no_plain_twin
 from bpsta_cli.network import Network, builder, notation
-from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.neurons import LIF, SpikeActivity
 
 CHANNELS = 16
 POOLS = ("max-pool", "avg-pool")
@@ -79,7 +79,7 @@ def _tokens(settings: Settings) -> list[notation.Token]:
 
 
 @torch.no_grad()
-def margin(network: Network, x: Tensor) -> float:
+def clearance(network: Network, x: Tensor) -> float:
     """How near anything comes to where it turns over, in training and then in evaluation.
 
     A spike at u = theta, a ReLU at 0, and the rectangular curve also at 0.5 from theta on either side.
@@ -90,23 +90,23 @@ def margin(network: Network, x: Tensor) -> float:
         gaps = (values - edge).abs()
         nearest.append(float(gaps.where(gaps > 0, float("inf")).min()))  # exactly there is so for everyone
 
-    def watcher(_name: str, neuron: LIF) -> Callable[[Firing], None]:
-        def watch(firing: Firing) -> None:
-            v = torch.zeros_like(firing.current[0])
-            for current in firing.current:
+    def observer(_name: str, neuron: LIF) -> Callable[[SpikeActivity], None]:
+        def observe(activity: SpikeActivity) -> None:
+            v = torch.zeros_like(activity.current[0])
+            for current in activity.current:
                 u = neuron.decay * v + current
                 for edge in (neuron.threshold - 0.5, neuron.threshold, neuron.threshold + 0.5):
                     near(u, edge)
                 v = u * (u < neuron.threshold)
 
-        return watch
+        return observe
 
     hooks = [
         layer.register_forward_hook(lambda _layer, _inputs, output: near(output, 0.0))
         for layer in network.modules()
         if hasattr(layer, "weight")
     ]
-    with network.watched(watcher):
+    with network.observed(observer):
         network.train().votes(x)
         network.eval().votes(x)
     for hook in hooks:

@@ -25,7 +25,7 @@ def _folded(name: str) -> str:
 
 
 class BpstaError(Exception):
-    """A known problem, said so that the reader can mend it.
+    """A known problem, described so that the reader can solve it.
 
     Args:
         problem: what went wrong, as a noun phrase ("unknown data set").
@@ -40,8 +40,8 @@ class BpstaError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How a worker process hands the error over; pickle alone would call `__init__` with the message."""
-        parts = {"expected": self.expected, "got": self.got, "todo": self.todo}
-        return partial(type(self), self.problem, **parts), ()
+        details = {"expected": self.expected, "got": self.got, "todo": self.todo}
+        return partial(type(self), self.problem, **details), ()
 
 
 class SettingsError(BpstaError):

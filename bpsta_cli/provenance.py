@@ -28,7 +28,7 @@ MEASUREMENT = (
     "evaluation/early_exit.py",
     "training/run_directory.py",
 )
-"""The same of a measurement: evaluation, energy and accuracy over time, but no time by the clock."""
+"""The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""
 
 
 def provenance(device: str, threads: int, *, method: str = "") -> dict[str, Any]:

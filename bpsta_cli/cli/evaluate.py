@@ -27,8 +27,7 @@ def evaluate(
     def work(run: Opened) -> dict[str, Any]:
         from bpsta_cli.evaluation import accuracy
 
-        run.network.convolution = convolution
-        with accuracy.event_driven(run.network) as shares:
+        with run.network.convolution_as(convolution), accuracy.event_driven(run.network) as shares:
             found = accuracy.evaluate(
                 run.network,
                 run.store,

@@ -92,17 +92,17 @@ def latency(
             from bpsta_cli.evaluation import timing
 
             found["energy"] = _energy(run, samples)
-            run.network.convolution = convolution  # of the clock alone: what is not a time stays as it was
-            found["clock"] = timing.clock(
-                run.network,
-                run.store,
-                T=run.info.settings.T,
-                device=run.device,
-                confidence=exit_confidence,
-                batch=batch,
-                repeats=repeats,
-                on_turn=run.on_batch,
-            )
+            with run.network.convolution_as(convolution):  # for the times alone: all else is measured as by default
+                found["clock"] = timing.measure_latency(
+                    run.network,
+                    run.store,
+                    T=run.info.settings.T,
+                    device=run.device,
+                    confidence=exit_confidence,
+                    batch=batch,
+                    repeats=repeats,
+                    on_turn=run.on_batch,
+                )
         return found
 
     def together(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     """Name and settings of each run; whatever cannot be measured together is refused before anything is."""
     import torch
 
-    from bpsta_cli.evaluation.accuracy_over_time import refuse_twin
+    from bpsta_cli.evaluation.accuracy_over_time import twin_error
     from bpsta_cli.evaluation.early_exit import check_confidence
     from bpsta_cli.reporting import time_steps
     from bpsta_cli.rules import TWIN
@@ -150,7 +150,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     named = [(str(run), RunDir(run).info().settings) for run in runs]
     for name, settings in named:
         if settings.method == TWIN:
-            raise refuse_twin(name)
+            raise twin_error(name)
     time_steps.labels(named)
     return named
 
@@ -159,7 +159,7 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
     """Accuracy after each step, at other lengths, and what early exit would cost and save."""
     from bpsta_cli.data.run_data import rebin, training_parts
     from bpsta_cli.evaluation import early_exit
-    from bpsta_cli.evaluation.accuracy_over_time import at_lengths, follow
+    from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, decisions_over_time
 
     settings, recordings = run.info.settings, run.store.T is not None
 
@@ -167,19 +167,21 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
         T: rebin(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
     }
 
-    def follow_at(T: int) -> "Anytime":
+    def decisions_at(T: int) -> "Anytime":
         store = stores.get(T, run.store)
-        return follow(run.network, store, T=T, device=run.device, samples=samples, on_batch=run.on_batch)
+        return decisions_over_time(run.network, store, T=T, device=run.device, samples=samples, on_batch=run.on_batch)
 
-    test = follow_at(settings.T)
+    test = decisions_at(settings.T)
     found: dict[str, Any] = {"accuracy_at": test.accuracy_at(), "samples": len(test)}
     if others:
-        found["other_lengths"] = at_lengths(test, others, follow_at, recut=recordings)
-    chooser = None
+        found["other_lengths"] = at_time_steps(test, others, decisions_at, rebinned=recordings)
+    selection_set = None
     if settings.training.selection == "validation":
         _, held_out = training_parts(settings, run.store)
-        chooser = follow(run.network, run.store, T=settings.T, device=run.device, split=held_out, on_batch=run.on_batch)
-    return found | {"early_exit": early_exit.summary(test, chooser)}
+        selection_set = decisions_over_time(
+            run.network, run.store, T=settings.T, device=run.device, split=held_out, on_batch=run.on_batch
+        )
+    return found | {"early_exit": early_exit.summary(test, selection_set)}
 
 
 def _energy(run: Opened, samples: int | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Tech(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="what tables call it")
-    source: str = Field(description="where the figures are from")
+    source: str = Field(description="where the values are from")
     add_pj: float = Field(ge=0, description="adding a weight to a potential (a spike's operation), pJ")
     multiply_pj: float = Field(ge=0, description="multiplying a weight and a value, pJ")
     word_bits: int = Field(ge=1, description="width of weights, values and potentials, bits")
@@ -163,7 +163,7 @@ def full_width(tech: Tech) -> Prices:
 
 
 def activation_bits(T: int) -> int:
-    """Bits that tell apart the T + 1 spike counts of T steps: ceil(log2(T + 1)) (Yan et al. 2024, arXiv:2409.08290)."""
+    """Bits for the T + 1 possible spike counts of T steps: ceil(log2(T + 1)) (Yan et al. 2024, arXiv:2409.08290)."""
     return T.bit_length()  # the same, without rounding
 
 

@@ -16,14 +16,14 @@ of spikes a sample, N the neurons of a layer, T the time steps:
                reads       an input and a weight per synapse (inputs once if linear); N biases   Eq. 3 4 6
                writes      N outputs                                                             Eq. 11 12
 
-Where they bound the synapses that a spike reaches by the size of the kernel, the exact count stands here. An image
-that is the same at every step is worked on once, as in the twin; its currents are then read at each step.
+Where they bound the synapses that a spike reaches by the size of the kernel, this account has the exact count.
+A layer whose input is the same at every step is computed once, as in the twin; its currents are then read at each step.
 """
 
 from dataclasses import dataclass, fields
 
 from bpsta_cli.energy.costs import QUEUE_VALUES, Prices, Tech
-from bpsta_cli.energy.counting import Counts, LayerCount
+from bpsta_cli.energy.counts import Counts, LayerCount
 from bpsta_cli.energy.operations import dense_pj, synapse_pj
 
 
@@ -53,7 +53,7 @@ class Parts:
         return Parts(**{name: value + getattr(other, name) for name, value in self.by_name().items()})
 
 
-def snn_parts(row: LayerCount, counts: Counts, prices: Prices, tech: Tech, firing: float = 1.0) -> Parts:
+def snn_parts(row: LayerCount, counts: Counts, prices: Prices, tech: Tech, rate_factor: float = 1.0) -> Parts:
     """The spiking network at one layer and, where it owns them, its neurons.
 
     Args:
@@ -61,14 +61,14 @@ def snn_parts(row: LayerCount, counts: Counts, prices: Prices, tech: Tech, firin
         counts: of which evaluation.
         prices: what operations cost.
         tech: what memory and addresses cost.
-        firing: the neurons fire so many times as often as they did.
+        rate_factor: the firing rate of all neurons is multiplied by it.
     """
     if row.data and row.constant:
         parts = _dense(row, prices, tech, output_bits=prices.potential_bits)
         parts.potentials += row.neurons * counts.updating_steps * tech.access_pj(row.neurons, prices.potential_bits)
     else:
-        parts = _events(row, counts.seen.samples, prices, tech, 1.0 if row.data else firing)
-    return parts + _neurons(row, counts, prices, tech, firing) if row.owner else parts
+        parts = _events(row, counts.evaluation.samples, prices, tech, 1.0 if row.data else rate_factor)
+    return parts + _neurons(row, counts, prices, tech, rate_factor) if row.owner else parts
 
 
 def ann_parts(row: LayerCount, prices: Prices, tech: Tech) -> Parts:
@@ -82,9 +82,9 @@ def ann_parts(row: LayerCount, prices: Prices, tech: Tech) -> Parts:
     return parts
 
 
-def _events(row: LayerCount, samples: int, prices: Prices, tech: Tech, firing: float) -> Parts:
+def _events(row: LayerCount, samples: int, prices: Prices, tech: Tech, rate_factor: float) -> Parts:
     """Each non-zero input is a message that finds its synapses and their neurons' potentials."""
-    events, reached = row.nonzero / samples * firing, row.reached / samples * firing
+    events, reached = row.nonzero / samples * rate_factor, row.reached / samples * rate_factor
     coordinates = 2 * events if row.kind == "conv" else 0.0
     return Parts(
         operations=reached * synapse_pj(row, prices),
@@ -95,9 +95,9 @@ def _events(row: LayerCount, samples: int, prices: Prices, tech: Tech, firing: f
     )
 
 
-def _neurons(row: LayerCount, counts: Counts, prices: Prices, tech: Tech, firing: float) -> Parts:
+def _neurons(row: LayerCount, counts: Counts, prices: Prices, tech: Tech, rate_factor: float) -> Parts:
     updates = row.neurons * counts.updating_steps
-    spikes = sum(counts.spikes.get(row.neuron, [])) / counts.seen.samples * firing
+    spikes = sum(counts.spike_counts.get(row.neuron, [])) / counts.evaluation.samples * rate_factor
     return Parts(
         operations=updates * (prices.update + prices.spike) + spikes * prices.spike,
         biases=updates * tech.access_pj(row.channels, prices.weight_bits),

@@ -1,4 +1,4 @@
-"""What a trained network is worth: accuracy, accuracy over time, early exit, and the time that it takes."""
+"""How good and how fast a trained network is: accuracy, accuracy over time, early exit, measured time."""
 
 from bpsta_cli.evaluation.accuracy import Evaluation, evaluate
 

@@ -13,13 +13,13 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import DataError
 from bpsta_cli.network import Network, losses
-from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.neurons import LIF, SpikeActivity
 
 EVAL_BATCH = 256
-"""Samples a batch where no gradient is kept; the result does not depend on it."""
+"""Samples of a batch where no gradient is kept; the result does not depend on it."""
 
 OnBatch = Callable[[int, int], None]
-"""Told how many samples are done, of how many."""
+"""Called with how many samples are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Evaluation:
     """What `evaluate` measures; every share is a fraction in [0, 1].
 
     Attributes:
-        accuracy: share of samples whose highest mean vote is the label's.
+        accuracy: share of samples for which the class with the highest mean vote is the label.
         loss: the training loss, mean over samples.
         samples: how many were evaluated.
         firing_rate: spikes / (neurons x time steps x samples) over all neurons of the network.
@@ -65,7 +65,7 @@ def batches(
 
 
 def sample_count(store: Store, split: Split, samples: int | None = None) -> int:
-    """How many the first `samples` of a split are; all of it for None.
+    """The number of the first `samples` of a split: at most all of them; None stands for all.
 
     Raises:
         DataError: the split is empty.
@@ -101,69 +101,69 @@ def evaluate(
     classes = len(store.classes)
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     total = sample_count(store, split, samples)
-    loss_sum, seen = 0.0, 0
+    loss_sum, done = 0.0, 0
     with counting_spikes(network) as counts:
         for x, labels in batches(store, split, T, device=device, samples=samples):
             votes = network.votes(x)
             loss_sum += losses.loss(loss, votes, labels).item() * len(labels)
-            predictions = so_far(votes)[-1].argmax(1)
-            cells = labels * classes + predictions
-            confusion += torch.bincount(cells, minlength=classes**2).view(classes, classes).cpu()
-            seen += len(labels)
+            predictions = cumulative_votes(votes)[-1].argmax(1)
+            pairs = labels * classes + predictions
+            confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+            done += len(labels)
             if on_batch:
-                on_batch(seen, total)
-    spikes, neuron_steps = sum(s for s, _ in counts.values()), sum(n for _, n in counts.values())
+                on_batch(done, total)
+    spike_count, neuron_steps = sum(s for s, _ in counts.values()), sum(n for _, n in counts.values())
     return Evaluation(
-        accuracy=confusion.diagonal().sum().item() / seen,
-        loss=loss_sum / seen,
-        samples=seen,
-        firing_rate=spikes / neuron_steps if neuron_steps else None,
+        accuracy=confusion.diagonal().sum().item() / done,
+        loss=loss_sum / done,
+        samples=done,
+        firing_rate=spike_count / neuron_steps if neuron_steps else None,
         firing_rates={name: s / n for name, (s, n) in counts.items()},
         confusion=confusion.tolist(),
     )
 
 
-def so_far(votes: Tensor) -> Tensor:
-    """Votes [T, B, classes] summed up to each step; the highest is that of the mean vote.
+def cumulative_votes(votes: Tensor) -> Tensor:
+    """Votes [T, B, classes] summed over the steps up to each; the class of the highest has the highest mean vote.
 
-    In float64, where sums of votes are exact: a tie is then one in whatever order they are added.
+    Sums of votes are exact in float64: two classes that tie do so in whatever order their votes are added.
     """
     return votes.double().cumsum(0)
 
 
 @contextmanager
 def counting_spikes(network: Network) -> Iterator[dict[str, tuple[int, int]]]:
-    """Count, while the block runs, each neuron layer's (spikes, neurons x steps x samples)."""
+    """Count, while the context is open, each neuron layer's (spikes, neurons x steps x samples)."""
     counts: dict[str, tuple[int, int]] = {}
 
-    def watcher(name: str, _neuron: LIF) -> Callable[[Firing], None]:
-        def count(firing: Firing) -> None:
-            fired, slots = counts.get(name, (0, 0))
-            counts[name] = (fired + int(firing.spikes), slots + firing.slots)
+    def counter(name: str, _neuron: LIF) -> Callable[[SpikeActivity], None]:
+        def count(activity: SpikeActivity) -> None:
+            spike_count, neuron_steps = counts.get(name, (0, 0))
+            counts[name] = (spike_count + int(activity.spike_count), neuron_steps + activity.neuron_steps)
 
         return count
 
-    with network.watched(watcher):
+    with network.observed(counter):
         yield counts
 
 
 @contextmanager
 def event_driven(network: Network) -> Iterator[dict[str, float]]:
-    """While the block runs: the share of each convolution's images that was computed as a sum over events."""
+    """While the context is open: the share of each convolution's images for which a sparse convolution was used."""
     shares: dict[str, float] = {}
     with ExitStack() as stack:
         for name, conv in network.convolutions().items():
-            watcher = _sharing(name, shares)
-            conv.watchers.append(watcher)
-            stack.callback(conv.watchers.remove, watcher)
+            observer = _share_counter(name, shares)
+            conv.observers.append(observer)
+            stack.callback(conv.observers.remove, observer)
         yield shares
 
 
-def _sharing(name: str, shares: dict[str, float]) -> Callable[[int, bool], None]:
+def _share_counter(name: str, shares: dict[str, float]) -> Callable[[int, bool], None]:
     counts = Counter[bool]()
 
-    def count(images: int, summed: bool) -> None:
-        counts[summed] += images
+    def count(images: int, sparse: bool) -> None:
+        counts[sparse] += images
         shares[name] = counts[True] / counts.total()
 
     return count

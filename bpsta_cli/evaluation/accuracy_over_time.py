@@ -1,4 +1,4 @@
-"""Accuracy over time: what the votes so far say after every step of one forward pass, and at other lengths."""
+"""Accuracy over time: the decision after every step of one forward pass, and for other numbers of time steps."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import RunError
-from bpsta_cli.evaluation.accuracy import OnBatch, batches, sample_count, so_far
+from bpsta_cli.evaluation.accuracy import OnBatch, batches, cumulative_votes, sample_count
 from bpsta_cli.network import Network
 
 
 @dataclass(frozen=True)
 class Anytime:
-    """What the votes so far say of each sample, after each step; everything that a decision at any time needs.
+    """The decision on each sample after each step, by the votes of the steps so far.
 
     Attributes:
-        predictions: class of the highest vote so far, int64 [T, N].
-        margins: distance between the two highest mean votes so far (`margin`), float64 [T, N].
+        predictions: the class with the highest cumulative votes, int64 [T, N].
+        margins: distance between the two highest mean votes (`margin`), float64 [T, N].
         labels: int64 [N].
     """
 
@@ -37,11 +37,11 @@ class Anytime:
 
     @property
     def correct(self) -> Tensor:
-        """Whether the sample would be right after the step: bool [T, N]."""
+        """Whether the decision after the step is right: bool [T, N]."""
         return self.predictions == self.labels
 
     def accuracy_at(self) -> dict[str, float]:
-        """Accuracy after t = 1..T steps: t as text -> fraction."""
+        """Accuracy after t = 1..T steps, a fraction for each t (as text)."""
         return {str(t): row.sum().item() / len(self) for t, row in enumerate(self.correct, start=1)}
 
     def every_second(self, first: int) -> "Anytime":
@@ -50,7 +50,7 @@ class Anytime:
         return Anytime(self.predictions[:, rows], self.margins[:, rows], self.labels[rows])
 
     def shortened(self, T: int) -> "Anytime":
-        """The first T steps; the network never looks ahead, so a shorter pass would have said the same."""
+        """The first T steps. A pass of T steps gives the same, as no step of a network depends on later ones."""
         return Anytime(self.predictions[:T], self.margins[:T], self.labels)
 
 
@@ -58,14 +58,14 @@ def margin(sums: Tensor, steps: int | Tensor) -> Tensor:
     """Distance between the two highest mean votes: [..., classes] -> [...], in [0, 1] for spikes.
 
     Args:
-        sums: votes summed up over the steps so far, float64.
-        steps: how many those are.
+        sums: cumulative votes, float64.
+        steps: over how many steps they are summed.
     """
     highest = sums.topk(min(2, sums.shape[-1])).values
     return (highest[..., 0] - highest[..., -1]) / steps
 
 
-def refuse_twin(name: str = "") -> RunError:
+def twin_error(name: str = "") -> RunError:
     """The error of a run that has no time steps to measure."""
     return RunError(
         "a run without time steps",
@@ -75,18 +75,18 @@ def refuse_twin(name: str = "") -> RunError:
     )
 
 
-def needs_steps(network: Network) -> None:
-    """Refuse the ReLU twin.
+def require_spiking(network: Network) -> None:
+    """Raise an error for the ReLU twin.
 
     Raises:
-        RunError: the network has no time steps.
+        RunError: the network is a ReLU twin and has no time steps.
     """
     if not network.spiking:
-        raise refuse_twin()
+        raise twin_error()
 
 
 @torch.no_grad()
-def follow(
+def decisions_over_time(
     network: Network,
     store: Store,
     *,
@@ -96,7 +96,7 @@ def follow(
     samples: int | None = None,
     on_batch: OnBatch | None = None,
 ) -> Anytime:
-    """Votes so far after t = 1..T steps of one forward pass a sample.
+    """The decisions after t = 1..T steps of one forward pass of each sample.
 
     Args:
         network: of a spiking method.
@@ -105,54 +105,55 @@ def follow(
         device: where to compute; the result is on the CPU.
         split: of the store; None for its test part.
         samples: only the first so many of them; None for all.
-        on_batch: told after every batch how many samples are done.
+        on_batch: called after every batch with how many samples are done.
 
     Raises:
         RunError: the network is a ReLU twin and has no time steps.
         DataError: no samples, or frames that were cut for another T.
     """
-    needs_steps(network)
+    require_spiking(network)
     network.eval()
     split = store.split("test") if split is None else split
     total = sample_count(store, split, samples)
     steps = torch.arange(1, T + 1, dtype=torch.float64, device=device).unsqueeze(1)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    seen = 0
+    done = 0
     for x, labels in batches(store, split, T, device=device, samples=samples):
-        sums = so_far(network.votes(x))
+        sums = cumulative_votes(network.votes(x))
         parts.append((sums.argmax(-1).cpu(), margin(sums, steps).cpu(), labels.cpu()))
-        seen += len(labels)
+        done += len(labels)
         if on_batch:
-            on_batch(seen, total)
+            on_batch(done, total)
     predictions, margins, truth = zip(*parts, strict=True)
     return Anytime(torch.cat(predictions, 1), torch.cat(margins, 1), torch.cat(truth))
 
 
-def at_lengths(
-    own: Anytime,
-    lengths: Iterable[int],
-    follow_at: Callable[[int], Anytime],
+def at_time_steps(
+    trained: Anytime,
+    time_steps: Iterable[int],
+    decisions_at: Callable[[int], Anytime],
     *,
-    recut: bool,
+    rebinned: bool,
 ) -> list[dict[str, Any]]:
-    """The same weights at other numbers of steps than they were trained with.
+    """The same weights at other numbers of time steps than they were trained with.
 
-    Images simply run longer or shorter: one pass of the longest length holds all the others. Recordings are
-    cut anew for every length, so that each is shown whole.
+    An image is the same at every step: the pass with the largest T holds all the others. The events of a
+    recording are binned into T frames anew for every T, so that each pass sees the whole recording.
 
     Args:
-        own: the pass at the run's own T.
-        lengths: numbers of steps wanted.
-        follow_at: makes the pass of T steps.
-        recut: whether another T shows other frames.
+        trained: the pass at the T of training.
+        time_steps: the numbers of time steps to evaluate.
+        decisions_at: makes the pass of T steps.
+        rebinned: whether the frames depend on T, as those of a recording do.
 
     Returns:
-        A dictionary for each length: T, accuracy and accuracy_at (as `Anytime.accuracy_at`).
+        A dictionary for each T: T, accuracy and accuracy_at (as `Anytime.accuracy_at`).
     """
-    wanted = sorted(set(lengths))
-    if recut:
-        passes = {T: own if T == own.T else follow_at(T) for T in wanted}
+    wanted = sorted(set(time_steps))
+    if rebinned:
+        passes = {T: trained if T == trained.T else decisions_at(T) for T in wanted}
     else:
-        longest = own if max(wanted) <= own.T else follow_at(max(wanted))
+        longest = trained if max(wanted) <= trained.T else decisions_at(max(wanted))
         passes = {T: longest.shortened(T) for T in wanted}
-    return [{"T": T, "accuracy": (at := seen.accuracy_at())[str(T)], "accuracy_at": at} for T, seen in passes.items()]
+    accuracies = {T: decisions.accuracy_at() for T, decisions in passes.items()}
+    return [{"T": T, "accuracy": at[str(T)], "accuracy_at": at} for T, at in accuracies.items()]

@@ -1,4 +1,4 @@
-"""One step at a time: a runner that keeps every neuron's potential and stops working on samples that are decided."""
+"""Inference one time step at a time, which keeps every neuron's potential and stops work on decided samples."""
 
 import copy
 from collections import Counter
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bpsta_cli import kernels
 from bpsta_cli.data.store import Store
 from bpsta_cli.evaluation.accuracy import OnBatch, batches, sample_count
-from bpsta_cli.evaluation.accuracy_over_time import margin, needs_steps
+from bpsta_cli.evaluation.accuracy_over_time import margin, require_spiking
 from bpsta_cli.evaluation.early_exit import check_confidence, decided
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import is_constant
@@ -19,7 +19,7 @@ from bpsta_cli.network.neurons import LIF
 
 
 class _Neuron(nn.Module):
-    """LIF neurons that remember their potential from one call, of one step, to the next."""
+    """LIF neurons that keep their potential from one call, which is one step, to the next."""
 
     def __init__(self, neuron: LIF) -> None:
         super().__init__()
@@ -33,15 +33,15 @@ class _Neuron(nn.Module):
 
 
 class Stepper:
-    """A network taken one time step at a time, for inference.
+    """Runs a network one time step at a time, for inference.
 
-    It shares the network's weights and statistics and leaves the network as it is. The votes of step t are those
-    of `Network.votes` at t: the same operations in the same order but for convolutions and linear layers,
-    whose library may add in another order when it is given one step instead of T, or fewer samples. A potential
-    that comes within such rounding of the threshold may then fall on its other side.
+    It shares the network's weights and statistics and does not change the network. The votes of step t are those
+    of `Network.votes` at t. The operations and their order are the same except in convolutions and linear layers,
+    whose library may add in another order for one step than for T, or for fewer samples. A potential within such
+    rounding of the threshold may then fall on its other side.
 
         stepper = Stepper(network)
-        for x in frames:                             # [B, C, H, W]; an image once: step(current) as often as wanted
+        for x in frames:                             # [B, C, H, W]; of an image one current serves every step
             votes = stepper.step(stepper.current(x)) # [B, classes]
 
     Args:
@@ -52,7 +52,7 @@ class Stepper:
     """
 
     def __init__(self, network: Network) -> None:
-        needs_steps(network)
+        require_spiking(network)
         shared: dict[int, Any] = {id(kept): kept for kept in (*network.parameters(), *network.buffers())}
         layers = copy.deepcopy(network.layers, shared).eval()
         self._neurons: list[_Neuron] = []
@@ -73,9 +73,9 @@ class Stepper:
 
     @torch.no_grad()
     def current(self, x: Tensor) -> Tensor:
-        """What one step's input gives the first neurons, [B, C, H, W] -> [1, B, ...]; remembers nothing.
+        """The input current of the first neurons at one step, [B, C, H, W] -> [1, B, ...]; changes no state.
 
-        An input that is the same at every step needs it once.
+        For an input that is the same at every step it is the same at every step.
         """
         current: Tensor = self._before(x.unsqueeze(0))
         return current
@@ -87,7 +87,7 @@ class Stepper:
         return votes[0]
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these samples of the batch (a mask or numbers) and forget the others."""
+        """Keep the potentials of these samples of the batch (a mask or indices), and of no others."""
         for neuron in self._neurons:
             if neuron.v is not None:
                 neuron.v = neuron.v[:, rows]
@@ -95,11 +95,11 @@ class Stepper:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a batch was decided for.
+    """The decisions on a batch.
 
     Attributes:
-        sums: votes summed up until the decision, float64 [B, classes]; the highest is the prediction.
-        steps: how many steps that took, int64 [B].
+        sums: cumulative votes at the decision, float64 [B, classes]; the class of the highest is the prediction.
+        steps: how many steps the decision took, int64 [B].
     """
 
     sums: Tensor
@@ -107,12 +107,12 @@ class Decisions:
 
     @property
     def predictions(self) -> Tensor:
-        """The classes decided for, int64 [B]."""
+        """The predicted classes, int64 [B]."""
         return self.sums.argmax(-1)
 
 
 def decide(stepper: Stepper, x: Tensor, *, confidence: float | None) -> Decisions:
-    """Run each sample until its margin reaches `confidence`, or for all T steps; samples that are done drop out.
+    """Run each sample until its margin reaches `confidence`, or for all T steps; decided samples leave the batch.
 
     Args:
         stepper: the network.
@@ -121,14 +121,14 @@ def decide(stepper: Stepper, x: Tensor, *, confidence: float | None) -> Decision
     """
     T, batch = x.shape[:2]
     stepper.reset()
-    held = stepper.current(x[0]) if is_constant(x) else None
+    constant = stepper.current(x[0]) if is_constant(x) else None
     rows = torch.arange(batch, device=x.device)
     sums: Tensor | None = None
     steps = torch.full((batch,), T, device=x.device)
     finished: list[tuple[Tensor, Tensor]] = []
     for t in range(T):
-        current = held if held is not None else stepper.current(x[t] if len(rows) == batch else x[t, rows])
-        votes = stepper.step(current).double()  # where sums of votes are exact, as in `so_far`
+        current = constant if constant is not None else stepper.current(x[t] if len(rows) == batch else x[t, rows])
+        votes = stepper.step(current).double()  # sums of votes are exact in float64, as in `cumulative_votes`
         sums = votes if sums is None else sums + votes
         if confidence is None or t == T - 1:
             continue
@@ -143,7 +143,7 @@ def decide(stepper: Stepper, x: Tensor, *, confidence: float | None) -> Decision
         if count == len(done):
             break
         stepper.keep(left)
-        held = held[:, left] if held is not None else None
+        constant = constant[:, left] if constant is not None else None
     assert sums is not None
     whole = torch.empty(batch, sums.shape[-1], dtype=torch.float64, device=x.device)
     for places, values in (*finished, (rows, sums)):
@@ -161,7 +161,7 @@ def evaluate_with_exit(
     samples: int | None = None,
     on_batch: OnBatch | None = None,
 ) -> dict[str, Any]:
-    """Accuracy and steps over the test part, of a runner that really stops.
+    """Accuracy and steps over the test part, where the work on a sample stops at its decision.
 
     Returns:
         confidence, accuracy, mean_steps, samples, and decided_after: step (as text) -> samples decided there.
@@ -174,25 +174,25 @@ def evaluate_with_exit(
     check_confidence(confidence)
     stepper, test = Stepper(network), store.split("test")
     total = sample_count(store, test, samples)
-    seen, correct, counts = 0, 0, Counter[int]()
+    done, correct, counts = 0, 0, Counter[int]()
     for x, labels in batches(store, test, T, device=device, samples=samples):
         found = decide(stepper, x, confidence=confidence)
         correct += int((found.predictions == labels).sum())
         counts.update(found.steps.tolist())
-        seen += len(labels)
+        done += len(labels)
         if on_batch:
-            on_batch(seen, total)
+            on_batch(done, total)
     return {
         "confidence": confidence,
-        "accuracy": correct / seen,
-        "mean_steps": sum(step * count for step, count in counts.items()) / seen,
-        "samples": seen,
+        "accuracy": correct / done,
+        "mean_steps": sum(step * count for step, count in counts.items()) / done,
+        "samples": done,
         "decided_after": {str(step): counts[step] for step in range(1, T + 1)},
     }
 
 
 def _flat(layers: nn.Module) -> list[nn.Module]:
-    """The layers in the order in which they run, sequences within sequences opened up."""
+    """The layers in the order in which they run, without the sequences that hold them."""
     if not isinstance(layers, nn.Sequential):
         return [layers]
     return [inner for layer in layers for inner in _flat(layer)]

@@ -1,9 +1,9 @@
-"""Time on the clock: one decision and a batch of them, beside the ReLU twin and early exit, in turns."""
+"""Measured time: subjects that take turns; a network's latency and throughput beside its twin and early exit."""
 
 import copy
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,24 +12,76 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Store
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation.accuracy import EVAL_BATCH, OnBatch, event_driven, sample_count
-from bpsta_cli.evaluation.accuracy_over_time import needs_steps
+from bpsta_cli.evaluation.accuracy_over_time import require_spiking
 from bpsta_cli.evaluation.early_exit import check_confidence
 from bpsta_cli.evaluation.stepwise import Stepper, decide
 from bpsta_cli.network import Network
 from bpsta_cli.provenance import device_name
 
 WARM_UP = 10
-"""Turns that are not timed: caches fill, libraries choose their algorithms, processors raise their clock."""
+"""Turns of single decisions before the timed ones: caches fill, libraries choose their algorithms, processors raise
+their clock."""
+BATCH_WARM_UP = 2
+"""The same of batches."""
 BATCH_SHARE = 10
 """A batch is timed once for so many single decisions, and no fewer than `BATCH_TURNS` times."""
 BATCH_TURNS = 5
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 
 Subjects = dict[str, Callable[[Tensor], object]]
+Input = TypeVar("Input")
+
+
+def time_in_turns(
+    subjects: Mapping[str, Callable[[Input], object]],
+    make_input: Callable[[int], Input],
+    *,
+    turns: int,
+    warm_up: int,
+    device: torch.device,
+    on_turn: Callable[[int], None],
+) -> dict[str, list[float]]:
+    """Seconds that each subject takes in each turn; in a turn all subjects work on the same input.
+
+    Each turn begins with another subject, so that what else the machine does falls on all of them alike, and a ratio
+    of two times of one turn has little of it.
+
+    Args:
+        subjects: what is timed, by name.
+        make_input: makes the input of a turn from the turn's number, outside of the timed part.
+        turns: how many turns are timed.
+        warm_up: how many turns come before them, which are not timed.
+        device: where the subjects compute; a GPU is synchronised before and after each.
+        on_turn: called after each turn, outside of the timed part, with the number of turns done.
+    """
+    names = list(subjects)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(warm_up + turns):
+        x = make_input(turn)
+        first = turn % len(names)
+        for name in (*names[first:], *names[:first]):
+            took = _seconds(subjects[name], x, device)
+            if turn >= warm_up:
+                seconds[name].append(took)
+        on_turn(turn + 1)
+    return seconds
+
+
+def _seconds(subject: Callable[[Input], object], x: Input, device: torch.device) -> float:
+    _synchronise(device)
+    began = time.perf_counter()
+    subject(x)
+    _synchronise(device)
+    return time.perf_counter() - began
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @torch.no_grad()
-def clock(
+def measure_latency(
     network: Network,
     store: Store,
     *,
@@ -43,8 +95,8 @@ def clock(
     """Wall-clock time of decisions, input already in memory as floating-point numbers.
 
     The subjects are `spiking` (the whole pass of T steps), `twin` (the same layers and weights with the neurons
-    left out; an image is seen once) and, with a `confidence`, `early_exit` (`stepwise.decide`). They take turns on
-    the same samples, each turn beginning with another one, so that what else the machine does falls on all.
+    left out; an image is processed once) and, with a `confidence`, `early_exit` (`stepwise.decide`). They take turns
+    on the same samples (`time_in_turns`).
 
     Args:
         network: of a spiking method.
@@ -54,11 +106,11 @@ def clock(
         confidence: threshold of early exit; None leaves it out.
         batch: samples of the throughput measurement, at most the test part's.
         repeats: timed single decisions of each subject.
-        on_turn: told, outside of the timed part, how many turns are done, of how many.
+        on_turn: called, outside of the timed part, with how many turns are done, and of how many.
 
     Returns:
         device (in words), threads, T, convolution (`Network.convolution`), event_driven (the share of the images that
-        each convolution of `spiking` computed as a sum over events); decision and throughput, each with its batch,
+        each convolution of `spiking` computed as a sparse convolution); decision and throughput, each with its batch,
         repeats, for each subject the times and for each but `spiking` the median over turns of spiking time / its
         time: `spiking_over`.
 
@@ -76,7 +128,7 @@ def clock(
     count = sample_count(store, store.split("test"))
     batch = min(batch, count)
     batch_repeats = max(BATCH_TURNS, repeats // BATCH_SHARE)
-    total = WARM_UP + repeats + 2 + batch_repeats
+    total = WARM_UP + repeats + BATCH_WARM_UP + batch_repeats
 
     def sample(turn: int) -> Tensor:
         return _input(store, turn % count, 1, T, device)
@@ -84,14 +136,18 @@ def clock(
     def many(turn: int) -> Tensor:
         return _input(store, turn * batch % (count - batch + 1), batch, T, device)
 
-    def told(before: int) -> Callable[[int], None]:
+    def progress(before: int) -> Callable[[int], None]:
         return lambda done: on_turn(before + done, total) if on_turn else None
 
-    with event_driven(network) as shares:
-        singles = _in_turns(subjects, sample, repeats=repeats, warm_up=WARM_UP, device=device, on_turn=told(0))
-        batches = _in_turns(
-            subjects, many, repeats=batch_repeats, warm_up=2, device=device, on_turn=told(WARM_UP + repeats)
+    def timed(make_input: Callable[[int], Tensor], turns: int, warm_up: int, before: int) -> dict[str, Tensor]:
+        seconds = time_in_turns(
+            subjects, make_input, turns=turns, warm_up=warm_up, device=device, on_turn=progress(before)
         )
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in seconds.items()}
+
+    with event_driven(network) as shares:
+        singles = timed(sample, repeats, WARM_UP, before=0)
+        batches = timed(many, batch_repeats, BATCH_WARM_UP, before=WARM_UP + repeats)
     return {
         "device": device_name(device.type),
         "threads": torch.get_num_threads(),
@@ -114,7 +170,7 @@ def clock(
 
 
 def _subjects(network: Network, confidence: float | None) -> Subjects:
-    needs_steps(network)
+    require_spiking(network)
     network.eval()
     twin = copy.deepcopy(network)
     twin.spiking, twin.convolution = False, "dense"
@@ -128,33 +184,6 @@ def _subjects(network: Network, confidence: float | None) -> Subjects:
 
 def _input(store: Store, start: int, count: int, T: int, device: torch.device) -> Tensor:
     return to_input(store.split("test").x[start : start + count], T=T, scale=store.scale, device=device)
-
-
-def _in_turns(
-    subjects: Subjects,
-    make: Callable[[int], Tensor],
-    *,
-    repeats: int,
-    warm_up: int,
-    device: torch.device,
-    on_turn: Callable[[int], None],
-) -> dict[str, Tensor]:
-    """Seconds of each subject at each turn after the warm-up: float64 [repeats]."""
-    names = list(subjects)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(warm_up + repeats):
-        x = make(turn)
-        begin = turn % len(names)
-        for name in (*names[begin:], *names[:begin]):
-            _synchronise(device)
-            began = time.perf_counter()
-            subjects[name](x)
-            _synchronise(device)
-            took = time.perf_counter() - began
-            if turn >= warm_up:
-                seconds[name].append(took)
-        on_turn(turn + 1)
-    return {name: torch.tensor(values, dtype=torch.float64) for name, values in seconds.items()}
 
 
 def _quantiles(seconds: Tensor) -> dict[str, Any]:
@@ -172,8 +201,3 @@ def _ratios(seconds: dict[str, Tensor]) -> dict[str, float]:
     return {
         name: float((seconds["spiking"] / other).quantile(0.5)) for name, other in seconds.items() if name != "spiking"
     }
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Runs a network's layers, norm-ReLU-neuron-pool as one operation wherever the compiled kernel can serve."""
+"""Runs a network's layers; norm-ReLU-neuron-pool, a block, is one operation where a compiled kernel supports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bpsta_cli.kernels import BLOCKS, dispatch
 from bpsta_cli.kernels.block_spec import POOLS, Block, Statistics
 from bpsta_cli.network.layers import Conv, MaxPool, ReLU, is_constant
-from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.neurons import LIF, SpikeActivity
 from bpsta_cli.network.norms import FoldedNorm
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -26,7 +26,7 @@ class Layers(nn.Sequential):
 
 
 class Fusible(NamedTuple):
-    """Neighbouring layers that one operation can stand for; the convolution is run beside it."""
+    """Neighbouring layers, of which all but the convolution can be computed as one operation, a block."""
 
     conv: Conv | None
     norm: FoldedNorm
@@ -36,19 +36,19 @@ class Fusible(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many layers it stands for."""
+        """Number of layers."""
         return sum(layer is not None for layer in self)
 
-    def serves(self, x: Tensor) -> bool:
-        """Whether the kernel can take the place of these layers on input `x`, and nothing would miss them.
+    def supports(self, x: Tensor) -> bool:
+        """Whether a kernel can compute these layers on input `x` as one operation.
 
-        A layer with a hook is run by itself, so that the hook sees its input and output.
+        Where a layer has a hook, each layer is run by itself, so that the hook sees its input and output.
         """
-        # torch's own batch norm refuses a single value a channel, in its words
-        several = not self.norm.training or x.shape[0] * x[0, :, 0].numel() > 1
+        # a single value a channel has no variance: torch's own batch norm then raises its own error
+        has_variance = not self.norm.training or x.shape[0] * x[0, :, 0].numel() > 1
         return (
             self.neuron.active
-            and several
+            and has_variance
             and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
             and self._backend(x, self._dtype(x)) in BLOCKS
         )
@@ -57,13 +57,13 @@ class Fusible(NamedTuple):
         return dispatch.choose(self.neuron.backend, device=x.device, dtype=dtype, rule=self.neuron.rule).name
 
     def _dtype(self, x: Tensor) -> torch.dtype:
-        """What the convolution makes of `x`, which is not always of its type under autocast."""
+        """The dtype of the convolution's output, which under autocast may differ from the dtype of `x`."""
         # autocast leaves float64 alone
         cast = self.conv is not None and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
         return torch.get_autocast_dtype(x.device.type) if cast else x.dtype
 
     def run(self, x: Tensor) -> Tensor:
-        """What the layers give one after another; the norm's running statistics and watchers are told the same."""
+        """The output of the layers; running statistics and observers get what the layers one by one give them."""
         norm, neuron, steps = self.norm, self.neuron, len(x)
         if is_constant(x):
             x = x[:1]
@@ -71,41 +71,44 @@ class Fusible(NamedTuple):
             x = self.conv(x)
         kernel = BLOCKS[self._backend(x, x.dtype)]
         if norm.training:
-            seen = kernel.statistics(x, per_step=norm.per_step and len(x) > 1)
-            norm.track(*seen, rows=x[0, :, 0].numel(), steps=steps)
+            stats = kernel.statistics(x, per_step=norm.per_step and len(x) > 1)
+            norm.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
         else:
-            seen = Statistics(*(value.double()[None] for value in norm.running()))
+            stats = Statistics(*(value.double()[None] for value in norm.running()))
         settings = Block(
             steps=steps,
             relu=self.relu is not None,
-            pool=1 if self.pool is None else side(self.pool),
+            pool=1 if self.pool is None else window_size(self.pool),
             threshold=neuron.threshold,
             decay=neuron.decay,
             rule=neuron.rule,
             eps=norm.eps,
         )
-        # nobody but this norm has seen what the convolution gave
-        mine = self.conv is not None and norm.training
+        # the convolution's output is used here alone, and may be overwritten
+        in_place = self.conv is not None and norm.training
         spikes: Tensor
-        spikes, fired = kernel.block(x, norm.gain, norm.bias, seen, settings, from_batch=norm.training, in_place=mine)
-        # a value that is not finite makes the statistics so
-        neuron.tell(Firing(fired, steps * x[0].numel(), seen.mean + seen.var if norm.training else x))
+        spikes, spike_count = kernel.block(
+            x, norm.gain, norm.bias, stats, settings, from_batch=norm.training, in_place=in_place
+        )
+        # the statistics of values that are not all finite are not finite either
+        current = stats.mean + stats.var if norm.training else x
+        neuron.notify(SpikeActivity(spike_count, steps * x[0].numel(), current))
         return spikes
 
 
-def connect(layers: nn.Module) -> None:
-    """Tell each convolution but the first, which sees the input, that what comes to it was sent by neurons."""
-    senders = tuple(layer for layer in layers.modules() if isinstance(layer, LIF))
+def link_presynaptic(layers: nn.Module) -> None:
+    """Give each convolution but the first, whose input is the data, the neurons that its input comes from."""
+    presynaptic = tuple(layer for layer in layers.modules() if isinstance(layer, LIF))
     for conv in [layer for layer in layers.modules() if isinstance(layer, Conv)][1:]:
-        conv.senders = senders
+        conv.presynaptic = presynaptic
 
 
 def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """Run `layers` one after another on `x`, as one operation where that can serve."""
+    """Run `layers` one after another on `x`, blocks as one operation where a kernel supports it."""
     place = 0
     while place < len(layers):
         found = fusible(layers[place:])
-        if found is not None and found.serves(x):
+        if found is not None and found.supports(x):
             x = found.run(x)
             place += found.length
         else:
@@ -122,7 +125,7 @@ def fusible(layers: Sequence[nn.Module]) -> Fusible | None:
     if norm is None or neuron is None:
         return None
     pool = _take(rest, MaxPool)
-    return Fusible(conv, norm, relu, neuron, pool if pool is not None and side(pool) in POOLS else None)
+    return Fusible(conv, norm, relu, neuron, pool if pool is not None and window_size(pool) in POOLS else None)
 
 
 def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:
@@ -134,7 +137,7 @@ def _take(layers: list[nn.Module], kind: type[Layer]) -> Layer | None:
     return first
 
 
-def side(pool: MaxPool) -> int:
-    """Side of its square windows."""
+def window_size(pool: MaxPool) -> int:
+    """Height and width, which are equal, of the windows of `pool`."""
     size = pool.kernel_size
     return size if isinstance(size, int) else size[0]

@@ -4,6 +4,7 @@ A static image enters as a stride-0 time axis; every layer up to the first neuro
 expands the result, which changes no value and, for batch norm, no running statistic.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -33,8 +34,8 @@ def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return y.view(*x.shape[:2], *y.shape[1:])
 
 
-class Sender(Protocol):
-    """Neurons, as a convolution behind them knows them.
+class Presynaptic(Protocol):
+    """What a convolution knows of the neurons whose spikes are its input.
 
     Attributes:
         rule: their learning rule.
@@ -49,39 +50,41 @@ class Conv(nn.Conv2d):
     """Convolution at every time step.
 
     Attributes:
-        convolution: how it and its gradients are computed: "dense", every product; "event", as sums over events
-            wherever the input is spikes; "auto", those of them for which few enough are 1. Which it is, is decided by
-            the input's own values, so that it is the same in every run. They add in another order than "dense", and a
-            potential within rounding of the threshold may fall on its other side.
-        senders: the neurons that the input may come from, pooled or not; () where it may come from anything else.
-            Where the rule of all of them passes an error on at spikes alone, sums over events leave the input's
-            gradient out, as 0, where the input is 0.
-        watchers: told at every call how many images came, and whether they were computed as a sum over events.
+        convolution: how the outputs and the gradients are computed. "dense" computes every product. "event" is a
+            sparse convolution, which adds the weights of the spikes, wherever all inputs are 0 or 1. "auto" is
+            "event" where few enough inputs are 1, and "dense" elsewhere. The values of the input alone decide, so
+            every run decides alike. A sparse convolution adds in another order than "dense": a potential within
+            rounding of the threshold may fall on its other side.
+        presynaptic: the neurons whose spikes, pooled or not, are the input; () where the input may be anything else.
+            Where the rules of all of them pass an error on at spikes alone, a sparse convolution sets the input's
+            gradient to 0 where the input is 0.
+        observers: each is called at every call with the number of images and whether the convolution was sparse.
     """
 
     convolution = "dense"
-    senders: tuple["Sender", ...] = ()
+    presynaptic: tuple["Presynaptic", ...] = ()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.watchers: list[Callable[[int, bool], None]] = []
+        self.observers: list[Callable[[int, bool], None]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] -> [T, B, C', H', W']."""
         return over_time(self._images, x)
 
     def _images(self, x: Tensor) -> Tensor:
-        summed = None if self.convolution == "dense" else self._summed(x)
-        for watcher in self.watchers:
-            watcher(len(x), summed is not None)
-        return super().forward(x) if summed is None else summed
+        output = None if self.convolution == "dense" else self._sparse(x)
+        for observer in self.observers:
+            observer(len(x), output is not None)
+        return super().forward(x) if output is None else output
 
-    def _summed(self, x: Tensor) -> Tensor | None:
+    def _sparse(self, x: Tensor) -> Tensor | None:
+        """The sparse convolution; None where the input does not suit it."""
         limit = 1.0 if self.convolution == "event" else None
         if not torch.is_grad_enabled():
             return sparse_conv.serve(self, x, limit=limit)
-        silent = bool(self.senders) and all(
-            sender.active and rules.zero_gradient_without_spike(sender.rule) for sender in self.senders
+        silent = bool(self.presynaptic) and all(
+            neurons.active and rules.zero_gradient_without_spike(neurons.rule) for neurons in self.presynaptic
         )
         return sparse_conv_training.serve(self, x, limit=limit, silent=silent)
 
@@ -178,3 +181,17 @@ class Voting(nn.Module):
     def extra_repr(self) -> str:
         """Its constant, for printing."""
         return f"voters={self.voters}"
+
+
+def output_layer(
+    inputs: int, classes: int, voters: int, neuron: Callable[[], nn.Module]
+) -> "OrderedDict[str, nn.Module]":
+    """The output layer: `voters` neurons for each class, whose spikes are averaged.
+
+    Args:
+        inputs: number of inputs.
+        classes: number of classes.
+        voters: output neurons of each class.
+        neuron: makes a layer of neurons.
+    """
+    return OrderedDict(linear=Linear(inputs, voters * classes), lif=neuron(), voting=Voting(voters))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.network.fusion import Layers
 from bpsta_cli.network.layers import Conv, Linear, check_convolution, is_constant
-from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.neurons import LIF, SpikeActivity
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -34,7 +34,7 @@ class Network(nn.Module):
         """Whether the neurons take part.
 
         False makes it the ReLU twin: the neurons are left out (ReLU stays), and an input that is the same at
-        every step is seen once.
+        every step is processed once.
         """
         return self._spiking
 
@@ -49,7 +49,7 @@ class Network(nn.Module):
         """How its convolutions are computed: one of `layers.CONVOLUTIONS`, "dense" to begin with.
 
         Raises:
-            SettingsError: set to another word.
+            SettingsError: set to another name.
         """
         return next((conv.convolution for conv in self.convolutions().values()), "dense")
 
@@ -59,13 +59,28 @@ class Network(nn.Module):
         for conv in self.convolutions().values():
             conv.convolution = value
 
+    @contextmanager
+    def convolution_as(self, value: str) -> Iterator[None]:
+        """While the context is open, the convolutions are computed so; afterwards as before, after an error too.
+
+        Raises:
+            SettingsError: `value` is none of `layers.CONVOLUTIONS`.
+        """
+        before = {conv: conv.convolution for conv in self.convolutions().values()}
+        self.convolution = value
+        try:
+            yield
+        finally:
+            for conv, way in before.items():
+                conv.convolution = way
+
     def votes(self, x: Tensor) -> Tensor:
         """Votes of every step: [T, B, C, H, W] -> [T, B, classes] (the twin on a constant input: T = 1)."""
-        votes: Tensor = self.layers(self.seen(x))
+        votes: Tensor = self.layers(self.layer_input(x))
         return votes
 
-    def seen(self, x: Tensor) -> Tensor:
-        """What the layers get of the input: the twin a single step of a constant one."""
+    def layer_input(self, x: Tensor) -> Tensor:
+        """The part of the input that the layers work on: of a constant input the twin needs a single step."""
         return x[:1] if not self.spiking and is_constant(x) else x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,16 +92,20 @@ class Network(nn.Module):
         return self._named(LIF) if self.spiking else {}
 
     @contextmanager
-    def watched(self, watcher_of: Callable[[str, LIF], Callable[[Firing], None]]) -> Iterator[None]:
-        """While the block runs, every spiking layer tells the watcher made for it what its neurons do."""
-        watched = [(neuron, watcher_of(name, neuron)) for name, neuron in self.neurons().items()]
-        for neuron, watcher in watched:
-            neuron.watchers.append(watcher)
+    def observed(self, make_observer: Callable[[str, LIF], Callable[[SpikeActivity], None]]) -> Iterator[None]:
+        """While the context is open, each spiking layer calls the observer that was made for it.
+
+        Args:
+            make_observer: makes the observer of a layer from the layer's name and the layer.
+        """
+        observed = [(neuron, make_observer(name, neuron)) for name, neuron in self.neurons().items()]
+        for neuron, observer in observed:
+            neuron.observers.append(observer)
         try:
             yield
         finally:
-            for neuron, watcher in watched:
-                neuron.watchers.remove(watcher)
+            for neuron, observer in observed:
+                neuron.observers.remove(observer)
 
     def kernel(self, device: torch.device) -> dispatch.Choice | None:
         """The kernel that runs the neurons on `device`, and why; None for the twin."""

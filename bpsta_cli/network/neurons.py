@@ -11,17 +11,17 @@ from bpsta_cli import kernels, rules
 from bpsta_cli.kernels import dispatch
 
 
-class Firing(NamedTuple):
+class SpikeActivity(NamedTuple):
     """What a layer of neurons did in one call.
 
     Attributes:
-        spikes: how many, a number in a tensor.
-        slots: neurons x time steps x samples.
-        current: the input, or what is finite if and only if the input is.
+        spike_count: how many spikes there were, a number in a tensor.
+        neuron_steps: how many there could have been: neurons x time steps x samples.
+        current: the input currents, or a tensor that is finite if and only if they are.
     """
 
-    spikes: Tensor
-    slots: int
+    spike_count: Tensor
+    neuron_steps: int
     current: Tensor
 
 
@@ -32,7 +32,7 @@ class LIF(nn.Module):
 
     Attributes:
         active: whether the neurons take part; False lets the input through, as the ReLU twin needs.
-        watchers: told the `Firing` of every call while the neurons are active.
+        observers: each is called with the `SpikeActivity` of every call while the neurons are active.
 
     Args:
         rule: a Rule, or a name or file that `bpsta_cli.rules.make` takes, then with that function's defaults.
@@ -54,11 +54,11 @@ class LIF(nn.Module):
         super().__init__()
         kernels.check_constants(threshold, decay)
         self.rule = rules.make(rule)
-        if backend != "auto":  # which serves any input, and is chosen when one comes
+        if backend != "auto":  # "auto" works for every input; its kernel is chosen when an input comes
             dispatch.choose(backend, rule=self.rule)
         self.threshold, self.decay, self.backend = threshold, decay, backend
         self.active = True
-        self.watchers: list[Callable[[Firing], None]] = []
+        self.observers: list[Callable[[SpikeActivity], None]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes [T, ...] from input currents [T, ...]; the currents themselves when not active.
@@ -69,14 +69,14 @@ class LIF(nn.Module):
         if not self.active:
             return x
         spikes = kernels.lif(x, threshold=self.threshold, decay=self.decay, rule=self.rule, backend=self.backend)
-        if self.watchers:
-            self.tell(Firing(spikes.detach().count_nonzero(), spikes.numel(), x.detach()))
+        if self.observers:
+            self.notify(SpikeActivity(spikes.detach().count_nonzero(), spikes.numel(), x.detach()))
         return spikes
 
-    def tell(self, firing: Firing) -> None:
-        """Tell the watchers what the neurons did."""
-        for watcher in self.watchers:
-            watcher(firing)
+    def notify(self, activity: SpikeActivity) -> None:
+        """Call every observer with what the neurons did."""
+        for observer in self.observers:
+            observer(activity)
 
     def extra_repr(self) -> str:
         """Every constant, so that a printed network says how its neurons work."""

@@ -1,8 +1,9 @@
 """Batch norm over time, three ways: folded (the default), threshold-dependent, and per step as published.
 
-Per step, training sees T different sets of statistics while evaluation has one running set for them all. The
-steps differ: a neuron's first step has no potential yet, so that fewer neurons fire. Folded and threshold-dependent
-norm train with what they are evaluated with. docs/rules.md has the measurements behind the default.
+Per step, training normalises with T different sets of statistics and evaluation with one running set for all steps.
+The steps differ: at the first step every potential starts from 0, so that fewer neurons fire. Folded and
+threshold-dependent norm are trained with the kind of statistics that they are evaluated with. docs/rules.md has the
+measurements behind the default.
 """
 
 import torch
@@ -47,17 +48,17 @@ class FoldedNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def track(self, mean: Tensor, var: Tensor, *, rows: int, steps: int) -> None:
-        """Take a pass's statistics into the running ones.
+        """Update the running statistics with those of a pass.
 
         Args:
-            mean: [1, C], or [T, C] where they are of each step.
+            mean: [1, C], or [T, C] for one set of each step.
             var: the biased variance, in the same shape.
             rows: values a channel in one step.
             steps: T.
         """
-        self._follow(mean[0], var[0], total=rows * steps, momentum=self._momentum)
+        self._update_running(mean[0], var[0], total=rows * steps, momentum=self._momentum)
 
-    def _follow(self, mean: Tensor, var: Tensor, *, total: int, momentum: float) -> None:
+    def _update_running(self, mean: Tensor, var: Tensor, *, total: int, momentum: float) -> None:
         running_mean, running_var = self.running()
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         running_var.lerp_((var * (total / (total - 1))).to(running_var.dtype), momentum)
@@ -90,7 +91,7 @@ class PerStepNorm(FoldedNorm):
         """As in `FoldedNorm`, an update a step; one set stands for steps that are all the same."""
         momentum = self._momentum_of(steps // len(mean))
         for step_mean, step_var in zip(mean, var, strict=True):
-            self._follow(step_mean, step_var, total=rows, momentum=momentum)
+            self._update_running(step_mean, step_var, total=rows, momentum=momentum)
 
     def _momentum_of(self, updates: int) -> float:
         """T updates r <- r + m (s - r) with the same s are one with momentum 1 - (1 - m)^T."""

@@ -20,7 +20,7 @@ NAMED = {
 """Named structures; {inputs} and {classes} stand for the data set's own numbers."""
 
 RESIDUAL = {
-    # He et al. 2016, Table 1: basic blocks in each of the four stages (`bpsta_cli.network.resnet`)
+    # He et al. 2016, Table 1: residual blocks in each of the four stages (`bpsta_cli.network.resnet`)
     "resnet18": (2, 2, 2, 2),
     "resnet34": (3, 4, 6, 3),
 }

@@ -1,4 +1,4 @@
-"""Spiking residual networks: basic blocks of He et al. 2016 with a neuron after every ReLU.
+"""Spiking residual networks: residual blocks of He et al. 2016 with a neuron after every ReLU.
 
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385, Section 3.3
 and Table 1. As is usual for small images, the stem is one 3x3 convolution at stride 1 without max pooling, so
@@ -23,13 +23,13 @@ Make = Callable[[], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
 
 
-class Block(nn.Module):
-    """Basic block: conv-norm-ReLU-neuron-conv-norm, plus a shortcut, then ReLU-neuron.
+class ResidualBlock(nn.Module):
+    """A residual block, the "basic" one: conv-norm-ReLU-neuron-conv-norm, plus a shortcut, then ReLU-neuron.
 
     The shortcut is the identity where shapes agree and a strided 1x1 convolution with norm where they do not
-    (option B of He et al.). The neuron comes after the addition, so the block passes spikes on.
+    (option B of He et al.). The neuron comes after the addition, so the output is spikes.
 
-    The layers are defined in the order in which they run, which `energy` relies on.
+    The layers are defined in the order in which they run: `energy` relies on it.
 
     Args:
         channels: of the input.
@@ -69,7 +69,7 @@ def trunk(
 
     Args:
         input_shape: (C, H, W), each at least 1.
-        blocks: number of blocks in each of the four stages.
+        blocks: number of residual blocks in each of the four stages.
         neuron: makes a layer of neurons.
         norm: makes a normalisation of so many channels.
 
@@ -83,9 +83,10 @@ def trunk(
     for stage, (count, filters) in enumerate(zip(blocks, FILTERS, strict=True), start=1):
         stride = 1 if stage == 1 else 2
         height, width = math.ceil(height / stride), math.ceil(width / stride)
-        first = Block(channels, filters, stride, neuron, norm)
-        others = [Block(filters, filters, 1, neuron, norm) for _ in range(count - 1)]
-        layers[f"stage{stage}"] = _named(**{f"block{n}": block for n, block in enumerate([first, *others], start=1)})
+        first = ResidualBlock(channels, filters, stride, neuron, norm)
+        others = [ResidualBlock(filters, filters, 1, neuron, norm) for _ in range(count - 1)]
+        stage_layers = {f"block{n}": residual for n, residual in enumerate([first, *others], start=1)}
+        layers[f"stage{stage}"] = _named(**stage_layers)
         channels = filters
     layers["pool"] = AvgPool((height, width))
     layers["flatten"] = Flatten()

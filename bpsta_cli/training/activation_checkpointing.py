@@ -1,7 +1,7 @@
-"""Training in less memory: what lies between a block's input and its output is computed again when it is needed.
+"""Training in less memory: what lies between a unit's input and its output is computed again for the backward pass.
 
-Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv:1604.06174, with a convolution or linear
-layer and all that follows it up to the next, or a residual block, as the unit. torch.utils.checkpoint does the
+Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv:1604.06174. A unit is a convolution or
+linear layer with all that follows it up to the next one, or a residual block. torch.utils.checkpoint does the
 rest; gradients are the same bit for bit where the layers are deterministic.
 """
 
@@ -20,10 +20,10 @@ from bpsta_cli.network.neurons import LIF
 def votes(network: Network, x: Tensor) -> Tensor:
     """`network.votes(x)` that keeps for the backward pass no more than each unit's input.
 
-    Running statistics are updated once, watchers are told once, and dropout draws the same masks again.
+    Running statistics are updated once, observers are called once, and dropout draws the same masks again.
     """
     *early, last = units(network.layers)
-    x = network.seen(x)
+    x = network.layer_input(x)
     for unit in early:
         x = _recomputed(unit, x)
     return run(last, x)  # the backward pass begins with it: it would be computed again at once
@@ -50,26 +50,26 @@ def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
 
 def _recomputed(unit: Sequence[nn.Module], x: Tensor) -> Tensor:
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _unnoticed(unit)
+        return nullcontext(), _unobserved(unit)
 
     result: Tensor = checkpoint(run, unit, x, use_reentrant=False, context_fn=contexts)
     return result
 
 
 @contextmanager
-def _unnoticed(unit: Sequence[nn.Module]) -> Iterator[None]:
-    """While the block runs, layers tell nobody; after it the buffers, running statistics all, are as before."""
-    watched = [layer for part in unit for layer in part.modules() if isinstance(layer, (LIF, Conv))]
-    watchers = [layer.watchers for layer in watched]
+def _unobserved(unit: Sequence[nn.Module]) -> Iterator[None]:
+    """While the context is open, no observer is called; when it closes, running statistics are as before."""
+    observed = [layer for part in unit for layer in part.modules() if isinstance(layer, (LIF, Conv))]
+    observers = [layer.observers for layer in observed]
     # .data: what is put back is what autograd saw
     buffers = [buffer.data for part in unit for buffer in part.buffers()]
     before = [buffer.clone() for buffer in buffers]
-    for layer in watched:
-        layer.watchers = []
+    for layer in observed:
+        layer.observers = []
     try:
         yield
     finally:
-        for layer, told in zip(watched, watchers, strict=True):
-            layer.watchers = told
+        for layer, before_them in zip(observed, observers, strict=True):
+            layer.observers = before_them
         for buffer, value in zip(buffers, before, strict=True):
             buffer.copy_(value)

@@ -1,4 +1,4 @@
-"""One pass over the training part: batches, steps, and the epoch's record."""
+"""One epoch: one pass over the training part in batches, and the epoch's record."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -14,21 +14,21 @@ from bpsta_cli.data import augmentation, catalogue
 from bpsta_cli.data.batches import Batch, load
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.evaluation.accuracy import so_far
+from bpsta_cli.evaluation.accuracy import cumulative_votes
 from bpsta_cli.network import Network, losses
 from bpsta_cli.training import activation_checkpointing, optimisers
 from bpsta_cli.training.monitor import Monitor
 from bpsta_cli.training.schedules import learning_rate
 
 READ_EVERY = {"cpu": 1}
-"""Steps from one look at the loss and at what must be finite to the next, by type of device."""
+"""Every so many steps the loss, and the values that must be finite, are read from a device of this type."""
 READ_EVERY_ELSEWHERE = 16
-"""A look makes the host wait until the device is done with all that it was told."""
+"""The same of the other types: to read, the host must wait until the device has done all its work."""
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimisation step: how many of the epoch's are done, and the loss of the last one looked at."""
+    """One optimisation step: how many of the epoch's are done, and the loss of the last one that was read."""
 
     epoch: int
     step: int
@@ -38,7 +38,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class Learner:
-    """What a run changes while it trains, and the settings it does so by."""
+    """What a run changes while it trains: weights, the optimiser's state, the loss scale; and by which settings."""
 
     network: Network
     optimiser: torch.optim.Optimizer
@@ -47,10 +47,10 @@ class Learner:
     device: torch.device
 
 
-def learner(network: Network, settings: RunSettings, device: torch.device) -> Learner:
-    """A fresh optimiser for a network that lies on `device`."""
-    made = optimisers.make(network, settings.training)
-    return Learner(network, made, optimisers.scaler(settings.training, device), settings, device)
+def make_learner(network: Network, settings: RunSettings, device: torch.device) -> Learner:
+    """The learner at the start of a run, for a network that is on `device` already."""
+    optimiser = optimisers.make(network, settings.training)
+    return Learner(network, optimiser, optimisers.scaler(settings.training, device), settings, device)
 
 
 def one_epoch(
@@ -63,24 +63,24 @@ def one_epoch(
     """
     settings, network = learner.settings, learner.network
     batches = _batches(settings, store, part, epoch, learner.device)
-    # dropout, as order and augmentation, depends on seed and epoch alone: a resumed run repeats an unbroken one
+    # dropout, like order and augmentation, depends on seed and epoch alone: so a resumed run repeats an unbroken one
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
     steps = math.ceil(len(part) / settings.data.batch_size)
     read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
-    network.convolution = settings.training.convolution
     loss_sum, last, rate = 0.0, float("nan"), 0.0
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
-    for step, batch in enumerate(batches):
-        rate = _rate(settings, epoch * steps + step, steps)
-        optimisers.set_rate(learner.optimiser, rate)
-        correct += _step(learner, monitor, batch, store.scale)
-        if (step + 1) % read_every == 0 or step + 1 == steps:
-            for loss, samples in monitor.read():
-                loss_sum, last = loss_sum + loss * samples, loss
-        yield StepDone(epoch, step + 1, steps, last)
+    # for the training alone: evaluation is dense, as `bpsta eval` is by default, so that both find the same accuracy
+    with network.convolution_as(settings.training.convolution):
+        for step, batch in enumerate(batches):
+            rate = _rate(settings, epoch * steps + step, steps)
+            optimisers.set_rate(learner.optimiser, rate)
+            correct += _step(learner, monitor, batch, store.scale)
+            if (step + 1) % read_every == 0 or step + 1 == steps:
+                for loss, samples in monitor.read():
+                    loss_sum, last = loss_sum + loss * samples, loss
+            yield StepDone(epoch, step + 1, steps, last)
     optimisers.check_scale(learner.scaler)
-    network.convolution = "dense"  # as `bpsta eval` will have it, so that it finds the same accuracy
     return {
         "epoch": epoch,
         "phase": "spiking" if network.spiking else "twin",
@@ -122,7 +122,7 @@ def _rate(settings: RunSettings, step: int, steps: int) -> float:
 
 
 def _step(learner: Learner, monitor: Monitor, batch: Batch, scale: float) -> Tensor:
-    """One step of the optimiser; returns how many samples were right, a number in a tensor."""
+    """One step of the optimiser; returns how many samples were right, in a tensor."""
     training, optimiser, scaler = learner.settings.training, learner.optimiser, learner.scaler
     optimiser.zero_grad()
     parts = [_backward(learner, part, scale, len(part.y) / len(batch.y)) for part in batch.parts(training.accumulate)]
@@ -136,7 +136,7 @@ def _step(learner: Learner, monitor: Monitor, batch: Batch, scale: float) -> Ten
 
 
 def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tuple[Tensor, Tensor]:
-    """Add the gradient of a part of a batch; its `share` of the batch's loss, and how many samples were right."""
+    """Add a part's gradient; returns the part's `share` of the batch's loss, and how many samples were right."""
     network, training, device = learner.network, learner.settings.training, learner.device
     x = to_input(part.x, T=learner.settings.T, scale=scale, device=device)
     labels = part.y.to(device, non_blocking=True)
@@ -144,4 +144,4 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
         votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
     loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing) * share
     learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    return loss.detach(), (so_far(votes.detach())[-1].argmax(1) == labels).sum()
+    return loss.detach(), (cumulative_votes(votes.detach())[-1].argmax(1) == labels).sum()

@@ -1,4 +1,4 @@
-"""Watches a network while it trains: firing rates, gradient norms, and values that are not finite."""
+"""Monitors a network while it trains: firing rates, gradient norms, and values that are not finite."""
 
 import math
 from collections import Counter
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from bpsta_cli.errors import TrainingError
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import is_constant
-from bpsta_cli.network.neurons import LIF, Firing
+from bpsta_cli.network.neurons import LIF, SpikeActivity
 
 SATURATED = 0.9
-"""Firing rate above which a layer hardly tells its inputs apart."""
+"""Firing rate above which a layer gives nearly the same output for every input."""
 LOSS = "loss"
 
 
 class Monitor:
-    """Per-layer figures of one epoch of training; made by `watching`.
+    """What one epoch of training shows of each layer; made by `monitoring`.
 
     Attributes:
-        may_overflow: whether a gradient may leave float16's range, as such a step is left out.
+        may_overflow: whether a gradient may overflow float16; the optimiser skips such a step.
     """
 
     def __init__(self, network: Network, *, may_overflow: bool = False) -> None:
@@ -36,18 +36,18 @@ class Monitor:
         self._unread: list[tuple[dict[str, Tensor], int]] = []
 
     def after_backward(self, loss: Tensor, samples: int) -> None:
-        """Take up one step's loss, of so many samples, and its gradients; nothing is read from the device yet."""
-        seen = {f"input of layer {name}": total for name, total in self.inputs.items()}
-        seen[LOSS] = loss
+        """Note one step's loss, of so many samples, and its gradients; nothing is read from the device yet."""
+        values = {f"input of layer {name}": total for name, total in self.inputs.items()}
+        values[LOSS] = loss
         for name, layer in self.network.synapses().items():
             if layer.weight.grad is not None:
                 norm = torch.linalg.vector_norm(layer.weight.grad)
                 if self.may_overflow:
                     norm = torch.where(norm.isfinite(), norm, 0)
-                seen[f"gradient of layer {name}"] = norm
+                values[f"gradient of layer {name}"] = norm
                 _add(self.squared_norms, name, norm**2)
         self.inputs.clear()
-        self._unread.append((seen, samples))
+        self._unread.append((values, samples))
         self.steps += 1
 
     def read(self) -> list[tuple[float, int]]:
@@ -57,10 +57,10 @@ class Monitor:
             TrainingError: a loss, a layer's input or a gradient is not finite; the layer is named.
         """
         unread, self._unread = self._unread, []
-        values = iter(torch.stack([value.double() for seen, _ in unread for value in seen.values()]).tolist())
+        numbers = iter(torch.stack([value.double() for values, _ in unread for value in values.values()]).tolist())
         read = []
-        for seen, samples in unread:
-            step = dict(zip(seen, values, strict=False))
+        for values, samples in unread:
+            step = dict(zip(values, numbers, strict=False))
             for name, value in step.items():
                 if not math.isfinite(value):
                     raise _not_finite(f"loss ({value})" if name == LOSS else name)
@@ -68,7 +68,7 @@ class Monitor:
         return read
 
     def after_epoch(self, loss: float) -> None:
-        """Look at what the last step left behind, before it is kept.
+        """Check the weights and the loss after the epoch's last step, before they are saved.
 
         Raises:
             TrainingError: a weight, a running statistic or the loss on the test part is not finite.
@@ -88,7 +88,7 @@ class Monitor:
         return {name: math.sqrt(total.item() / self.steps) for name, total in self.squared_norms.items()}
 
     def warnings(self) -> list[str]:
-        """What is wrong with the epoch's firing rates, with what to try; empty when healthy."""
+        """What is wrong with the epoch's firing rates, and what to try; empty where nothing is."""
         found = []
         for name, rate in self.firing_rates().items():
             if rate == 0:
@@ -98,53 +98,53 @@ class Monitor:
                 )
             elif rate > SATURATED:
                 found.append(
-                    f"{name} fires at {rate:.2f}, above {SATURATED}: it hardly tells its inputs apart. "
+                    f"{name} fires at {rate:.2f}, above {SATURATED}: it gives nearly the same output for every input. "
                     "Try a higher threshold, a lower decay or a lower learning rate."
                 )
         return found
 
 
 @contextmanager
-def watching(network: Network, *, may_overflow: bool = False) -> Iterator[Monitor]:
-    """A `Monitor` that sees every training pass of `network` while the block runs."""
+def monitoring(network: Network, *, may_overflow: bool = False) -> Iterator[Monitor]:
+    """A `Monitor` of every training pass of `network` while the context is open."""
     monitor = Monitor(network, may_overflow=may_overflow)
-    # the twin has no neurons to look at
+    # the twin has no neurons to observe
     layers = {} if network.spiking else network.synapses()
     handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in layers.items()]
     try:
-        with network.watched(lambda name, neuron: _watcher(monitor, name, neuron)):
+        with network.observed(lambda name, neuron: _observer(monitor, name, neuron)):
             yield monitor
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _watcher(monitor: Monitor, name: str, neuron: LIF) -> Callable[[Firing], None]:
-    def look(firing: Firing) -> None:
+def _observer(monitor: Monitor, name: str, neuron: LIF) -> Callable[[SpikeActivity], None]:
+    def observe(activity: SpikeActivity) -> None:
         if neuron.training:
-            _add(monitor.inputs, name, _sum(firing.current))
-            _add(monitor.rates, name, firing.spikes.double() / firing.slots)
+            _add(monitor.inputs, name, _sum(activity.current))
+            _add(monitor.rates, name, activity.spike_count.double() / activity.neuron_steps)
             monitor.passes[name] += 1
 
-    return look
+    return observe
 
 
 def _hook(monitor: Monitor, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    def look(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+    def observe(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         if module.training:
             _add(monitor.inputs, name, _sum(inputs[0].detach()))
 
-    return look
+    return observe
 
 
 def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
     totals[name] = totals[name] + value if name in totals else value
 
 
-def _sum(seen: Tensor) -> Tensor:
+def _sum(x: Tensor) -> Tensor:
     """A sum is finite only if every summand is: one pass, no copy; in float32 at least, as float16's may overflow."""
-    dtype = torch.promote_types(seen.dtype, torch.float32)
-    return (seen[0] if is_constant(seen) else seen).sum(dtype=dtype)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return (x[0] if is_constant(x) else x).sum(dtype=dtype)
 
 
 def _not_finite(what: str) -> TrainingError:

@@ -1,4 +1,4 @@
-"""AdamW over a network's weights, with a learning rate for each layer that suits its width; the precision of a step."""
+"""AdamW with a learning rate for each layer that suits its width; the precision of a step."""
 
 import torch
 
@@ -15,9 +15,9 @@ def make(network: Network, settings: TrainingSettings) -> torch.optim.AdamW:
     """AdamW with decoupled weight decay; every group has a `scale` that `set_rate` multiplies its rate with.
 
     Adam changes each weight by about the learning rate, whatever the gradient: a neuron with n inputs moves by n
-    times as much. A batch norm behind a convolution divides that out again. A linear layer here has none, and a
-    few steps at a rate that suits the convolutions throw its neurons far above the threshold or into silence, out
-    of which bpsa and bpsta have no gradient back. With `lr_scaling` "fan-in" a linear layer learns at
+    times as much. The batch norm after a convolution divides that out again. A linear layer here has none: a few
+    steps at a rate that suits the convolutions move its potentials far above the threshold or far below it, and
+    from silence bpsa and bpsta have no gradient that leads back. With `lr_scaling` "fan-in" a linear layer learns at
     lr * min(1, `BASE_WIDTH` / n), the rule of Yang et al. 2022 (arXiv:2203.03466, Table 3) for Adam.
     """
     scales: dict[float, list[torch.nn.Parameter]] = {}
@@ -27,19 +27,19 @@ def make(network: Network, settings: TrainingSettings) -> torch.optim.AdamW:
             scale = min(1.0, BASE_WIDTH / layer.in_features)
         scales.setdefault(scale, []).extend(layer.parameters(recurse=False))
     groups = [{"params": parameters, "scale": scale} for scale, parameters in scales.items()]
-    # one kernel for all weights; on the CPU its last digits are other ones than those of the results in the repository
+    # one kernel for all weights; on a CPU its last digits would differ from those of the results in the repository
     fused = True if next(network.parameters()).is_cuda else None
     return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step be taken at learning rate `rate`."""
+    """Set the learning rate of the next step."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]
 
 
 def autocast(settings: TrainingSettings, device: torch.device) -> torch.autocast:
-    """What runs in the settings' precision while it is entered; weights, statistics and votes stay float32."""
+    """A context that computes in the settings' precision; weights, statistics and votes stay float32."""
     return torch.autocast(
         device.type, dtype=getattr(torch, settings.precision), enabled=settings.precision != "float32"
     )
@@ -51,10 +51,10 @@ def scaler(settings: TrainingSettings, device: torch.device) -> torch.amp.GradSc
 
 
 def check_scale(scaler: torch.amp.GradScaler) -> None:
-    """Refuse to go on where gradients overflow however small they are made.
+    """Raise an error where gradients overflow at every loss scale.
 
     Raises:
-        TrainingError: every step is left out.
+        TrainingError: the optimiser skips every step.
     """
     if scaler.is_enabled() and scaler.get_scale() < 1:
         raise TrainingError(

@@ -1,12 +1,12 @@
-"""Run directories: weights, settings, history and the state from which training goes on.
+"""Run directories: which files a run has, and how each is written and read.
 
 A run directory holds
     settings.json       the settings, the input's shape, the classes, the data's hash, the provenance
-    model.safetensors   the weights that the selection chose
-    history.csv         a row an epoch
+    model.safetensors   the weights of the epoch that the selection chose
+    history.csv         a row for each epoch
     metrics.json        the result; present once the run is finished
-    timings.json        what the clock said; apart, so that the rest is the same on every run
-    state.pt            weights, optimiser and epoch of the last finished epoch
+    timings.json        seconds of each epoch; in a file of their own, as all else is the same when a run is repeated
+    state.pt            weights, optimiser and progress after the last finished epoch
 """
 
 import json
@@ -51,17 +51,17 @@ class RunDir:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether a run began here."""
         return (self.path / "settings.json").is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether the run here came to its end."""
+        """Whether the run here is finished."""
         return (self.path / "metrics.json").is_file()
 
     @property
     def timed(self) -> bool:
-        """Whether the clock of an epoch was written down; a run killed just before has none."""
+        """Whether the time of an epoch was written; a run that was stopped just before that has none."""
         return (self.path / "timings.json").is_file()
 
     def clear(self) -> None:
@@ -137,7 +137,7 @@ class RunDir:
         """
         info = self.info()
         network = network_of(info.settings, info.input_shape, len(info.classes), rule)
-        fit_weights(network, self.weights(), self.path)
+        load_weights(network, self.weights(), self.path)
         return info, network.to(device).eval()
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
@@ -213,62 +213,6 @@ class RunDir:
         return loaded
 
 
-def claim(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
-    """Make the directory this run's.
-
-    Args:
-        run: the directory.
-        info: what is about to be trained.
-        resume: go on with an unfinished run of the same settings, data and code.
-        overwrite: replace a run that cannot be continued, or is finished.
-
-    Returns:
-        True where the run in it is finished and stays: nothing is left to train.
-
-    Raises:
-        RunError: it holds a run that may neither be continued nor replaced, or is a file.
-    """
-    if run.path.exists() and not run.path.is_dir():
-        raise RunError(
-            "the run directory is a file",
-            expected="a directory, there or not",
-            got=str(run.path),
-            todo="Choose another --out.",
-        )
-    if run.exists:
-        other = None if overwrite and not resume else _difference(run, info)
-        if resume and other is None and not run.finished:
-            return False
-        if resume and other is None and not overwrite:
-            return True
-        if not overwrite:
-            raise RunError(
-                "the run directory is taken",
-                expected="a new directory" + (", or the same settings, data and code" if resume else ""),
-                got=f"{run.path} with {'another ' + other if other else 'a run'}",
-                todo="Choose another --out, continue it with --resume, or replace it with --overwrite.",
-            )
-        run.clear()
-    run.write_info(info)
-    return False
-
-
-def _difference(run: RunDir, info: RunInfo) -> str | None:
-    """What keeps the run in the directory from being continued as `info`; None when nothing does."""
-    try:
-        there = run.info()
-    except RunError:
-        return "version's settings.json"
-    if there.settings != info.settings:
-        mine, theirs = info.settings.model_dump(), there.settings.model_dump()
-        return "setting of " + next(key for key in mine if mine[key] != theirs[key])
-    if there.data_hash != info.data_hash:
-        return "data set"
-    if there.provenance.get("code") != info.provenance["code"]:
-        return "version of the code"
-    return None
-
-
 def network_of(
     settings: RunSettings, input_shape: tuple[int, int, int], classes: int, rule: type[Rule] | None = None
 ) -> Network:
@@ -284,20 +228,20 @@ def network_of(
     )
 
 
-def fit_weights(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
+def load_weights(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
     """Load `weights` into `network`.
 
     Raises:
         RunError: names or shapes do not match.
     """
-    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    other = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if own != other:
-        name = next(name for name in (*own, *other) if own.get(name) != other.get(name))
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if wanted != found:
+        name = next(name for name in (*wanted, *found) if wanted.get(name) != found.get(name))
         raise RunError(
             "weights of another structure",
-            expected=f"{name} of shape {own[name]}" if name in own else f"no {name}",
-            got=f"{other.get(name, 'none')} in {origin}",
+            expected=f"{name} of shape {wanted[name]}" if name in wanted else f"no {name}",
+            got=f"{found.get(name, 'none')} in {origin}",
             todo="Use a run of the same network, data set and norm.",
         )
     network.load_state_dict(weights)

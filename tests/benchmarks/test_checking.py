@@ -56,13 +56,13 @@ def test_each_convolution_is_compared_in_its_full_width_with_the_pooling_after_i
     assert [part.shape for part in comparisons.convolutions(cnn)] == [(1, 28, 28), (15, 13, 13)]
 
 
-def test_the_margin_is_how_near_a_potential_comes_to_an_edge():
+def test_the_clearance_is_how_near_a_potential_comes_to_an_edge():
     network = comparisons.build(TINY.changed(network="3"), backend="reference").double()
     network.layers.linear1.weight.data.zero_()
     network.layers.linear1.bias.data[:] = torch.tensor([0.2, 0.27, 0.2])
     # potentials of 0.2 and 0.38, and of 0.27 and 0.513; edges at 0, 0.5 and 1
     x = torch.zeros(2, 1, *TINY.shape, dtype=torch.float64)
-    assert comparisons.margin(network, x) == pytest.approx(0.013, abs=1e-6)
+    assert comparisons.clearance(network, x) == pytest.approx(0.013, abs=1e-6)
 
 
 @pytest.mark.peers

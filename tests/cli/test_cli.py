@@ -257,7 +257,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp
     from bpsta_cli.training import loop
 
     arguments = ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run")]
-    measure, calls = loop._measure, []
+    measure, calls = loop._evaluate, []
 
     def interrupted(*values):
         calls.append(values)
@@ -265,7 +265,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp
             raise KeyboardInterrupt
         return measure(*values)
 
-    monkeypatch.setattr(loop, "_measure", interrupted)
+    monkeypatch.setattr(loop, "_evaluate", interrupted)
     capsys.readouterr()
     assert run(arguments) == 130
     assert "--resume" in capsys.readouterr().err

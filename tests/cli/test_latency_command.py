@@ -165,7 +165,7 @@ def test_a_run_of_the_twin_is_refused_by_name_before_the_others_are_measured(ref
     twin = data / "runs" / "twin"
     places = ["--data-dir", str(data), "--out", str(twin)]
     assert run(["train", *TINY, "--method", "ann", "--T", "2", *places]) == 0
-    monkeypatch.setattr("bpsta_cli.evaluation.accuracy_over_time.follow", None)
+    monkeypatch.setattr("bpsta_cli.evaluation.accuracy_over_time.decisions_over_time", None)
     message = refused(runs["bpsta", 2, 0], twin)
     assert "a run of ann, the ReLU twin" in message
     assert str(twin) in message
@@ -186,5 +186,5 @@ def test_the_same_run_given_twice_is_refused(refused, runs):
 def test_a_run_without_a_history_cannot_be_drawn_and_is_refused_at_once(refused, runs, tmp_path, monkeypatch):
     shutil.copytree(runs["bpsta", 3, 0], tmp_path / "other")
     (tmp_path / "other" / "history.csv").unlink()
-    monkeypatch.setattr("bpsta_cli.evaluation.accuracy_over_time.follow", None)
+    monkeypatch.setattr("bpsta_cli.evaluation.accuracy_over_time.decisions_over_time", None)
     assert "history.csv" in refused(tmp_path / "other", "--figure", tmp_path / "figures")

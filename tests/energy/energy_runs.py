@@ -1,5 +1,6 @@
 """Networks and stores that several tests of the accounts share."""
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,3 +38,16 @@ def by_hand(folder):
         layers.linear1.weight.fill_(-1)
         layers.linear1.bias.zero_()
     return network, store
+
+
+def synapses_of(x, layer):
+    """Synapses that the non-zero values of x [N, C, H, W] reach, one by one."""
+    (pad_y, pad_x), (step_y, step_x), (tall, wide) = layer.padding, layer.stride, layer.kernel_size
+    _, _, height, width = x.shape
+    high, broad = (height + 2 * pad_y - tall) // step_y + 1, (width + 2 * pad_x - wide) // step_x + 1
+    reached = 0
+    for out_y, out_x, k_y, k_x in itertools.product(range(high), range(broad), range(tall), range(wide)):
+        row, column = out_y * step_y + k_y - pad_y, out_x * step_x + k_x - pad_x
+        if 0 <= row < height and 0 <= column < width:
+            reached += np.count_nonzero(x[:, :, row, column]) * layer.out_channels
+    return reached

@@ -25,8 +25,8 @@ def energy(capsys, folder, names, *options):
     """Exit code, standard output, standard error."""
     capsys.readouterr()
     code = run(["energy", *(str(folder / name) for name in names), "--data-dir", str(folder), *map(str, options)])
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 def test_one_run_shows_every_account_and_every_layer(capsys, runs):
@@ -88,17 +88,17 @@ def test_the_table_of_costs_is_the_one_asked_for(capsys, runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "options", "told"),
+    ("names", "options", "message"),
     [
         (["bpsta0"], ["--figure", "rates.pdf"], "ends in .png or .svg"),
         (["ann0"], ["--figure", "rates.png"], "a spiking method"),
         (["bpsta0"], ["--tech", "28nm"], "45nm-fp32, 45nm-int32 or a file"),
     ],
 )
-def test_a_mistake_is_refused_before_anything_is_measured(capsys, runs, names, options, told):
+def test_a_mistake_is_refused_before_anything_is_measured(capsys, runs, names, options, message):
     code, out, err = energy(capsys, runs, names, *options)
     assert (code, out) == (2, "")
-    assert told in err
+    assert message in err
 
 
 def test_the_twin_alone_has_no_row_and_no_break_even(capsys, runs):

@@ -46,7 +46,7 @@ def test_the_constants_are_those_of_45_nm():
 
 
 def test_an_access_costs_what_the_line_through_the_three_caches_gives():
-    # Qualia's own figures of the line: 0.000082816 pJ a byte and 13.2563 pJ
+    # Qualia's own values of the line: 0.000082816 pJ a byte and 13.2563 pJ
     tech = TECHS["45nm-fp32"]
     for values in (1, 1000, 1_000_000):
         assert tech.access_pj(values, 32) == pytest.approx(0.000082816 * 4 * values + 13.2563, rel=1e-5)
@@ -81,7 +81,7 @@ def test_a_table_of_ones_own_is_read_from_a_file(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"add_pj": -1}, "add_pj"),
         ({"add_pj": None}, "add_pj"),
@@ -92,10 +92,10 @@ def test_a_table_of_ones_own_is_read_from_a_file(tmp_path, suffix):
         ({"sram_curve": "curve"}, "sram_curve"),
     ],
 )
-def test_an_unusable_table_is_refused_with_its_key(tmp_path, change, told):
+def test_an_unusable_table_is_refused_with_its_key(tmp_path, change, message):
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps(TECHS["45nm-fp32"].model_dump(mode="json") | change))
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         load_tech(str(file))
 
 

@@ -1,61 +1,15 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
 from conftest import write_store
-from energy_runs import by_hand, memory_store
+from energy_runs import by_hand, memory_store, synapses_of
 
-from bpsta_cli.energy import account, fan_out, paper_estimate
+from bpsta_cli.energy import account, paper_estimate
 from bpsta_cli.evaluation import accuracy
 from bpsta_cli.evaluation.accuracy import counting_spikes
 from bpsta_cli.network import build
-from bpsta_cli.network.layers import Conv, Linear
 
 CPU = torch.device("cpu")
-
-
-def synapses_of(x, layer):
-    """Synapses that the non-zero values of x [N, C, H, W] reach, one by one."""
-    (pad_y, pad_x), (step_y, step_x), (tall, wide) = layer.padding, layer.stride, layer.kernel_size
-    _, _, height, width = x.shape
-    high, broad = (height + 2 * pad_y - tall) // step_y + 1, (width + 2 * pad_x - wide) // step_x + 1
-    reached = 0
-    for out_y, out_x, k_y, k_x in itertools.product(range(high), range(broad), range(tall), range(wide)):
-        row, column = out_y * step_y + k_y - pad_y, out_x * step_x + k_x - pad_x
-        if 0 <= row < height and 0 <= column < width:
-            reached += np.count_nonzero(x[:, :, row, column]) * layer.out_channels
-    return reached
-
-
-@pytest.mark.parametrize("padding", [0, 1, (2, 0)])
-@pytest.mark.parametrize("stride", [1, 2, (3, 1)])
-@pytest.mark.parametrize("kernel", [1, 3, (3, 2), 4])
-def test_fan_out_is_that_of_a_count_pixel_by_pixel(kernel, stride, padding):
-    layer = Conv(1, 1, kernel, stride=stride, padding=padding)
-    found = fan_out(layer, (1, 7, 6))[0]
-    for row, column in itertools.product(range(7), range(6)):
-        x = np.zeros((1, 1, 7, 6))
-        x[0, 0, row, column] = 1
-        assert found[row, column] == synapses_of(x, layer)
-
-
-def test_fan_out_at_borders_and_corners_is_smaller():
-    found = fan_out(Conv(1, 1, 3, padding=1), (1, 3, 4))
-    assert found.tolist() == [[[4, 6, 6, 4], [6, 9, 9, 6], [4, 6, 6, 4]]]
-
-
-def test_a_weight_of_zero_is_no_synapse():
-    conv, linear = Conv(2, 3, 3, padding=1), Linear(4, 5)
-    with torch.no_grad():
-        conv.weight[1, 0, 1, 1] = 0  # the middle of a kernel: every pixel of channel 0 loses one synapse
-        conv.weight[:, 1, 0, 0] = 0  # a corner: lost where the pixel right below it exists
-        linear.weight[2:, 3] = 0
-    whole, found = fan_out(conv, (2, 3, 3), dense=True), fan_out(conv, (2, 3, 3))
-    assert (whole - found)[0].tolist() == [[1, 1, 1]] * 3
-    assert (whole - found)[1].tolist() == [[3, 3, 0], [3, 3, 0], [0, 0, 0]]
-    assert fan_out(linear, (4,)).tolist() == [5, 5, 5, 2]
-    assert fan_out(linear, (4,), dense=True).tolist() == [5, 5, 5, 5]
 
 
 def by_name(found):
@@ -93,7 +47,7 @@ def test_two_convolutions_and_an_output_are_those_of_a_count_by_hand(tmp_path):
     assert sum(layer["e_paper_pj"] for layer in found["layers"]) == pytest.approx(found["paper"]["e_snn_pj"])
 
 
-def test_the_harness_figures_are_those_of_a_count_by_hand(tmp_path):
+def test_the_values_of_neurobench_are_those_of_a_count_by_hand(tmp_path):
     found = account(*by_hand(tmp_path), T=5, device=CPU)["neurobench"]
     # the image at all 5 steps; dense operations of all 5 steps
     assert (found["effective_macs"], found["effective_acs"], found["dense"]) == (5 * 8, 825, 5 * 446)
@@ -149,7 +103,7 @@ def test_spikes_are_accumulated_and_pixels_and_averages_are_multiplied(digits):
         assert layers[name]["e_pj"] == pytest.approx(cost * operations + 4.6 * layers[name]["neuron_updates"])
 
 
-def test_the_harness_judges_every_step_of_a_sample_by_itself(digits):
+def test_neurobench_judges_every_step_of_a_sample_by_itself(digits):
     network = trained_a_little(digits)
     found = account(network, digits, T=4, device=CPU)["neurobench"]
     macs = acs = 0
@@ -162,7 +116,7 @@ def test_the_harness_judges_every_step_of_a_sample_by_itself(digits):
     assert (found["effective_macs"], found["effective_acs"]) == (macs / 40, acs / 40)
 
 
-def test_an_average_that_is_a_spike_is_one_for_the_harness_and_not_for_the_count():
+def test_an_average_that_is_a_spike_is_one_for_neurobench_and_not_for_the_count():
     network = build("1C3-AP2-1Voting", (1, 2, 2), 2, norm="folded").eval()
     with torch.no_grad():
         network.layers.conv1.weight.zero_()
@@ -172,7 +126,7 @@ def test_an_average_that_is_a_spike_is_one_for_the_harness_and_not_for_the_count
     found = account(network, memory_store(np.stack([white, half])[:, None].astype(np.uint8)), T=3, device=CPU)
     # white averages to 1 and half of it to 0.5, at each of 3 steps, for 2 output neurons, over 2 samples
     assert (found["neurobench"]["effective_macs"], found["layers"][1]["macs"]) == (3, 6)
-    # the image is all 0 and 1: 4 and 2 pixels with a weight, once for the count and at 3 steps for the harness
+    # the image is all 0 and 1: 4 and 2 pixels with a weight, once for the count and at 3 steps for NeuroBench
     assert (found["neurobench"]["effective_acs"], found["layers"][0]["acs"]) == (3 * 3 + 3, 3)
 
 
@@ -230,7 +184,7 @@ def test_the_spikes_of_an_identity_shortcut_are_added_one_by_one():
         found = account(network, memory_store(images), T=2, device=CPU)
     layers = by_name(found)
     shortcut = layers["stage1.block1.shortcut"]
-    spikes, _ = counts["stem.lif"]  # what the first block is given
+    spikes, _ = counts["stem.lif"]  # the input of the first residual block
     assert (shortcut["macs"], shortcut["acs"], shortcut["dense_ops"]) == (0, spikes / 2, 0)
     assert shortcut["e_pj"] == pytest.approx(0.9 * spikes / 2)
     assert shortcut["e_ann_pj"] == pytest.approx(0.9 * 64 * 8 * 8)

@@ -1,4 +1,4 @@
-"""The account with memory, and the quantised rival, against a count by hand (`by_hand`, T = 5)."""
+"""The account with memory against a count by hand (`by_hand`, T = 5)."""
 
 import numpy as np
 import pytest
@@ -63,43 +63,7 @@ def test_memory_and_addresses_of_the_twin_are_those_of_a_count_by_hand(tmp_path)
     assert sum(layer["e_ann_memory_pj"] for layer in found["layers"]) == pytest.approx(expected.total)
 
 
-def test_the_rival_and_its_break_even_rate_are_those_of_a_count_by_hand(tmp_path):
-    found = account(*by_hand(tmp_path), T=5, device=CPU)["quantised"]
-    assert (found["bits"], found["weight_bits"]) == (3, 8)
-    # 8-bit MACs cost 0.2 + 0.1, those of 3 bits 0.075 + 0.1, a spike 0.1
-    silent = 8 * 0.3 + 235 * 0.3
-    driven = 825 * 0.1
-    rival = 98 * 0.3 + (294 + 54) * 0.175 + 47 * 0.3
-    operations = found["operations"]
-    assert operations["e_snn_pj"] == pytest.approx(silent + driven)
-    assert operations["e_ann_pj"] == pytest.approx(rival)
-    assert operations["ratio"] == pytest.approx(rival / (silent + driven))
-    assert operations["break_even_rate"] == pytest.approx(18 / 47 * (rival - silent) / driven)
-
-
-def test_at_the_break_even_rate_a_network_costs_what_its_rival_does(tmp_path):
-    # the spikes of all layers rise with the rate; 2 of 3 channels instead of 1 and 2 of 2 instead of 1 double them
-    network, store = by_hand(tmp_path)
-    once = account(network, store, T=2, device=CPU)["quantised"]
-    with torch.no_grad():
-        network.layers.norm1.bias.fill_(1)
-        network.layers.norm2.bias[1] = 1
-    twice = account(network, store, T=2, device=CPU)
-    for name in ("operations", "memory"):
-        rate, other = (found[name]["break_even_rate"] for found in (once, twice["quantised"]))
-        assert rate == pytest.approx(other)
-        # E_SNN lies on the straight line through both
-        slope = (twice["quantised"][name]["e_snn_pj"] - once[name]["e_snn_pj"]) / (18 / 47)
-        assert once[name]["e_snn_pj"] + slope * (rate - 18 / 47) == pytest.approx(once[name]["e_ann_pj"])
-    assert twice["firing_rate"] == pytest.approx(36 / 47)
-
-
-def test_a_network_that_costs_more_than_its_rival_without_a_spike_never_breaks_even(tmp_path):
-    found = account(*by_hand(tmp_path), T=200, device=CPU)["quantised"]
-    assert found["operations"]["break_even_rate"] is None
-
-
-def test_the_shortcut_of_a_block_reads_spikes_and_potentials_and_no_weights():
+def test_the_shortcut_of_a_residual_block_reads_spikes_and_potentials_and_no_weights():
     network = build("resnet18", (1, 8, 8), 2).eval()
     images = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8)
     found = account(network, memory_store(images), T=2, device=CPU, tech=TECH)
@@ -117,7 +81,7 @@ def test_events_of_the_data_do_not_rise_with_the_firing_rate():
     counts = count(network, memory_store(frames), T=3, device=CPU)
     prices = full_width(TECH)
     for row, driven in zip(counts.rows, (False, True), strict=True):
-        silent, firing = (snn_parts(row, counts, prices, TECH, firing=times) for times in (0.0, 1.0))
+        silent, firing = (snn_parts(row, counts, prices, TECH, rate_factor=times) for times in (0.0, 1.0))
         assert (silent.inputs < firing.inputs) == (silent.weights < firing.weights) == driven
         assert silent.biases == firing.biases > 0
 

@@ -1,13 +1,13 @@
 """NeuroBench's own package on the same network and samples (github.com/NeuroBench/neurobench, 2.3).
 
-What its definitions share with the harness figures, and they agree on here: a synaptic operation for each non-zero
+What its definitions and ours have in common, and agree on here: a synaptic operation for each non-zero
 input and non-zero weight within the image, biases left out; MACs or ACs by whether an input is all 0 and 1; dense
 operations with every input and weight; zero activations over all neurons, steps and samples; zero weights over the
 weights of convolutions and linear layers; bytes of parameters and buffers.
 
 Where it differs: it judges a whole call, here therefore one step of one sample (in a larger batch one grey sample
 turns all its spikes into MACs), and rounds connection sparsity to 4 digits. It knows snnTorch's neurons and
-torch.nn.ReLU as activations, and has to be told of others. It has no shortcut additions.
+torch.nn.ReLU as activations, and needs the names of others. It has no shortcut additions.
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ def input_of(x):
 
 
 def measured(network, x):
-    """NeuroBench's figures; its hooks see each step of each sample by itself, as with a model called step by step."""
+    """NeuroBench's values; its hooks see each step of each sample by itself, as with a model called step by step."""
     from neurobench.metrics.static import ConnectionSparsity, Footprint
     from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
     from neurobench.models import TorchModel
@@ -81,13 +81,13 @@ def measured(network, x):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_harness_figures_are_those_of_neurobench(harness, name):
+def test_the_account_gives_the_values_of_neurobench(harness, name):
     structure, shape = NETWORKS[name]
     x = np.random.default_rng(0).integers(0, 4, shape).astype(np.uint8)
     network = trained(structure, x)
     ours, theirs = account(network, memory_store(x), T=T, device=CPU)["neurobench"], measured(network, x)
-    for figure in ("effective_macs", "effective_acs", "dense", "footprint"):
-        assert ours[figure] == theirs[figure] > 0, figure
+    for metric in ("effective_macs", "effective_acs", "dense", "footprint"):
+        assert ours[metric] == theirs[metric] > 0, metric
     assert ours["activation_sparsity"] == pytest.approx(theirs["activation_sparsity"], rel=1e-12)
     assert 0 < ours["activation_sparsity"] < 1
     assert ours["connection_sparsity"] == pytest.approx(theirs["connection_sparsity"], abs=5e-5)

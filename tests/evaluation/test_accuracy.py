@@ -8,12 +8,12 @@ from torch import nn
 
 from bpsta_cli.errors import DataError
 from bpsta_cli.evaluation import accuracy
-from bpsta_cli.evaluation.accuracy import batches, counting_spikes, evaluate, so_far
+from bpsta_cli.evaluation.accuracy import batches, counting_spikes, cumulative_votes, evaluate
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.network import build, losses
 
 CPU = torch.device("cpu")
-SERVED = dispatch.choose().name == "cpu"
+SPARSE = dispatch.choose().name == "cpu"
 
 
 @pytest.fixture
@@ -85,11 +85,11 @@ def test_an_empty_split_is_refused(places, dots):
         evaluate(places, dots, empty, T=2, device=CPU)
 
 
-def test_progress_is_told_after_every_batch(places, dots, monkeypatch):
+def test_progress_is_reported_after_every_batch(places, dots, monkeypatch):
     monkeypatch.setattr(accuracy.batches, "__kwdefaults__", {**batches.__kwdefaults__, "size": 2})
-    told = []
-    evaluate(places, dots, dots.split("test"), T=1, device=CPU, on_batch=lambda done, total: told.append((done, total)))
-    assert told == [(2, 5), (4, 5), (5, 5)]
+    progress = []
+    evaluate(places, dots, dots.split("test"), T=1, device=CPU, on_batch=lambda *done: progress.append(done))
+    assert progress == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_dropout_and_batch_statistics_play_no_part(digits):
@@ -129,13 +129,13 @@ def test_rates_of_layers_are_weighted_by_their_neurons(dots):
 
 def test_the_order_of_spikes_does_not_break_a_tie():
     votes = torch.tensor([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]]).unsqueeze(1)
-    ahead, behind = so_far(votes), so_far(votes.flip(0))
+    ahead, behind = cumulative_votes(votes), cumulative_votes(votes.flip(0))
     assert ahead.dtype == torch.float64  # in float32 a device that adds there gives 0.6 or 0.60000002
     assert ahead[-1, 0, 0] == ahead[-1, 0, 1] == behind[-1, 0, 0]
     assert ahead[:, 0, 0].tolist() == pytest.approx([0.1, 0.3, 0.6])
 
 
-def test_how_convolutions_are_computed_changes_no_count_and_is_told_by_layer(digits):
+def test_how_convolutions_are_computed_changes_no_count_and_is_reported_by_layer(digits):
     torch.manual_seed(3)
     network = build("8C3-6C3-MP2-5C3-AP4-2Voting", digits.shape, 10)
     split = digits.split("test")
@@ -144,8 +144,8 @@ def test_how_convolutions_are_computed_changes_no_count_and_is_told_by_layer(dig
         network.convolution = convolution
         with accuracy.event_driven(network) as shares:
             found[convolution] = evaluate(network, digits, split, T=3, device=CPU, samples=40)
-    assert shares == {"conv1": 0, "conv2": float(SERVED), "conv3": float(SERVED)}
+    assert shares == {"conv1": 0, "conv2": float(SPARSE), "conv3": float(SPARSE)}
     dense, event = found["dense"], found["event"]
     assert event.firing_rates == pytest.approx(dense.firing_rates, abs=1e-3)
     assert event.loss == pytest.approx(dense.loss, abs=1e-3)
-    assert not any(conv.watchers for conv in network.convolutions().values())
+    assert not any(conv.observers for conv in network.convolutions().values())

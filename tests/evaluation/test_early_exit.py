@@ -3,7 +3,7 @@ import torch
 
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.evaluation import early_exit
-from bpsta_cli.evaluation.accuracy import so_far
+from bpsta_cli.evaluation.accuracy import cumulative_votes
 from bpsta_cli.evaluation.accuracy_over_time import Anytime, margin
 
 
@@ -46,7 +46,7 @@ def test_a_margin_of_tenths_reaches_the_threshold_of_the_same_name_whatever_floa
     votes = torch.zeros(1, 10, 2)
     for behind in range(11 - ahead):  # (behind + ahead) of ten voters against `behind`
         votes[0, behind] = torch.tensor([behind + ahead, behind]) / 10
-    found = margin(so_far(votes)[0, : 11 - ahead], 1)
+    found = margin(cumulative_votes(votes)[0, : 11 - ahead], 1)
     assert early_exit.decided(found, ahead / 10).all()
     assert not early_exit.decided(found, ahead / 10 + 0.01).any()
 
@@ -63,24 +63,26 @@ def test_the_curve_goes_from_one_step_to_all_of_them():
 def test_the_threshold_is_the_lowest_from_which_on_none_loses_more():
     # right at the end: both. Sample 0 is wrong when it leaves at step 1 (threshold up to 0.3);
     # sample 1 is wrong when it leaves at step 2 (above 0.1, up to 0.6)
-    seen = passes([("wrr", (0.3, 0.9, 1.0)), ("rwr", (0.1, 0.6, 1.0))])
-    assert early_exit.with_exit(seen, 0.05)["accuracy"] == 0.5
-    assert early_exit.choose(seen, 0.001) == 0.62
-    assert early_exit.choose(seen, 0.5) == 0.32  # at 0.2 both are wrong, at 0.05 one: no better than luck
-    assert early_exit.choose(seen, 1.0) == 0
+    decisions = passes([("wrr", (0.3, 0.9, 1.0)), ("rwr", (0.1, 0.6, 1.0))])
+    assert early_exit.with_exit(decisions, 0.05)["accuracy"] == 0.5
+    assert early_exit.choose_threshold(decisions, 0.001) == 0.62
+    assert (
+        early_exit.choose_threshold(decisions, 0.5) == 0.32
+    )  # both are wrong at 0.2, one at 0.05: no better than luck
+    assert early_exit.choose_threshold(decisions, 1.0) == 0
 
 
 def test_no_threshold_is_chosen_where_even_unanimous_votes_mislead():
-    seen = passes([("wr", (1.0, 0.5))])
-    assert early_exit.choose(seen, 0.01) is None
-    found = early_exit.judged(seen, seen, 0.01)
+    decisions = passes([("wr", (1.0, 0.5))])
+    assert early_exit.choose_threshold(decisions, 0.01) is None
+    found = early_exit.select_and_test(decisions, decisions, 0.01)
     assert (found["confidence"], found["mean_steps"], found["loss"]) == (None, 2, 0)
 
 
-def test_a_threshold_is_judged_on_samples_that_did_not_choose_it():
-    chooser = passes([("wrr", (0.4, 0.9, 1.0))])  # says 0.42
-    judge = passes([("wwr", (0.1, 0.5, 0.6)), ("rrr", (0.8, 0.8, 0.8))])
-    found = early_exit.judged(chooser, judge, 0.001)
+def test_a_threshold_is_tested_on_samples_that_did_not_choose_it():
+    selection_set = passes([("wrr", (0.4, 0.9, 1.0))])  # says 0.42
+    test_set = passes([("wwr", (0.1, 0.5, 0.6)), ("rrr", (0.8, 0.8, 0.8))])
+    found = early_exit.select_and_test(selection_set, test_set, 0.001)
     assert found == {
         "tolerance": 0.001,
         "confidence": 0.42,
@@ -93,8 +95,8 @@ def test_a_threshold_is_judged_on_samples_that_did_not_choose_it():
 
 
 def test_without_a_held_out_part_every_second_test_sample_chooses_and_the_others_judge():
-    chooser, judge = ("wrr", (0.4, 0.9, 1.0)), ("rww", (0.5, 0.9, 0.9))
-    found = early_exit.summary(passes([chooser, judge, chooser]), None)
+    selection_set, test_set = ("wrr", (0.4, 0.9, 1.0)), ("rww", (0.5, 0.9, 0.9))
+    found = early_exit.summary(passes([selection_set, test_set, selection_set]), None)
     assert found["chosen_on"] == "every second test sample"
     assert [row["tolerance"] for row in found["chosen"]] == [0.001, 0.01]
     assert (found["chosen"][0]["confidence"], found["chosen"][0]["samples"]) == (0.42, 1)

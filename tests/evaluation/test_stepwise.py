@@ -9,8 +9,8 @@ from torch import nn
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.errors import DataError, RunError, SettingsError
 from bpsta_cli.evaluation import early_exit
-from bpsta_cli.evaluation.accuracy import batches, so_far
-from bpsta_cli.evaluation.accuracy_over_time import follow, margin
+from bpsta_cli.evaluation.accuracy import batches, cumulative_votes
+from bpsta_cli.evaluation.accuracy_over_time import decisions_over_time, margin
 from bpsta_cli.evaluation.stepwise import Stepper, decide, evaluate_with_exit
 from bpsta_cli.network import build
 from bpsta_cli.network.layers import Conv
@@ -92,7 +92,7 @@ def test_decisions_are_those_of_the_full_pass_at_the_same_step(structure, static
     network, x = lively(structure, T=6, batch=12)
     x = x[0].expand_as(x) if static else x
     with torch.no_grad():
-        sums = so_far(network.votes(x))
+        sums = cumulative_votes(network.votes(x))
     margins = margin(sums, torch.arange(1, 7, dtype=torch.float64).unsqueeze(1))
     confidence, expected = parting(margins)
     found = decide(Stepper(network), x, confidence=confidence)
@@ -106,7 +106,7 @@ def test_without_a_threshold_all_steps_are_taken():
     found = decide(Stepper(network), x, confidence=None)
     assert found.steps.tolist() == [5] * 6
     with torch.no_grad():
-        assert found.sums.equal(so_far(network.votes(x))[-1])
+        assert found.sums.equal(cumulative_votes(network.votes(x))[-1])
 
 
 def counting(stepper):
@@ -176,16 +176,16 @@ def test_the_twin_has_no_steps_to_take():
 def test_over_a_test_part_it_agrees_with_early_exit_read_off_the_full_pass(digits):
     network = build("4C3-MP2-6C3-AP4-10Voting", digits.shape, 10, norm="folded")
     network.train()(next(batches(digits, digits.split("train"), 5, device=CPU))[0])
-    full = follow(network, digits, T=5, device=CPU)
+    full = decisions_over_time(network, digits, T=5, device=CPU)
     confidence, steps = parting(full.margins)
-    told = []
+    progress = []
     found = evaluate_with_exit(
-        network, digits, T=5, confidence=confidence, device=CPU, on_batch=lambda *done: told.append(done)
+        network, digits, T=5, confidence=confidence, device=CPU, on_batch=lambda *done: progress.append(done)
     )
     expected = early_exit.with_exit(full, confidence)
     assert (found["accuracy"], found["mean_steps"]) == (expected["accuracy"], expected["mean_steps"])
     assert found["decided_after"] == {str(t): steps.tolist().count(t) for t in range(1, 6)}
-    assert (found["samples"], told) == (40, [(40, 40)])
+    assert (found["samples"], progress) == (40, [(40, 40)])
     assert evaluate_with_exit(network, digits, T=5, confidence=0.1, device=CPU, samples=7)["samples"] == 7
 
 
@@ -204,4 +204,4 @@ def test_frames_as_the_store_gives_them_are_taken(digits):
     network, _ = lively(STRUCTURES["pooled"], dtype=torch.float32)
     x = to_input(frames, T=4, scale=1 / 8)
     with torch.no_grad():
-        assert decide(Stepper(network), x, confidence=None).sums.equal(so_far(network.votes(x))[-1])
+        assert decide(Stepper(network), x, confidence=None).sums.equal(cumulative_votes(network.votes(x))[-1])

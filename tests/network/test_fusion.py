@@ -1,4 +1,4 @@
-"""A network gives the same, whether its blocks run as one operation or layer by layer."""
+"""A network gives the same results whether its blocks run as one operation or layer by layer."""
 
 import itertools
 
@@ -69,18 +69,18 @@ def test_one_operation_a_block_gives_the_layers_own_votes_gradients_and_statisti
         )
 
 
-def test_watchers_are_told_the_same_by_the_block_and_by_its_layers():
-    told = []
+def test_observers_see_the_same_of_a_block_and_of_its_layers():
+    activities = []
     network = build("6C3-MP2-5C3-2Voting", (1, 8, 8), 3)
     x = torch.randn(3, 4, 1, 8, 8)
     for neuron in network.neurons().values():
-        neuron.watchers.append(told.append)
+        neuron.observers.append(activities.append)
     for backend in ("auto", "reference"):
         for neuron in network.neurons().values():
             neuron.backend = backend
         network.votes(x)
-    for one, other in zip(told[:3], told[3:], strict=True):
-        assert (int(one.spikes), one.slots) == (int(other.spikes), other.slots)
+    for one, other in zip(activities[:3], activities[3:], strict=True):
+        assert (int(one.spike_count), one.neuron_steps) == (int(other.spike_count), other.neuron_steps)
 
 
 @fused

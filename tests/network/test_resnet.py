@@ -14,7 +14,7 @@ from bpsta_cli.energy import account
 from bpsta_cli.errors import StructureError
 from bpsta_cli.evaluation.accuracy import counting_spikes
 from bpsta_cli.network import builder, losses
-from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.monitor import monitoring
 
 CLASSES = 10
 CPU = torch.device("cpu")
@@ -159,9 +159,9 @@ def test_outputs_are_mean_votes_and_every_convolution_but_the_first_sees_spikes(
     assert not_spikes == ["stem.conv", "output.linear"]  # pixels; means of spikes over the image
 
 
-def test_a_block_adds_the_spikes_it_was_given_before_its_last_neurons(network):
+def test_a_residual_block_adds_its_input_spikes_before_its_last_neurons(network):
     # With the second norm's weight and bias 0 the residual branch is 0: what is left is the shortcut, whose
-    # spikes of 1 are above the threshold in every step, so the block hands on exactly what it was given.
+    # spikes of 1 are above the threshold in every step, so the residual block passes on exactly its input.
     block = build(structure="resnet18").layers.stage1.block2.eval()
     nn.init.zeros_(block.norm2.weight)
     spikes = torch.randint(0, 2, (3, 2, 64, 4, 4)).float()
@@ -178,7 +178,7 @@ def test_every_normalisation_builds(norm):
 @pytest.mark.parametrize("method", ["stbp", "bpsa", "bpsta"])
 def test_every_parameter_gets_a_finite_gradient(method):
     network = build(method)
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         votes = network.votes(torch.rand(2, 2, 3, 8, 8))
         loss = losses.loss("mse", votes, torch.tensor([1, 7]))
         loss.backward()
@@ -226,7 +226,7 @@ def test_the_energy_account_knows_what_drives_what_and_counts_neurons_once(netwo
     rows = {row["layer"]: row for row in result["layers"]}
     shortcuts = {name for name, row in rows.items() if row["kind"] == "shortcut"}
     assert set(rows) - shortcuts == set(network.synapses())
-    assert len(shortcuts) == 16 - 3  # blocks without a change of shape
+    assert len(shortcuts) == 16 - 3  # residual blocks without a change of shape
     # At 32 x 32: 29 convolutions of 32 * 32 * 64 * 64 * 9 operations, three of half that at the head of stages
     # 2 to 4, three 1x1 shortcuts of 1/18, the stem; a quarter of it at 16 x 16; 512 x 100 of the output.
     full = 32 * 32 * 64 * 64 * 9

@@ -1,4 +1,4 @@
-"""A network whose convolutions and their gradients are sums over events learns what the dense one learns."""
+"""A network with sparse convolutions, in both passes, learns what the dense one learns."""
 
 import copy
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def frames(T, B):
 
 
 def step(network, x, votes=None):
-    """Votes, which convolutions ran over events, and the gradient of the input and of every weight."""
+    """Votes, which convolutions were sparse, and the gradient of the input and of every weight."""
     x = x.clone().requires_grad_()
     with event_driven(network) as shares:
         seen = network.votes(x) if votes is None else votes(network, x)
@@ -57,11 +57,11 @@ def step(network, x, votes=None):
     return seen.detach(), shares, {"input": x.grad} | {name: p.grad for name, p in network.named_parameters()}
 
 
-def assert_the_same(network, x, *, over_events):
-    dense, summed = network, copy.deepcopy(network)
-    summed.convolution = "event"
-    (expected, _, wanted), (votes, shares, found) = step(dense, x), step(summed, x)
-    assert list(shares.values()) == over_events
+def assert_the_same(network, x, *, sparse):
+    dense, other = network, copy.deepcopy(network)
+    other.convolution = "event"
+    (expected, _, wanted), (votes, shares, found) = step(dense, x), step(other, x)
+    assert list(shares.values()) == sparse
     torch.testing.assert_close(votes, expected, rtol=0, atol=0)
     for name, value in wanted.items():
         before_norm = name.endswith("bias") and "conv" in name  # whose gradient the norm makes 0 but for rounding
@@ -76,7 +76,7 @@ def assert_the_same(network, x, *, over_events):
 @pytest.mark.parametrize("T", [1, 3])
 def test_votes_and_every_gradient_are_those_of_the_dense_network(rule, backend, norm, T):
     network = made(PLAIN, rule, backend=backend, norm=norm)
-    found = assert_the_same(network, frames(T, 3), over_events=[0, 1, 1])
+    found = assert_the_same(network, frames(T, 3), sparse=[0, 1, 1])
     assert min(value.norm() for name, value in found.items() if "conv" not in name) > 1e-4
 
 
@@ -84,24 +84,25 @@ def test_votes_and_every_gradient_are_those_of_the_dense_network(rule, backend, 
 @pytest.mark.parametrize(("shift", "rate"), [(-9.0, 0.0), (-1.2, 0.05), (1.3, 0.79)])
 def test_so_they_are_when_no_neuron_fires_when_few_do_and_when_most_do(rule, shift, rate):
     network, x = made(PLAIN, rule, shift=shift), frames(3, 4)
-    fired = []
-    with network.watched(lambda name, _: lambda firing: fired.append((name, firing.spikes / firing.slots))):
+    activities = {}
+    with network.observed(lambda name, _: lambda activity: activities.update({name: activity})):
         network.votes(x)
-    assert dict(fired)["lif1"].item() == pytest.approx(rate, abs=0.02)
-    assert_the_same(network, x, over_events=[0, 1, 1])
+    lif1 = activities["lif1"]
+    assert (lif1.spike_count / lif1.neuron_steps).item() == pytest.approx(rate, abs=0.02)
+    assert_the_same(network, x, sparse=[0, 1, 1])
 
 
 @pytest.mark.parametrize("rule", ["bpsta", "stbp"])
 def test_spikes_that_go_to_a_shortcut_too_get_the_whole_error(rule):
     network = made("resnet18", rule, shift=0.3)
-    found = assert_the_same(network, frames(2, 2), over_events=[0, *[1] * 19])
+    found = assert_the_same(network, frames(2, 2), sparse=[0, *[1] * 19])
     assert found["layers.stage2.block1.shortcut.conv.weight"].norm() > 1e-6
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_an_input_of_zeros_and_ones_is_an_input_and_gets_its_gradient_everywhere(rule):
     x = (frames(3, 3) < 0.2).float()
-    found = assert_the_same(made(PLAIN, rule), x, over_events=[1, 1, 1])["input"]
+    found = assert_the_same(made(PLAIN, rule), x, sparse=[1, 1, 1])["input"]
     assert found[x == 0].norm() > 0.5 * found[x == 1].norm()
 
 
@@ -119,22 +120,22 @@ def test_the_inputs_gradient_is_left_out_at_zeros_for_rules_that_do_not_ask_for_
 
 
 @pytest.mark.parametrize("structure", [PLAIN, "resnet18"])
-def test_recomputed_activations_change_no_bit_and_are_told_once(structure):
+def test_recomputed_activations_change_no_bit_and_are_reported_once(structure):
     network = made(structure, "bpsta")
     network.convolution = "event"
     other = copy.deepcopy(network)
-    told = []
+    reported = []
     for one in (network, other):
-        next(reversed(one.convolutions().values())).watchers.append(lambda images, _: told.append(images))
+        next(reversed(one.convolutions().values())).observers.append(lambda images, _: reported.append(images))
     expected, got = step(network, frames(2, 2)), step(other, frames(2, 2), activation_checkpointing.votes)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    assert told == [4, 4]
+    assert reported == [4, 4]
 
 
 def test_a_hook_sees_its_layer_and_changes_nothing():
     network, seen = made(PLAIN, "bpsta"), []
     network.layers.conv2.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape))
-    assert_the_same(network, frames(3, 2), over_events=[0, 1, 1])
+    assert_the_same(network, frames(3, 2), sparse=[0, 1, 1])
     assert len(seen) == 2
 
 
@@ -159,7 +160,7 @@ def test_a_run_with_auto_learns_as_the_dense_one_and_is_evaluated_densely(
         return y
 
     def never(*_, **__):
-        raise AssertionError("an evaluation over events")
+        raise AssertionError("a sparse convolution in evaluation")
 
     monkeypatch.setattr(sparse_conv_training, "serve", serve)
     monkeypatch.setattr(sparse_conv, "serve", never)

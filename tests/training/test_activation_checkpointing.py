@@ -5,7 +5,7 @@ import torch
 
 from bpsta_cli.network import build
 from bpsta_cli.training import activation_checkpointing as checkpointing
-from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.monitor import monitoring
 
 STRUCTURE = "4C3-MP2-6C3-AP2-DP-12FC-DP-2Voting"
 X = torch.rand(3, 8, 2, 8, 8)
@@ -20,7 +20,7 @@ def made(structure=STRUCTURE, **options):
 def backward(votes, network, x):
     """A pass and its gradient; what it leaves behind."""
     torch.manual_seed(5)
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         seen = votes(network, x)
         (seen * torch.arange(10.0)).square().sum().backward()
     gradients = {name: weight.grad for name, weight in network.named_parameters()}
@@ -84,17 +84,17 @@ def test_a_unit_begins_with_weights_or_a_residual_block():
     ]
     residual = [[type(layer).__name__ for layer in unit] for unit in checkpointing.units(made("resnet18").layers)]
     assert residual[0] == ["Conv", "FoldedNorm", "ReLU", "LIF"]
-    assert residual[1:8] == [["Block"]] * 7
-    assert residual[8:] == [["Block", "AvgPool", "Flatten"], ["Linear", "LIF", "Voting"]]
+    assert residual[1:8] == [["ResidualBlock"]] * 7
+    assert residual[8:] == [["ResidualBlock", "AvgPool", "Flatten"], ["Linear", "LIF", "Voting"]]
 
 
 def test_watchers_come_back_after_a_backward_pass_that_fails():
     network = made()
-    watcher = [lambda firing: None]
+    observers = [lambda activity: None]
     for neuron in network.neurons().values():
-        neuron.watchers = watcher
+        neuron.observers = observers
     loss = checkpointing.votes(network, X).sum()
     network.layers.conv2.weight.data = torch.zeros(6, 9, 3, 3)
     with pytest.raises(RuntimeError):
         loss.backward()
-    assert all(neuron.watchers is watcher for neuron in network.neurons().values())
+    assert all(neuron.observers is observers for neuron in network.neurons().values())

@@ -11,8 +11,8 @@ from bpsta_cli.data.batches import Batch
 from bpsta_cli.errors import DataError, TrainingError
 from bpsta_cli.network.layers import Voting
 from bpsta_cli.training import epoch
-from bpsta_cli.training.epoch import StepDone, _backward, learner
-from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.epoch import StepDone, _backward, make_learner
+from bpsta_cli.training.monitor import monitoring
 from bpsta_cli.training.run_directory import RunDir, network_of
 
 CPU = torch.device("cpu")
@@ -32,11 +32,11 @@ def contents(done):
 def gradient(settings, store, parts):
     """The gradient of the first 30 samples, computed in `parts`."""
     torch.manual_seed(0)
-    learning = learner(network_of(settings, store.shape, 10), settings, CPU)
+    learner = make_learner(network_of(settings, store.shape, 10), settings, CPU)
     split = store.split("train")
     batch = Batch(torch.from_numpy(np.array(split.x[:30])), torch.from_numpy(split.y[:30]))
-    losses = [_backward(learning, part, store.scale, len(part.y) / 30)[0] for part in batch.parts(parts)]
-    return sum(losses).item(), [weight.grad for weight in learning.network.parameters()]
+    losses = [_backward(learner, part, store.scale, len(part.y) / 30)[0] for part in batch.parts(parts)]
+    return sum(losses).item(), [weight.grad for weight in learner.network.parameters()]
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross-entropy", "tet"])
@@ -64,18 +64,18 @@ def test_a_batch_in_parts_is_one_step_of_the_optimiser(settings, digits, tmp_pat
 
 def test_batch_norm_follows_each_part(settings, digits):
     chosen = settings(training={"accumulate": 2})
-    learning = learner(network_of(chosen, digits.shape, 10), chosen, CPU)
+    learner = make_learner(network_of(chosen, digits.shape, 10), chosen, CPU)
     split, halves = digits.split("train"), []
     for start in (0, 20):
         x = torch.from_numpy(np.array(split.x[start : start + 20])) * digits.scale
-        halves.append(learning.network.layers.conv1(x[None]).mean((0, 1, 3, 4)))
+        halves.append(learner.network.layers.conv1(x[None]).mean((0, 1, 3, 4)))
     rows = np.arange(40)
     batch = Batch(torch.from_numpy(split.x[rows]), torch.from_numpy(split.y[rows]))
-    with watching(learning.network) as monitor:
-        epoch._step(learning, monitor, batch, digits.scale)
+    with monitoring(learner.network) as monitor:
+        epoch._step(learner, monitor, batch, digits.scale)
         assert [samples for _, samples in monitor.read()] == [40]
     expected = 0.9 * 0.1 * halves[0] + 0.1 * halves[1]
-    torch.testing.assert_close(learning.network.layers.norm1.running_mean, expected)
+    torch.testing.assert_close(learner.network.layers.norm1.running_mean, expected)
 
 
 @pytest.mark.parametrize("data", [{}, {"network": "4C3-AP4-8FC-DP-2Voting", "augmentation": "standard"}])

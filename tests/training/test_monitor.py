@@ -3,7 +3,7 @@ import torch
 
 from bpsta_cli.errors import TrainingError
 from bpsta_cli.network import build, losses
-from bpsta_cli.training.monitor import watching
+from bpsta_cli.training.monitor import monitoring
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def step(network, monitor, x=X):
 
 
 def test_rates_are_the_mean_over_the_epochs_steps(network):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         spikes = []
         handle = network.neurons()["lif1"].register_forward_hook(lambda _m, _i, out: spikes.append(out.mean().item()))
         step(network, monitor)
@@ -38,7 +38,7 @@ def test_rates_are_the_mean_over_the_epochs_steps(network):
 
 def test_gradient_norms_are_root_mean_squares_over_the_epochs_steps(network):
     norms = []
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         for x in (X, 2 * X):
             step(network, monitor, x)
             norms.append(network.synapses()["conv1"].weight.grad.norm().item())
@@ -53,7 +53,7 @@ def test_silent_and_saturated_layers_are_named_with_what_to_try(network):
         network.layers.linear1.bias.fill_(1)  # every neuron of lif2 always fires
         network.layers.linear2.weight.fill_(0)
         network.layers.linear2.bias.fill_(-1)  # none of lif3 does
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         step(network, monitor)
     saturated, silent = monitor.warnings()
     assert saturated.startswith("lif2 fires at 1.00, above 0.9")
@@ -63,7 +63,7 @@ def test_silent_and_saturated_layers_are_named_with_what_to_try(network):
 
 
 def test_healthy_layers_are_not_warned_of(network):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         monitor.rates = {"lif1": torch.tensor(0.9), "lif2": torch.tensor(1e-6)}
         monitor.passes.update(["lif1", "lif2"])
     assert monitor.warnings() == []
@@ -73,25 +73,25 @@ def test_healthy_layers_are_not_warned_of(network):
 def test_an_input_that_is_not_finite_is_refused_with_its_first_layers_name(network, value):
     x = X.clone()
     x[1, 2, 0, 3, 3] = value
-    with watching(network) as monitor, pytest.raises(TrainingError, match="input of layer lif1 that is not"):
+    with monitoring(network) as monitor, pytest.raises(TrainingError, match="input of layer lif1 that is not"):
         step(network, monitor, x)
 
 
 def test_a_layer_in_the_middle_that_is_not_finite_is_the_one_named(network):
     with torch.no_grad():
         network.layers.linear1.bias[3] = float("inf")
-    with watching(network) as monitor, pytest.raises(TrainingError, match="input of layer lif2 that"):
+    with monitoring(network) as monitor, pytest.raises(TrainingError, match="input of layer lif2 that"):
         step(network, monitor)
 
 
 def test_a_constant_input_that_is_not_finite_is_refused_too(network):
     x = torch.full((8, 1, 4, 4), float("nan")).expand(3, 8, 1, 4, 4)
-    with watching(network) as monitor, pytest.raises(TrainingError, match="input of layer lif1"):
+    with monitoring(network) as monitor, pytest.raises(TrainingError, match="input of layer lif1"):
         step(network, monitor, x)
 
 
 def test_losses_of_several_steps_are_read_at_once_and_only_once(network):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         for value in (0.25, 0.5):
             monitor.after_backward(torch.tensor(value), len(Y))
         assert monitor.read() == [(0.25, 8), (0.5, 8)]
@@ -100,7 +100,7 @@ def test_losses_of_several_steps_are_read_at_once_and_only_once(network):
 
 
 def test_a_step_that_was_not_finite_is_refused_when_later_ones_are_read_with_it(network):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         network.votes(X * float("nan"))
         for _ in range(2):
             monitor.after_backward(torch.tensor(0.1), len(Y))
@@ -111,13 +111,13 @@ def test_a_step_that_was_not_finite_is_refused_when_later_ones_are_read_with_it(
 
 def test_an_input_that_is_finite_in_float16_is_not_refused_for_its_sum(network):
     network.spiking = False
-    with watching(network) as monitor, torch.autocast("cpu", torch.float16):
+    with monitoring(network) as monitor, torch.autocast("cpu", torch.float16):
         network.votes(torch.full((3, 8, 1, 4, 4), 3e4).half())
     assert monitor.inputs["conv1"].isfinite()
 
 
 def test_a_gradient_beyond_float16_is_left_out_where_its_step_is(network):
-    with watching(network, may_overflow=True) as monitor:
+    with monitoring(network, may_overflow=True) as monitor:
         step(network, monitor)
         before = monitor.squared_norms["linear1"].clone()
         network.layers.linear1.weight.grad[0, 0] = float("inf")
@@ -128,7 +128,7 @@ def test_a_gradient_beyond_float16_is_left_out_where_its_step_is(network):
 
 def test_the_twin_is_watched_at_its_synapses(network):
     network.spiking = False
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         step(network, monitor)
         assert monitor.firing_rates() == {}
         assert list(monitor.gradient_norms()) == ["conv1", "linear1", "linear2"]
@@ -140,7 +140,7 @@ def test_the_twin_is_watched_at_its_synapses(network):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_is_refused(network, value):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         network.votes(X)
         monitor.after_backward(torch.tensor(value), len(Y))
         with pytest.raises(TrainingError, match=r"a loss \((nan|inf)\) that is not"):
@@ -149,7 +149,7 @@ def test_a_loss_that_is_not_finite_is_refused(network, value):
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_a_gradient_that_is_not_finite_is_refused_with_its_layers_name(network, value):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         step(network, monitor)
         network.layers.linear1.weight.grad[0, 0] = value
         monitor.after_backward(torch.tensor(0.1), len(Y))
@@ -159,7 +159,7 @@ def test_a_gradient_that_is_not_finite_is_refused_with_its_layers_name(network, 
 
 @pytest.mark.parametrize("name", ["linear2.weight", "norm1.running_var"])
 def test_what_the_last_step_left_behind_is_looked_at(network, name):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         monitor.after_epoch(0.1)
         network.layers.get_submodule(name.split(".")[0]).state_dict()[name.split(".")[1]].view(-1)[0] = float("nan")
         with pytest.raises(TrainingError, match=f"a {name} after the last step"):
@@ -167,12 +167,12 @@ def test_what_the_last_step_left_behind_is_looked_at(network, name):
 
 
 def test_a_test_loss_that_is_not_finite_is_refused(network):
-    with watching(network) as monitor, pytest.raises(TrainingError, match=r"test loss \(nan\)"):
+    with monitoring(network) as monitor, pytest.raises(TrainingError, match=r"test loss \(nan\)"):
         monitor.after_epoch(float("nan"))
 
 
 def test_passes_in_evaluation_are_not_counted(network):
-    with watching(network) as monitor:
+    with monitoring(network) as monitor:
         network.eval()(X)
         assert monitor.inputs == monitor.rates == {}
 
@@ -182,10 +182,10 @@ def test_nothing_stays_on_the_network(network, spiking):
     network.spiking = spiking
 
     def left_behind():
-        return any(layer._forward_hooks or getattr(layer, "watchers", ()) for layer in network.modules())
+        return any(layer._forward_hooks or getattr(layer, "observers", ()) for layer in network.modules())
 
     def interrupted():
-        with watching(network):
+        with monitoring(network):
             assert left_behind()
             raise KeyError
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bpsta_cli.errors import RunError
-from bpsta_cli.training.run_directory import RunDir, RunInfo, fit_weights, network_of
+from bpsta_cli.training.run_directory import RunDir, RunInfo, load_weights, network_of
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ def test_a_weight_too_many_or_too_few_is_named(run, tmp_path):
     _, network = run
     weights = network.state_dict()
     with pytest.raises(RunError, match=r"no layers\.x, got \(1,\)"):
-        fit_weights(network, {**weights, "layers.x": torch.zeros(1)}, tmp_path)
+        load_weights(network, {**weights, "layers.x": torch.zeros(1)}, tmp_path)
     del weights["layers.norm2.running_var"]
     with pytest.raises(RunError, match=r"layers\.norm2\.running_var of shape \(6,\), got none"):
-        fit_weights(network, weights, tmp_path)
+        load_weights(network, weights, tmp_path)
 
 
 def test_a_state_of_other_contents_is_refused(run):

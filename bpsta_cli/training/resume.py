@@ -1,0 +1,65 @@
+"""Whether a run may begin in a directory, or continue the run that is there."""
+
+from bpsta_cli.errors import RunError
+from bpsta_cli.training.run_directory import RunDir, RunInfo
+
+
+def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
+    """Begin a run in the directory, or continue the unfinished run that it holds.
+
+    Args:
+        run: the directory.
+        info: what is about to be trained.
+        resume: go on with an unfinished run of the same settings, data and code.
+        overwrite: replace a run that cannot be continued, or is finished.
+
+    Returns:
+        Whether anything is left to train: False where the same run is there already and is finished.
+
+    Raises:
+        RunError: it holds a run that may neither be continued nor replaced, or is a file.
+    """
+    if run.path.exists() and not run.path.is_dir():
+        raise RunError(
+            "the run directory is a file",
+            expected="a directory, there or not",
+            got=str(run.path),
+            todo="Choose another --out.",
+        )
+    if run.exists:
+        difference = None if overwrite and not resume else _difference(run, info)
+        if resume and difference is None:
+            if not run.finished:
+                return True
+            if not overwrite:
+                return False
+        if not overwrite:
+            raise _taken(run, difference, resume=resume)
+        run.clear()
+    run.write_info(info)
+    return True
+
+
+def _taken(run: RunDir, difference: str | None, *, resume: bool) -> RunError:
+    return RunError(
+        "the run directory is taken",
+        expected="a new directory" + (", or the same settings, data and code" if resume else ""),
+        got=f"{run.path} with {'another ' + difference if difference else 'a run'}",
+        todo="Choose another --out, continue it with --resume, or replace it with --overwrite.",
+    )
+
+
+def _difference(run: RunDir, info: RunInfo) -> str | None:
+    """What keeps the run in the directory from being continued as `info`; None where nothing does."""
+    try:
+        there = run.info()
+    except RunError:
+        return "version's settings.json"
+    if there.settings != info.settings:
+        mine, theirs = info.settings.model_dump(), there.settings.model_dump()
+        return "setting of " + next(key for key in mine if mine[key] != theirs[key])
+    if there.data_hash != info.data_hash:
+        return "data set"
+    if there.provenance.get("code") != info.provenance["code"]:
+        return "version of the code"
+    return None
