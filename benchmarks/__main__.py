@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 
 from benchmarks import measuring, peers, processes, writing
 from benchmarks.checking import Checker
-from benchmarks.clock import Told
+from benchmarks.clock import OnProgress
+from benchmarks.options import application
 from benchmarks.profiling import profiled
-from benchmarks.settings import Settings, parse
+from benchmarks.settings import Settings
 from benchmarks.subjects import Variant
 from benchmarks.trained import trained
 from benchmarks.variants import catalogue, chosen
@@ -30,10 +32,18 @@ INTERRUPTED, REFUSED, UNUSABLE = 130, 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 1 where a variant was refused."""
     try:
-        return run(parse(arguments))
+        application(_interruptible)(args=arguments, prog_name="python -m benchmarks")
     except BpstaError as error:
         _say(f"error: {error}")
         return UNUSABLE
+    except SystemExit as left:
+        return int(left.code or 0)
+    raise AssertionError("Typer always leaves with a status")
+
+
+def _interruptible(settings: Settings) -> int:
+    try:
+        return run(settings)
     except KeyboardInterrupt:
         _say("interrupted: nothing was written")
         return INTERRUPTED
@@ -48,13 +58,13 @@ def run(settings: Settings) -> int:
         _say(f"{name} is absent: {why}")
     checker, refused = Checker(settings, device), dict[str, str]()
     for variant in variants:
-        if why := checker.refusal(variant):
+        if why := checker.mismatch(variant):
             refused[variant.name] = why
         _say(f"{variant.name}: {f'REFUSED: {why}' if why else 'checked' if variant.checked else 'nothing to check'}")
     rows, wrong_neurons = measured(settings, [each for each in variants if each.name not in refused], device)
     refused |= {f"{name} (neuron alone)": why for name, why in wrong_neurons.items()}
     frame = writing.with_memory_ratios(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=["measure", "variant"])
-    texts = [*_conditions(settings, device, variants), _told("Absent", absent), _told("Refused", refused)]
+    texts = [*_conditions(settings, device, variants), _listed("Absent", absent), _listed("Refused", refused)]
     about = "\n".join(f"- {variant.name}: {variant.about}." for variant in catalogue())
     files = writing.write(Path(settings.out), frame, texts, [writing.growth(frame), "## Variants", about, writing.NOTE])
     _say("written: " + ", ".join(map(str, files)))
@@ -67,19 +77,21 @@ def measured(
     """The rows of everything asked for, and which neurons were refused, and why."""
     refused: dict[str, str] = {}
 
-    def neurons(told: Told) -> list[dict[str, Any]]:
-        rows, found = measuring.neurons(settings, device, told)
+    def neurons(on_progress: OnProgress) -> list[dict[str, Any]]:
+        rows, found = measuring.neurons(settings, device, on_progress)
         refused.update(found)
         return rows
 
-    with_votes = [variant.name for variant in variants if variant.checked]
-    works: dict[str, Callable[[Told], list[dict[str, Any]]]] = {
-        "step": lambda told: measuring.steps(settings, variants, device, told),
-        "memory": lambda told: processes.memory(settings, with_votes, told),
-        "inference": lambda told: measuring.inference(settings, variants, device, told, trained(settings, device)),
+    def inference(on_progress: OnProgress) -> list[dict[str, Any]]:
+        return measuring.inference(settings, variants, device, on_progress, trained(settings, device))
+
+    works: dict[str, Callable[[OnProgress], list[dict[str, Any]]]] = {
+        "step": partial(measuring.steps, settings, variants, device),
+        "memory": partial(processes.memory, settings, [variant.name for variant in variants if variant.checked]),
+        "inference": inference,
         "neuron": neurons,
-        "first-use": lambda told: processes.first_use(settings, told),
-        "profile": lambda told: profiled(settings, variants, device, told),
+        "first-use": partial(processes.first_use, settings),
+        "profile": partial(profiled, settings, variants, device),
     }
     rows = []
     for name, work in works.items():
@@ -105,7 +117,7 @@ def _conditions(settings: Settings, device: torch.device, variants: list[Variant
     ]
 
 
-def _told(what: str, found: dict[str, str]) -> str:
+def _listed(what: str, found: dict[str, str]) -> str:
     return f"{what}: " + ("; ".join(f"{name} ({why})" for name, why in found.items()) or "none") + "."
 
 

@@ -14,8 +14,8 @@ from bpsta_cli.evaluation.timing import time_in_turns
 WARM_UP = 2
 """Turns that are not timed: caches fill, libraries choose their algorithms, memory is asked for."""
 
-Told = Callable[[int, int], None]
-"""Told how many turns are done, of how many."""
+OnProgress = Callable[[int, int], None]
+"""OnProgress how many turns are done, of how many."""
 
 
 class Spread(NamedTuple):
@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
 
 def in_turns(
-    works: Mapping[str, Callable[[], object]], *, rounds: int, device: torch.device, told: Told
+    works: Mapping[str, Callable[[], object]], *, rounds: int, device: torch.device, on_progress: OnProgress
 ) -> dict[str, list[float]]:
     """Milliseconds of each work in each round; a round does all, each time beginning with another one."""
     seconds = time_in_turns(
@@ -36,7 +36,7 @@ def in_turns(
         turns=rounds,
         warm_up=WARM_UP,
         device=device,
-        on_turn=lambda done: told(done, WARM_UP + rounds),
+        on_turn=lambda done: on_progress(done, WARM_UP + rounds),
     )
     return {name: [1000 * value for value in values] for name, values in seconds.items()}
 
@@ -46,7 +46,7 @@ def _call(work: Callable[[], object], _input: None) -> object:
 
 
 def spread(values: list[float]) -> Spread:
-    """Of any figures."""
+    """Of any values."""
     q1, median, q3 = np.percentile(values, [25, 50, 75])
     return Spread(float(median), float(q1), float(q3))
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmarks import peers
-from benchmarks.checking import build, draw, neuron_refusal
-from benchmarks.clock import Told, in_turns, ratio, spread
+from benchmarks.checking import neuron_mismatch
+from benchmarks.clock import OnProgress, in_turns, ratio, spread
+from benchmarks.comparisons import build, draw
 from benchmarks.settings import Settings
 from benchmarks.subjects import CONVOLUTIONS, OURS, TWIN, Project, Subject, Twin, Variant
 from benchmarks.weights import calibrate, rates
@@ -21,7 +22,7 @@ from bpsta_cli.network import Network, losses
 from bpsta_cli.network.neurons import LIF
 
 Row = dict[str, Any]
-"""A row of the table: what was measured, of which variant, and figures."""
+"""A row of the table: what was measured, of which variant, and its values."""
 FOLDED_TWIN = "ann-folded"
 FLOOR = "memory floor"
 BASES = {"of_twin": TWIN, "of_convolutions": CONVOLUTIONS, "of_floor": FLOOR}
@@ -31,7 +32,7 @@ CALIBRATED = (8, 4)
 """Steps and samples by which the weights are set."""
 
 
-class Case:
+class Workload:
     """A network, an input for it and labels.
 
     Args:
@@ -74,9 +75,9 @@ class Case:
 
 def weights(settings: Settings, kind: str, device: torch.device) -> dict[str, Tensor]:
     """With which the network fires as after training, whatever T."""
-    case = Case(settings, min(CALIBRATED[0], max(settings.T)), kind, device)
-    calibrate(case.network, case.x[:, : CALIBRATED[1]])
-    return case.network.state_dict()
+    load = Workload(settings, min(CALIBRATED[0], max(settings.T)), kind, device)
+    calibrate(load.network, load.x[:, : CALIBRATED[1]])
+    return load.network.state_dict()
 
 
 def precision(settings: Settings, device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -86,15 +87,15 @@ def precision(settings: Settings, device: torch.device) -> contextlib.AbstractCo
     return torch.autocast(device.type, dtype=getattr(torch, settings.amp))
 
 
-def steps(settings: Settings, variants: Iterable[Variant], device: torch.device, told: Told) -> list[Row]:
+def steps(settings: Settings, variants: Iterable[Variant], device: torch.device, on_progress: OnProgress) -> list[Row]:
     """Time of a training step, over T and kinds of input."""
     rows = []
     for kind in settings.inputs:
-        fired = weights(settings, kind, device)
+        calibrated = weights(settings, kind, device)
         for T in settings.T:
-            case = Case(settings, T, kind, device, fired)
-            works = {variant.name: case.step(variant) for variant in variants}
-            rows += _timed("step", settings, works, device, told, input=kind, T=T)
+            load = Workload(settings, T, kind, device, calibrated)
+            works = {variant.name: load.step(variant) for variant in variants}
+            rows += _timed("step", settings, works, device, on_progress, input=kind, T=T)
     return rows
 
 
@@ -102,28 +103,28 @@ def inference(
     settings: Settings,
     variants: Iterable[Variant],
     device: torch.device,
-    told: Told,
+    on_progress: OnProgress,
     run: tuple[Network, Tensor] | None,
 ) -> list[Row]:
     """Time of a batch without gradients in evaluation mode; of the rules, which share it, only the first.
 
-    Dense and over events are two.
+    Dense and sparse convolutions are two.
 
     Args:
         settings: what is measured.
         variants: contestants.
         device: where.
-        told: of progress.
+        on_progress: told how much is done, of how much.
         run: a trained network and its input; None: weights that fire at 0.1, each T and kind of input.
     """
     if run is not None:
-        return _inference(settings, variants, run[0], run[1], device, told, input="run", T=len(run[1]))
+        return _inference(settings, variants, run[0], run[1], device, on_progress, input="run", T=len(run[1]))
     rows = []
     for kind in settings.inputs:
-        fired = weights(settings, kind, device)
+        calibrated = weights(settings, kind, device)
         for T in settings.T:
-            case = Case(settings, T, kind, device, fired)
-            rows += _inference(settings, variants, case.network, case.x, device, told, input=kind, T=T)
+            load = Workload(settings, T, kind, device, calibrated)
+            rows += _inference(settings, variants, load.network, load.x, device, on_progress, input=kind, T=T)
     return rows
 
 
@@ -133,7 +134,7 @@ def _inference(
     network: Network,
     x: Tensor,
     device: torch.device,
-    told: Told,
+    on_progress: OnProgress,
     **keys: Any,
 ) -> list[Row]:
     def work(subject: Subject) -> Callable[[], object]:
@@ -157,7 +158,7 @@ def _inference(
             subjects[FOLDED_TWIN] = folded(Twin(network.eval()))
     rate = rates(network, x)
     works = {name: work(subject) for name, subject in subjects.items()}
-    return _timed("inference", settings, works, device, told, rate=sum(rate.values()) / len(rate), **keys)
+    return _timed("inference", settings, works, device, on_progress, rate=sum(rate.values()) / len(rate), **keys)
 
 
 def folded(twin: Twin) -> Twin:
@@ -172,7 +173,7 @@ def folded(twin: Twin) -> Twin:
     return twin
 
 
-def neurons(settings: Settings, device: torch.device, told: Told) -> tuple[list[Row], dict[str, str]]:
+def neurons(settings: Settings, device: torch.device, on_progress: OnProgress) -> tuple[list[Row], dict[str, str]]:
     """Time of the neuron alone, forward and with its gradient, and which neurons are refused, and why.
 
     The floor reads and writes as much as has to be: forward a copy of the input (one array read, one written), with
@@ -180,7 +181,7 @@ def neurons(settings: Settings, device: torch.device, told: Told) -> tuple[list[
     output is new memory, the floor's too.
     """
     contestants = _neurons()
-    refused = {name: why for name, (run, rule) in contestants.items() if (why := neuron_refusal(run, rule, device))}
+    refused = {name: why for name, (run, rule) in contestants.items() if (why := neuron_mismatch(run, rule, device))}
     rows = []
     for size in settings.neuron_mb:
         x = 0.4 * torch.randn(NEURON_STEPS, size * MIB // 4 // NEURON_STEPS, device=device)
@@ -192,7 +193,7 @@ def neurons(settings: Settings, device: torch.device, told: Told) -> tuple[list[
                 forward[name] = _without_gradient(run, x)
                 both[name] = _with_gradient(run, x, grad)
         for kind, works in (("forward", forward), ("forward and backward", both)):
-            rows += _timed("neuron", settings, works, device, told, input=kind, T=NEURON_STEPS, mib=size)
+            rows += _timed("neuron", settings, works, device, on_progress, input=kind, T=NEURON_STEPS, mib=size)
     return rows, refused
 
 
@@ -205,8 +206,8 @@ def _without_gradient(run: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[]
 
 
 def _with_gradient(run: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Callable[[], object]:
-    wanting = x.detach().requires_grad_()
-    return lambda: torch.autograd.grad(run(wanting), wanting, grad)
+    leaf = x.detach().requires_grad_()
+    return lambda: torch.autograd.grad(run(leaf), leaf, grad)
 
 
 def _neurons() -> dict[str, tuple[Callable[[Tensor], Tensor], dict[str, Any]]]:
@@ -222,8 +223,8 @@ def _neurons() -> dict[str, tuple[Callable[[Tensor], Tensor], dict[str, Any]]]:
     makers = {"spikingjelly": peers.spikingjelly_run, "snntorch": peers.snntorch_neuron, "norse": peers.norse_neuron}
     for variant in peers.variants():
         if variant.name in makers and not peers.absence(variant.package):
-            told = {("name" if key == "method" else key): value for key, value in variant.reference.items()}
-            found[variant.name] = (makers[variant.name](LIF()), told)
+            reference = {("name" if key == "method" else key): value for key, value in variant.reference.items()}
+            found[variant.name] = (makers[variant.name](LIF()), reference)
     return found
 
 
@@ -232,10 +233,10 @@ def _timed(
     settings: Settings,
     works: dict[str, Callable[[], object]],
     device: torch.device,
-    told: Told,
+    on_progress: OnProgress,
     **keys: Any,
 ) -> list[Row]:
-    times = in_turns(works, rounds=settings.rounds, device=device, told=told)
+    times = in_turns(works, rounds=settings.rounds, device=device, on_progress=on_progress)
     rows = []
     for name, own in times.items():
         row: Row = {"measure": measure, **keys, "variant": name, "unit": "ms", **spread(own)._asdict()}
@@ -248,5 +249,5 @@ def _timed(
     return rows
 
 
-def _named(column: str, figures: dict[str, float]) -> dict[str, float]:
-    return {column if name == "median" else f"{column}_{name}": value for name, value in figures.items()}
+def _named(column: str, values: dict[str, float]) -> dict[str, float]:
+    return {column if name == "median" else f"{column}_{name}": value for name, value in values.items()}

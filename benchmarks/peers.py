@@ -142,8 +142,8 @@ def snntorch_neuron(lif: LIF) -> Neuron:
     def run(x: Tensor) -> Tensor:
         v, spikes = torch.zeros_like(x[0]), []
         for step in x:
-            fired, v = leaky(step, v)
-            spikes.append(fired)
+            spike, v = leaky(step, v)
+            spikes.append(spike)
         return torch.stack(spikes)
 
     return Neuron(run)

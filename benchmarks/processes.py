@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.settings import Settings, from_dict
+from benchmarks.settings import Settings
 from bpsta_cli.errors import RunError
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 ROOT = Path(__file__).parent.parent
 STEPS = 2
 """Training steps of which the peak is taken."""
@@ -29,7 +29,7 @@ CACHES = ("BPSTA_CACHE", "TRITON_CACHE_DIR")
 """Folders of compiled kernels."""
 
 
-def memory(settings: Settings, names: Iterable[str], told: Told) -> list[dict[str, Any]]:
+def memory(settings: Settings, names: Iterable[str], on_progress: OnProgress) -> list[dict[str, Any]]:
     """Peak memory of training steps, MiB, over T and kinds of input.
 
     On the CPU: the highest resident memory of the process during `STEPS` training steps, less what it held with
@@ -43,11 +43,11 @@ def memory(settings: Settings, names: Iterable[str], told: Told) -> list[dict[st
         rows.append(
             {"measure": "memory", "input": kind, "T": T, "variant": name, "unit": "MiB", "median": found["mib"]}
         )
-        told(done, len(cases))
+        on_progress(done, len(cases))
     return rows
 
 
-def first_use(settings: Settings, told: Told) -> list[dict[str, Any]]:
+def first_use(settings: Settings, on_progress: OnProgress) -> list[dict[str, Any]]:
     """Seconds until the first training step is done, torch already imported: with no compiled kernels, and with."""
     from benchmarks.clock import spread  # with torch, which a child imports by itself
 
@@ -57,7 +57,7 @@ def first_use(settings: Settings, told: Told) -> list[dict[str, Any]]:
             caches = dict.fromkeys(CACHES, folder)
             for found in seconds.values():
                 found.append(_child("first-use", settings, caches, T=[min(settings.T)])["seconds"])
-        told(done + 1, settings.rounds)
+        on_progress(done + 1, settings.rounds)
     rest = [cold - warm for cold, warm in zip(*seconds.values(), strict=True)]
     named = {"empty cache": seconds["cold"], "kernels built": seconds["warm"], "building": rest}
     return [
@@ -67,10 +67,10 @@ def first_use(settings: Settings, told: Told) -> list[dict[str, Any]]:
 
 
 def _child(what: str, settings: Settings, environment: dict[str, str] | None = None, **changed: Any) -> dict[str, Any]:
-    told = json.dumps({**settings.to_dict(), **changed})
+    asked = settings.changed(**changed).model_dump_json()
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "benchmarks.processes", what, told],
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.processes", what, asked],
         capture_output=True,
         text=True,
         check=False,
@@ -81,7 +81,7 @@ def _child(what: str, settings: Settings, environment: dict[str, str] | None = N
             f"a process that measured {what} failed",
             expected="exit status 0",
             got=(done.stderr.strip() or f"status {done.returncode}").splitlines()[-1],
-            todo=f"Leave it out with --measures, or run it by itself: python -m benchmarks.processes {what} '{told}'",
+            todo=f"Leave it out with --measures, or run it by itself: python -m benchmarks.processes {what} '{asked}'",
         )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -90,15 +90,15 @@ def _child(what: str, settings: Settings, environment: dict[str, str] | None = N
 def _measured_memory(settings: Settings) -> dict[str, float]:
     import torch
 
-    from benchmarks.measuring import Case
+    from benchmarks.measuring import Workload
     from benchmarks.variants import chosen
 
     device = torch.device(settings.device)
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     (variant,) = chosen(settings).variants
-    tiny = Settings(**{**settings.to_dict(), "batch": 2, "T": (2,)})
-    Case(tiny, 2, settings.inputs[0], device).step(variant)()  # libraries make themselves ready
-    step = Case(settings, settings.T[0], settings.inputs[0], device).step(variant)
+    tiny = settings.changed(batch=2, T=(2,))
+    Workload(tiny, 2, settings.inputs[0], device).step(variant)()  # libraries make themselves ready
+    step = Workload(settings, settings.T[0], settings.inputs[0], device).step(variant)
     gc.collect()
     before, peak = _gpu_memory() if device.type == "cuda" else _resident()
     for _ in range(STEPS):
@@ -152,10 +152,10 @@ def _measured_first_use(settings: Settings) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began}
 
 
-def main(what: str, told: str) -> None:
+def main(what: str, asked: str) -> None:
     """Measure in this process, and print."""
     measured = {"memory": _measured_memory, "first-use": _measured_first_use}[what]
-    sys.stdout.write(json.dumps(measured(from_dict(json.loads(told)))) + "\n")
+    sys.stdout.write(json.dumps(measured(Settings.model_validate_json(asked))) + "\n")
 
 
 if __name__ == "__main__":

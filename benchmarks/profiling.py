@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.clock import Told
-from benchmarks.measuring import Case, weights
+from benchmarks.clock import OnProgress
+from benchmarks.measuring import Workload, weights
 from benchmarks.settings import Settings
 from benchmarks.subjects import OURS, Variant
 
@@ -20,17 +20,19 @@ OTHER, BETWEEN = "other torch operations", "between operations: Python, and kern
 SYNAPTIC = ("conv", "addmm", "aten::mm", "linear")
 
 
-def profiled(settings: Settings, variants: list[Variant], device: torch.device, told: Told) -> list[dict[str, Any]]:
+def profiled(
+    settings: Settings, variants: list[Variant], device: torch.device, on_progress: OnProgress
+) -> list[dict[str, Any]]:
     """Shares of the time of bpsta's training steps, by kind of operation, at every T and kind of input."""
     rows: list[dict[str, Any]] = []
     for variant in (each for each in variants if each.name == OURS):
         cases = [(kind, T) for kind in settings.inputs for T in settings.T]
-        fired = {kind: weights(settings, kind, device) for kind in settings.inputs}
+        calibrated = {kind: weights(settings, kind, device) for kind in settings.inputs}
         for done, (kind, T) in enumerate(cases, start=1):
-            shares = _shares(Case(settings, T, kind, device, fired[kind]).step(variant), device)
+            shares = _shares(Workload(settings, T, kind, device, calibrated[kind]).step(variant), device)
             keys = {"measure": "profile", "input": kind, "T": T, "unit": "share"}
             rows += [{**keys, "variant": name, "median": share} for name, share in shares.items()]
-            told(done, len(cases))
+            on_progress(done, len(cases))
     return rows
 
 

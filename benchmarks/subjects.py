@@ -22,7 +22,7 @@ from bpsta_cli.network.norms import FoldedNorm
 
 TWIN, CONVOLUTIONS, OURS = "ann", "convolutions", "bpsta"
 DENSITY = 0.1
-"""Share of ones in what the convolutions alone are given."""
+"""Density of the inputs that the convolutions alone are given."""
 
 
 class Subject(nn.Module):
@@ -53,7 +53,7 @@ class Variant:
         name: of the row.
         about: what it is, for the list beneath the tables.
         make: the subject, from the network whose weights it takes.
-        reference: what `build` is told for the network that it is held against.
+        reference: options of `build` for the network that it is held against.
         package: that it needs, as PyPI calls it; "" for none.
         checked: whether there are votes to compare.
     """
@@ -71,7 +71,7 @@ class Project(Subject):
 
     def __init__(self, network: Network) -> None:
         super().__init__(network.layers)
-        self.network = network  # registered as a whole: it too is told of training and evaluation
+        self.network = network  # registered as a whole: it too is set to training and evaluation
 
     def prepare(self, x: Tensor) -> Tensor:
         """As `data.encoding.to_input` gives it."""
@@ -265,9 +265,9 @@ def _last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
-def with_rule(network: Network, method: str, **told: Any) -> Network:
+def with_rule(network: Network, method: str, **options: Any) -> Network:
     """A copy of the network whose neurons follow another rule."""
     made = copy.deepcopy(network)
     for neuron in made.neurons().values():
-        neuron.rule = rules.make(method, **told)
+        neuron.rule = rules.make(method, **options)
     return made

@@ -26,9 +26,9 @@ def catalogue() -> list[Variant]:
     return [
         *(_project(method) for method in PROJECT),
         Variant(
-            "bpsta-events",
-            "bpsta, its convolutions over events where few enough inputs are ones (convolution auto)",
-            _over_events,
+            "bpsta-sparse",
+            "bpsta, its convolutions sparse where few enough inputs are ones (convolution auto)",
+            _sparse,
             {"method": OURS},
         ),
         Variant(
@@ -60,7 +60,7 @@ def _project(method: str) -> Variant:
     )
 
 
-def _over_events(network: Network) -> Project:
+def _sparse(network: Network) -> Project:
     own = with_rule(network, OURS)
     own.convolution = "auto"
     return Project(own)

@@ -29,7 +29,7 @@ TITLES = {
     "profile": "Where a training step of bpsta goes",
 }
 NOTE = (
-    "Each figure is the median over rounds of the ratio within a round, with its quartiles; in a round every variant "
+    "Each value is the median over rounds of the ratio within a round, with its quartiles; in a round every variant "
     "has one turn. benchmarks/README.md says what each table means."
 )
 MARKERS = "osD^vPX*<>h"
@@ -63,8 +63,8 @@ def _title(row: dict[Any, Any]) -> str:
 
 
 def table(title: str, rows: pd.DataFrame) -> str:
-    """One table as Markdown: a row a variant, ratios with their quartiles; figures by themselves where not of time."""
-    columns = {name: told for name, told in RATIOS.items() if name in rows and rows[name].notna().any()}
+    """One table as Markdown: a row a variant, ratios with their quartiles; values too where they are not times."""
+    columns = {name: title for name, title in RATIOS.items() if name in rows and rows[name].notna().any()}
     unit = str(rows["unit"].iloc[0])
     own = [] if unit == "ms" else [unit]
     lines = [
@@ -72,13 +72,13 @@ def table(title: str, rows: pd.DataFrame) -> str:
         "|---" + "|---:" * len([*own, *columns]) + "|",
     ]
     for _, row in rows.iterrows():
-        figures = [_figure(row, "median", "q1", "q3")] if own else []
-        figures += [_figure(row, name, f"{name}_q1", f"{name}_q3") for name in columns]
-        lines.append("| " + " | ".join([str(row["variant"]), *figures]) + " |")
+        values = [_value_text(row, "median", "q1", "q3")] if own else []
+        values += [_value_text(row, name, f"{name}_q1", f"{name}_q3") for name in columns]
+        lines.append("| " + " | ".join([str(row["variant"]), *values]) + " |")
     return "\n".join([f"## {title}", "", *lines])
 
 
-def _figure(row: pd.Series[Any], middle: str, low: str, high: str) -> str:
+def _value_text(row: pd.Series[Any], middle: str, low: str, high: str) -> str:
     if pd.isna(row[middle]):
         return "-"
     digits = 0 if row[middle] >= 100 else 2

@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "equations.md").read_text(encoding="utf-8"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PLACES = re.compile(r"`([\w.-]+(?:/[\w.-]*)*)(?:::([\w.]+))?`")
+"""`path` or `path::name` in a page."""
+SUFFIXES = (".py", ".txt", ".toml", ".yaml", ".csv", ".md", ".lock")
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED, ids=[test for _, test in NAMED])
@@ -21,3 +24,41 @@ def test_a_link_between_pages_leads_somewhere(page):
     for link in links:
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link
+
+
+def places(page):
+    """What a page names of this repository: (path, name in it or nothing)."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return {(path, name) for path, name in PLACES.findall(text) if "/" in path or path.endswith(SUFFIXES)}
+
+
+@pytest.mark.parametrize("page", ["docs/glossary.md", "CONTRIBUTING.md"])
+def test_every_place_that_a_page_names_is_there(page):
+    found = places(page)
+    assert len(found) > 20
+    for path, name in found:
+        assert (ROOT / path).exists(), path
+        for part in filter(None, name.split(".")):
+            defined = rf"^\s*(?:(?:def|class) {part}\b|\"?{part}\"?\s*[:=])"
+            assert re.search(defined, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), f"{path}::{name}"
+
+
+def test_the_glossary_has_each_term_once_with_its_place():
+    rows = re.findall(r"^\| (.+) \| (.+) \| `(.+)` \|$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    terms = [term for title, _, _ in rows for term in title.split(", ")]
+    assert len(rows) > 60
+    assert len(set(terms)) == len(terms)
+    assert all(meaning.endswith(".") for _, meaning, _ in rows)
+
+
+def test_the_tree_has_every_folder_and_module_of_the_package():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = text.partition("## Where things live\n\n")[2].partition("\n\n")[0]
+    drawn, above = set(), dict[int, Path]()
+    for line in block.splitlines():
+        depth = len(line) - len(line.lstrip())
+        above[depth] = above.get(depth - 2, Path()) / line.split()[0]
+        drawn.add(above[depth])
+    assert all((ROOT / path).exists() for path in drawn)
+    package = {path for path in (ROOT / "bpsta_cli").iterdir() if not path.name.startswith(("_", "py.typed"))}
+    assert {path.relative_to(ROOT) for path in package} <= drawn

@@ -1,0 +1,52 @@
+"""CONTRIBUTING's recipes of the report, each done once: a table, a figure, a value that others printed."""
+
+from made_up_runs import PRINTED, study, two_rules
+
+from bpsta_cli.reporting.artifacts import markdown
+from bpsta_cli.reporting.drawing import Panel, draw_sheet
+from bpsta_cli.reporting.paper import TABLES
+from bpsta_cli.reporting.paper.definition import Definition, Layout, absent, dataset_of, method_of, number, origin
+
+
+def rates(study, table, dataset):
+    """A row for each method on one data set."""
+    groups = study.main(dataset)
+    rows = [origin(group) | {"dataset": dataset, "rate_percent": 100 * group.mean("firing_rate")} for group in groups]
+    return rows or [absent(study, dataset)]
+
+
+SILENCE = Layout(
+    ("dataset", "source", "method", "rate_percent", "seeds"),
+    {
+        "data set": dataset_of,
+        "method": method_of,
+        "rate, %": lambda row: number(row, "rate_percent", 1),
+    },
+    ("data set", "method"),
+    rates,
+    "Firing rates, mean over seeds.",
+)
+
+
+def test_a_table_is_one_definition():
+    table = Definition(7, "Firing rates", SILENCE, ("mnist",)).table(study(two_rules()))
+    assert (table.name, table.title) == ("table-7", "Table 7. Firing rates")
+    assert table.frame[["method", "rate_percent"]].values.tolist() == [["stbp", 25.0], ["bpsta", 10.0]]
+    assert "| MNIST | stbp, baseline | 25.0 |" in markdown(table)
+
+
+def test_a_value_that_others_printed_is_one_row():
+    row = '1,mnist,a new rule,BP,Poe 2025,10.1/poe,,4,98.76,,,,"Poe 2025, Table 3",yes\n'
+    found = TABLES[0].table(study(two_rules(), text=PRINTED + row)).frame
+    assert found.set_index("reference").loc["Poe 2025", "accuracy_percent"] == 98.76
+
+
+def test_a_figure_is_one_function_that_draws(tmp_path):
+    def draw(axes):
+        axes.plot([1, 2], [90, 95], label="bpsta")
+
+    panels = [Panel("MNIST, T = 8", draw), Panel("MNIST, T = 16", draw)]
+    written = draw_sheet(panels, tmp_path / "figure-4", ("epoch", "test accuracy, %"), 2)
+    again = draw_sheet(panels, tmp_path / "again", ("epoch", "test accuracy, %"), 2)
+    assert [file.suffix for file in written] == [".png", ".svg"]
+    assert [file.read_bytes() for file in written] == [file.read_bytes() for file in again]
