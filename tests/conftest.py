@@ -1,17 +1,13 @@
 """Small things that several tests share: a store of few digits, a store of stripes, settings of a short run."""
 
-import dataclasses
 import os
 
 import numpy as np
 import pytest
 import torch
+from small_stores import write_store
 
 from bpsta_cli.config import RunSettings
-from bpsta_cli.data import catalogue
-from bpsta_cli.data.preparation import AppliedPreparation
-from bpsta_cli.data.sources import Images, Source
-from bpsta_cli.data.store import build, open_store
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: the GPU's kernels then run here
@@ -20,15 +16,6 @@ torch.set_num_threads(1)
 
 NETWORK = "4C3-MP2-6C3-AP4-2Voting"
 """Runs on 8 x 8 in no time and has both kinds of pooling."""
-
-
-def write_store(folder, x, y, *, train, classes):
-    """A prepared store of the first `train` samples to train on and the others to test on."""
-    parts = {"train": Images(x[:train], y[:train]), "test": Images(x[train:], y[train:])}
-    row = dataclasses.replace(catalogue.get("digits"), shape=x.shape[1:], classes=tuple(map(str, range(classes))))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    build.build(folder, row, AppliedPreparation(), Source(folder, (), parts.__getitem__), lambda *_: None)
-    return open_store(folder)
 
 
 @pytest.fixture(scope="session")

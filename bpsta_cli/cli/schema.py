@@ -1,4 +1,4 @@
-"""Settings as options: generated from the schema (config.py) and from the rules' own settings, each written there once.
+"""Settings as options: generated from the schema (config) and from the rules' own settings, each written there once.
 
     @with_settings(section("neuron", "Neuron", NeuronSettings), section("training", "Training", TrainingSettings))
     def train(given: Given, ...): ...

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from conftest import write_store
+from small_stores import write_store
 
 from bpsta_cli.data.store import Split
 from bpsta_cli.network import build

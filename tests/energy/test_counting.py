@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import write_store
 from energy_runs import by_hand, memory_store, synapses_of
+from small_stores import write_store
 
 from bpsta_cli.energy import account, paper_estimate
 from bpsta_cli.evaluation import accuracy

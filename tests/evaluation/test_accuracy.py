@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import write_store
+from small_stores import write_store
 from torch import nn
 
 from bpsta_cli.errors import DataError

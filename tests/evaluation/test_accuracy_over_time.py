@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import write_store
+from small_stores import write_store
 
 from bpsta_cli.errors import DataError, RunError
 from bpsta_cli.evaluation.accuracy import batches, cumulative_votes, evaluate

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import write_store
+from small_stores import write_store
 from training_runs import CPU, assert_same_run, contents, run, until
 
 from bpsta_cli.errors import RunError

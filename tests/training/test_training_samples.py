@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import write_store
+from small_stores import write_store
 from training_runs import run
 
 from bpsta_cli.data.run_data import training_parts
