@@ -2,9 +2,9 @@
 
 from made_up_runs import PRINTED, study, two_rules
 
-from bpsta_cli.reporting.artifacts import markdown
+from bpsta_cli.reporting.artifacts import Figure, markdown
 from bpsta_cli.reporting.drawing import Panel, draw_sheet
-from bpsta_cli.reporting.paper import TABLES
+from bpsta_cli.reporting.paper import TABLES, figures
 from bpsta_cli.reporting.paper.definition import Definition, Layout, absent, dataset_of, method_of, number, origin
 
 
@@ -41,12 +41,20 @@ def test_a_value_that_others_printed_is_one_row():
     assert found.set_index("reference").loc["Poe 2025", "accuracy_percent"] == 98.76
 
 
-def test_a_figure_is_one_function_that_draws(tmp_path):
+def test_a_figure_is_one_function_that_draws(tmp_path, monkeypatch):
     def draw(axes):
         axes.plot([1, 2], [90, 95], label="bpsta")
 
-    panels = [Panel("MNIST, T = 8", draw), Panel("MNIST, T = 16", draw)]
-    written = draw_sheet(panels, tmp_path / "figure-4", ("epoch", "test accuracy, %"), 2)
-    again = draw_sheet(panels, tmp_path / "again", ("epoch", "test accuracy, %"), 2)
-    assert [file.suffix for file in written] == [".png", ".svg"]
-    assert [file.read_bytes() for file in written] == [file.read_bytes() for file in again]
+    def accuracy_by_epoch(study, folder):  # what draw_figures calls for each figure
+        panels = [Panel("MNIST, T = 8", draw), Panel("MNIST, T = 16", draw)]
+        files = draw_sheet(panels, folder / "figure-4", ("epoch", "test accuracy, %"), 2)
+        return Figure(
+            "figure-4", "Figure 4. Of my own", "What it shows.", "Two lines.", tuple(files), supplementary=False
+        )
+
+    monkeypatch.setattr(figures, "FIGURES", (*figures.FIGURES, accuracy_by_epoch))
+    drawn = [figures.draw_figures(study(two_rules()), tmp_path / name)[-1] for name in ("once", "again")]
+    assert [figure.name for figure in drawn] == ["figure-4", "figure-4"]
+    assert [file.suffix for file in drawn[0].files] == [".png", ".svg"]
+    once, again = ([file.read_bytes() for file in figure.files] for figure in drawn)
+    assert once == again

@@ -1,7 +1,7 @@
 """The paper's Figures 1 to 3: test curves, firing rates by layer, and test curves at each T."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +22,6 @@ MOST_NAMES = 6
 SEEDS = "The line is the mean over seeds, the band reaches from the worst to the best seed."
 CURVES = ("epoch", "test accuracy, %")
 TURN = "Left of the dotted line the network is trained as the ReLU twin."
-
-
-def draw_figures(study: Study, folder: Path) -> list[Figure]:
-    """Draw every figure that the runs can fill into `folder`, as PNG and SVG."""
-    makers: Iterable[Callable[[Study, Path], Figure | None]] = (_curves, _rates, _curves_by_time_steps)
-    return [figure for make in makers if (figure := make(study, folder))]
 
 
 def _curves(study: Study, folder: Path) -> Figure:
@@ -196,3 +190,12 @@ def _panels(panels: list[Panel]) -> str:
 def _absent(study: Study) -> str:
     gone = [TITLES[dataset] for dataset in TITLES if not study.groups(dataset)]
     return f" No run on {', '.join(gone)}." if gone else ""
+
+
+FIGURES: tuple[Callable[[Study, Path], Figure | None], ...] = (_curves, _rates, _curves_by_time_steps)
+"""The paper's, in its order: each draws into a folder, or gives None where the runs cannot fill it."""
+
+
+def draw_figures(study: Study, folder: Path) -> list[Figure]:
+    """Draw every figure that the runs can fill into `folder`, as PNG and SVG."""
+    return [figure for make in FIGURES if (figure := make(study, folder))]
