@@ -96,12 +96,12 @@ def _processor(facts: dict[str, str]) -> str:
 
 
 def _caches(folder: Path) -> str:
-    told = []
+    caches = []
     for index in sorted(folder.glob("index*")):
         level, kind, size, sharers = (_text(index / name) for name in ("level", "type", "size", "shared_cpu_list"))
         suffix = {"Data": "d", "Instruction": "i"}.get(kind, "")
-        told.append(f"L{level}{suffix} {size}/{_count(sharers)}")
-    return ", ".join(told)
+        caches.append(f"L{level}{suffix} {size}/{_count(sharers)}")
+    return ", ".join(caches)
 
 
 def _count(processors: str) -> int:

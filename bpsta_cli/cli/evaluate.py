@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples
-from bpsta_cli.cli.output import Output, event_line, percent
+from bpsta_cli.cli.output import Output, percent, sparse_line
 from bpsta_cli.cli.runs import Opened, measure
 
 
@@ -27,7 +27,7 @@ def evaluate(
     def work(run: Opened) -> dict[str, Any]:
         from bpsta_cli.evaluation import accuracy
 
-        with run.network.convolution_as(convolution), accuracy.event_driven(run.network) as shares:
+        with run.network.convolution_as(convolution), accuracy.sparse_shares(run.network) as shares:
             found = accuracy.evaluate(
                 run.network,
                 run.store,
@@ -38,7 +38,7 @@ def evaluate(
                 loss=run.info.settings.training.loss,
                 on_batch=run.on_batch,
             )
-        extra = {} if convolution == "dense" else {"convolution": convolution, "event_driven": shares}
+        extra = {} if convolution == "dense" else {"convolution": convolution, "sparse_shares": shares}
         return asdict(found) | extra
 
     results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)
@@ -59,8 +59,8 @@ def evaluate(
     if len(results) == 1 and results[0]["firing_rates"]:
         rates = results[0]["firing_rates"]
         output.table("Firing rate by layer", ["layer", "rate"], [[name, _rate(rate)] for name, rate in rates.items()])
-    if len(results) == 1 and "event_driven" in results[0]:
-        output.say(event_line(results[0]["event_driven"]))
+    if len(results) == 1 and "sparse_shares" in results[0]:
+        output.say(sparse_line(results[0]["sparse_shares"]))
 
 
 def _rate(rate: float | None) -> str:

@@ -156,7 +156,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 
 
 def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Path) -> dict[str, Any]:
-    """Accuracy after each step, at other lengths, and what early exit would cost and save."""
+    """Accuracy after each step, with other numbers of steps, and what early exit would cost and save."""
     from bpsta_cli.data.run_data import rebin, training_parts
     from bpsta_cli.evaluation import early_exit
     from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, decisions_over_time
@@ -174,7 +174,7 @@ def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Pa
     test = decisions_at(settings.T)
     found: dict[str, Any] = {"accuracy_at": test.accuracy_at(), "samples": len(test)}
     if others:
-        found["other_lengths"] = at_time_steps(test, others, decisions_at, rebinned=recordings)
+        found["other_time_steps"] = at_time_steps(test, others, decisions_at, rebinned=recordings)
     selection_set = None
     if settings.training.selection == "validation":
         _, held_out = training_parts(settings, run.store)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bpsta_cli.cli.output import Output, event_line, percent
+from bpsta_cli.cli.output import Output, percent, sparse_line
 
 if TYPE_CHECKING:
     from bpsta_cli.reporting.collect import RunResults
@@ -22,8 +22,8 @@ def show(output: Output, results: list[Result], runs: "list[RunResults]") -> Non
     else:
         _over_time(output, results[0])
         _chosen(output, results[0])
-    if any("other_lengths" in row for row in results):
-        _other_lengths(output, results)
+    if any("other_time_steps" in row for row in results):
+        _other_time_steps(output, results)
     if any("exit" in row for row in results):
         _exit(output, results)
     if any("clock" in row for row in results):
@@ -57,9 +57,9 @@ def _few(last: int, ends: set[int]) -> list[int]:
     return sorted({2**power for power in range(last.bit_length()) if 2**power <= last} | ends)
 
 
-def _other_lengths(output: Output, results: list[Result]) -> None:
-    wanted = sorted({row["T"] for result in results for row in result["other_lengths"]})
-    at = [{row["T"]: row["accuracy"] for row in result["other_lengths"]} for result in results]
+def _other_time_steps(output: Output, results: list[Result]) -> None:
+    wanted = sorted({row["T"] for result in results for row in result["other_time_steps"]})
+    at = [{row["T"]: row["accuracy"] for row in result["other_time_steps"]} for result in results]
     output.table(
         "The same weights run for other numbers of steps",
         ["run", "trained with", *(f"T = {T}" for T in wanted)],
@@ -134,7 +134,7 @@ def _times(output: Output, results: list[Result]) -> None:
         rows,
     )
     if len(results) == 1 and timed["convolution"] != "dense":
-        output.say(event_line(timed["event_driven"]) + "\n")
+        output.say(sparse_line(timed["sparse_shares"]) + "\n")
     output.table(
         "Energy of one decision (counted by bpsta energy, all steps)",
         ["run", "spiking", "ReLU twin", "twin / spiking"],

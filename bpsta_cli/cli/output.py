@@ -69,7 +69,7 @@ def percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
 
 
-def event_line(shares: dict[str, float]) -> str:
+def sparse_line(shares: dict[str, float]) -> str:
     """Which convolutions were sparse, and for which share of their images."""
     return "sparse convolutions: " + (
         ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()) or "none in this network"

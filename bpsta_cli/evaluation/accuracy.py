@@ -148,7 +148,7 @@ def counting_spikes(network: Network) -> Iterator[dict[str, tuple[int, int]]]:
 
 
 @contextmanager
-def event_driven(network: Network) -> Iterator[dict[str, float]]:
+def sparse_shares(network: Network) -> Iterator[dict[str, float]]:
     """While the context is open: the share of each convolution's images for which a sparse convolution was used."""
     shares: dict[str, float] = {}
     with ExitStack() as stack:

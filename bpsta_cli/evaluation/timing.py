@@ -11,7 +11,7 @@ from torch import Tensor
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Store
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.evaluation.accuracy import EVAL_BATCH, OnBatch, event_driven, sample_count
+from bpsta_cli.evaluation.accuracy import EVAL_BATCH, OnBatch, sample_count, sparse_shares
 from bpsta_cli.evaluation.accuracy_over_time import require_spiking
 from bpsta_cli.evaluation.early_exit import check_confidence
 from bpsta_cli.evaluation.stepwise import Stepper, decide
@@ -109,7 +109,7 @@ def measure_latency(
         on_turn: called, outside of the timed part, with how many turns are done, and of how many.
 
     Returns:
-        device (in words), threads, T, convolution (`Network.convolution`), event_driven (the share of the images that
+        device (in words), threads, T, convolution (`Network.convolution`), sparse_shares (the share of the images that
         each convolution of `spiking` computed as a sparse convolution); decision and throughput, each with its batch,
         repeats, for each subject the times and for each but `spiking` the median over turns of spiking time / its
         time: `spiking_over`.
@@ -145,7 +145,7 @@ def measure_latency(
         )
         return {name: torch.tensor(values, dtype=torch.float64) for name, values in seconds.items()}
 
-    with event_driven(network) as shares:
+    with sparse_shares(network) as shares:
         singles = timed(sample, repeats, WARM_UP, before=0)
         batches = timed(many, batch_repeats, BATCH_WARM_UP, before=WARM_UP + repeats)
     return {
@@ -153,7 +153,7 @@ def measure_latency(
         "threads": torch.get_num_threads(),
         "T": T,
         "convolution": network.convolution,
-        "event_driven": shares,
+        "sparse_shares": shares,
         "decision": {
             "batch": 1,
             "repeats": repeats,

@@ -101,7 +101,7 @@ def _accuracy_rows(runs: list[RunResults]) -> Iterator[dict[str, Any]]:
     """Accuracy after t of `steps` steps; `steps` is T except where the run was measured at other T."""
     for run in runs:
         passes = [{"T": run.train["T"], "accuracy_at": run.latency["accuracy_at"]}]
-        passes += [row for row in run.latency.get("other_lengths", []) if row["T"] != run.train["T"]]
+        passes += [row for row in run.latency.get("other_time_steps", []) if row["T"] != run.train["T"]]
         for row in passes:
             for t, accuracy in row["accuracy_at"].items():
                 yield {**_whose(run), "steps": row["T"], "t": int(t), "accuracy": accuracy}

@@ -1,4 +1,4 @@
-"""`bpsta latency` as a user meets it: several runs, other lengths, early exit, the clock, files and refusals."""
+"""`bpsta latency` as a user meets it: several runs, other T, early exit, the clock, files and refusals."""
 
 import json
 import shutil
@@ -69,9 +69,9 @@ def test_one_run_is_one_object_without_a_clock_the_same_each_time(latency, runs)
     assert json.loads(latency(*arguments).out) == found
 
 
-def test_images_run_for_other_lengths_from_the_same_weights(latency, runs):
+def test_images_run_for_other_numbers_of_steps_from_the_same_weights(latency, runs):
     found = json.loads(latency(runs["bpsta", 3, 0], "--no-clock", "--T", "5,2,3", "--json").out)
-    at = {row["T"]: row["accuracy"] for row in found["other_lengths"]}
+    at = {row["T"]: row["accuracy"] for row in found["other_time_steps"]}
     assert list(at) == [2, 3, 5]
     assert at[3] == found["accuracy_at"]["3"]
     assert at[2] == found["accuracy_at"]["2"]
@@ -89,7 +89,7 @@ def test_the_clock_stands_beside_the_twin_and_early_exit_with_machine_and_energy
     assert (timed["threads"], timed["throughput"]["batch"], timed["decision"]["repeats"]) == (1, 16, 3)
     assert found["energy"]["e_snn_pj"] > 0
     assert timed["convolution"] == "auto"
-    assert set(timed["event_driven"]) == {"conv1"}
+    assert set(timed["sparse_shares"]) == {"conv1"}
     table = latency(*arguments).out
     for words in (
         "sparse convolutions: conv1 ",

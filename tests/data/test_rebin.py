@@ -62,12 +62,12 @@ def test_latency_runs_a_trained_network_on_recordings_cut_anew(source, tmp_path,
     capsys.readouterr()
     assert run([*command, "--T", "2,4,5", "--exit-confidence", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [(row["T"], list(row["accuracy_at"])[-1]) for row in found["other_lengths"]] == [
+    assert [(row["T"], list(row["accuracy_at"])[-1]) for row in found["other_time_steps"]] == [
         (2, "2"),
         (4, "4"),
         (5, "5"),
     ]
-    assert found["other_lengths"][1]["accuracy_at"] == found["accuracy_at"]
+    assert found["other_time_steps"][1]["accuracy_at"] == found["accuracy_at"]
     assert {path.name for path in (tmp_path / "prepared" / "n-mnist").glob("T*")} == {
         "T2-number",
         "T4-number",

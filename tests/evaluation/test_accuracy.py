@@ -142,7 +142,7 @@ def test_how_convolutions_are_computed_changes_no_count_and_is_reported_by_layer
     found = {}
     for convolution in ("dense", "sparse"):
         network.convolution = convolution
-        with accuracy.event_driven(network) as shares:
+        with accuracy.sparse_shares(network) as shares:
             found[convolution] = evaluate(network, digits, split, T=3, device=CPU, samples=40)
     assert shares == {"conv1": 0, "conv2": float(SPARSE), "conv3": float(SPARSE)}
     dense, sparse = found["dense"], found["sparse"]

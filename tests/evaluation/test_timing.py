@@ -102,7 +102,7 @@ def test_the_real_subjects_are_the_network_its_twin_and_early_exit(digits):
 def test_the_result_says_which_convolutions_were_sparse_and_the_twins_are_not(digits, monkeypatch):
     network = build("4C3-MP2-5C3-AP4-2Voting", digits.shape, 10)
     found = timing.measure_latency(network, digits, T=3, device=CPU, batch=5, repeats=1)
-    assert (found["convolution"], found["event_driven"]) == ("dense", {"conv1": 0, "conv2": 0})
+    assert (found["convolution"], found["sparse_shares"]) == ("dense", {"conv1": 0, "conv2": 0})
     network.convolution = "sparse"
     served = []
     real = sparse_conv.convolve
@@ -111,7 +111,7 @@ def test_the_result_says_which_convolutions_were_sparse_and_the_twins_are_not(di
     )
     found = timing.measure_latency(network, digits, T=3, device=CPU, batch=5, repeats=1)
     fused = dispatch.choose().name == "cpu"
-    assert (found["convolution"], found["event_driven"]) == ("sparse", {"conv1": 0, "conv2": int(fused)})
+    assert (found["convolution"], found["sparse_shares"]) == ("sparse", {"conv1": 0, "conv2": int(fused)})
     assert set(served) == set(network.convolutions().values())
 
 

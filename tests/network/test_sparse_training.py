@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bpsta_cli import rules, training
-from bpsta_cli.evaluation.accuracy import event_driven
+from bpsta_cli.evaluation.accuracy import sparse_shares
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
 from bpsta_cli.network import build
@@ -51,7 +51,7 @@ def frames(T, B):
 def step(network, x, votes=None):
     """Votes, which convolutions were sparse, and the gradient of the input and of every weight."""
     x = x.clone().requires_grad_()
-    with event_driven(network) as shares:
+    with sparse_shares(network) as shares:
         seen = network.votes(x) if votes is None else votes(network, x)
         (seen * torch.arange(1.0, 4)).square().sum().backward()
     return seen.detach(), shares, {"input": x.grad} | {name: p.grad for name, p in network.named_parameters()}

@@ -182,7 +182,7 @@ def test_rows_beyond_the_methods_can_be_told_apart_in_a_figure(settings, tmp_pat
 def test_the_csv_files_carry_every_value_and_whose_it_is(runs, results, tmp_path):
     results[0] |= {
         "clock": clock(2.0),
-        "other_lengths": [result(2, 0.9), {"T": 3, "accuracy_at": {"1": 0.1, "3": 0.7}}],
+        "other_time_steps": [result(2, 0.9), {"T": 3, "accuracy_at": {"1": 0.1, "3": 0.7}}],
     }
     written = anytime.write_tables(time_steps.run_results(runs, results), tmp_path)
     assert [path.name for path in written] == [
