@@ -224,6 +224,28 @@ def test_latency_has_a_row_for_each_t_and_holds_rules_of_equal_t_together():
     assert set(found.frame["dataset"]) == {"mnist"}
 
 
+RUNS = {
+    "nothing": [],
+    "two rules on a stand-in": two_rules(dataset="digits", T=4),
+    "one rule of three": [a_run("bpsa", 0, 0.9, dataset="synthetic-gestures"), *two_rules(counted=2.0)],
+}
+
+
+@pytest.mark.parametrize("runs", RUNS.values(), ids=RUNS)
+def test_every_value_that_the_paper_prints_stands_in_its_table_whatever_was_run(runs):
+    printed = literature.load()
+    for number, definition in enumerate(TABLES, start=1):
+        frame = definition.table(Study(runs, STAND_INS, [], {}, printed)).frame
+        if number <= 3:
+            values = frame.loc[frame["source"].isin(["literature", "paper"]), ["dataset", "method", "accuracy_percent"]]
+        else:
+            values = frame[["dataset", "method", "paper_percent"]].replace({"method": literature.NAMES})
+        there = set(values.itertuples(index=False, name=None))
+        own = printed[(printed["table"] == number) & literature.in_paper(printed)]
+        asked = own[["dataset", "method", "accuracy_percent"]].itertuples(index=False, name=None)
+        assert [row for row in asked if row not in there] == []
+
+
 def test_a_table_has_the_papers_data_sets_in_its_order_and_then_others_that_were_run():
     runs = two_rules(counted=2.0) + two_rules(dataset="n-mnist", counted=2.0)
     assert list(dict.fromkeys(table(5, *runs).frame["dataset"])) == ["mnist", "n-mnist"]

@@ -8,6 +8,7 @@ from bpsta_cli.reporting.paper.accuracy import against_paper
 from bpsta_cli.reporting.paper.definition import (
     ABOUT_PAPER,
     CHOICE,
+    NO_RUN,
     ORIGIN,
     Columns,
     Layout,
@@ -46,13 +47,14 @@ TEXT_COLUMNS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
-    """Our rules, each beside the paper's values for it; only the paper's values where nothing was run."""
+    """Our rules, each beside the paper's values for it; only the paper's values of a rule without a run."""
     groups = [group for group in study.main(dataset) if group.like["method"] in RULES]
-    if groups:
-        return [compared(study, table, dataset, group, groups) for group in groups]
+    found = [compared(study, table, dataset, group, groups) for group in groups]
     known = [method for method in RULES if literature.printed(study.literature, table, dataset, method, 0) is not None]
-    why = study.absence(dataset)
-    return [alone(study, table, dataset, method, 0, why) for method in known] or [absent(study, dataset)]
+    others = [method for method in known if method not in {group.like["method"] for group in groups}]
+    why = NO_RUN if groups else study.absence(dataset)
+    found += [alone(study, table, dataset, method, 0, why) for method in others]
+    return found or [absent(study, dataset)]
 
 
 def compared(study: Study, table: int, dataset: str, group: Group, groups: list[Group]) -> Row:

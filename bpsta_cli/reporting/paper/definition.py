@@ -43,6 +43,8 @@ CHOICE = (
     f"{MEANS} Where runs have several T, the table shows the T at which most runs have their energy counted; if "
     "several T have equally many, the T with most runs, and then the longest. Table 6 shows the others."
 )
+NO_RUN = "no run of this method"
+"""Why the paper's values of a method stand alone where other methods have runs."""
 ABOUT_PAPER = (
     "The paper's columns are about the paper's own data set, also where we trained on a stand-in; a dash in them "
     "means that the paper prints no value."

@@ -9,6 +9,7 @@ from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.definition import (
     ABOUT_PAPER,
     CHOICE,
+    NO_RUN,
     ORIGIN,
     Columns,
     Layout,
@@ -62,16 +63,15 @@ TEXT_COLUMNS = ("data set", "method", "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
-    """The two rules, each beside the paper's values for it; only the paper's values where nothing was run."""
+    """The two rules, each beside the paper's values for it; only the paper's values of a rule without a run."""
     groups = study.main(dataset)
     ours = [group for group in groups if group.like["method"] in COMPARED]
-    if ours:
-        return [_row(study, table, dataset, group, groups) for group in ours]
-    found = []
+    found = [_row(study, table, dataset, group, groups) for group in ours]
+    why = NO_RUN if ours else study.absence(dataset)
     for method in COMPARED:
         own = literature.printed(study.literature, table, dataset, method, 0)
-        if own is not None:
-            remark = with_disagreements(study.absence(dataset), study, own)
+        if own is not None and method not in {group.like["method"] for group in ours}:
+            remark = with_disagreements(why, study, own)
             found.append(absent(study, dataset) | paper_values(own, method) | {"T": int(own["T"]), "remark": remark})
     return found or [absent(study, dataset)]
 
