@@ -6,6 +6,7 @@ Every variant is made from one network and has its weights. The other packages' 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ DENSITY = 0.1
 """Density of the inputs that the convolutions alone are given."""
 
 
-class Subject(nn.Module):
+class Subject(nn.Module, ABC):
     """Something that gives votes and has gradients.
 
     Attributes:
@@ -40,9 +41,9 @@ class Subject(nn.Module):
         """The input [T, B, C, H, W] as the subject takes it, made before the clock starts: here T whole images."""
         return x.contiguous()
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Votes [T, B, classes]."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

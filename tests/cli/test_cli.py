@@ -19,13 +19,6 @@ TINY = ["--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--e
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    assert run(["prepare", "--dataset", "digits", "--data-dir", str(folder)]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
 def trained(data):
     out = data / "runs" / "tiny"
     assert run(["train", *TINY, "--data-dir", str(data), "--out", str(out)]) == 0

@@ -12,13 +12,6 @@ TINY = ["--dataset", "digits", "--network", "4C3-AP8-10Voting", "--epochs", "2",
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    assert run(["prepare", "--dataset", "digits", "--data-dir", str(folder)]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
 def runs(data):
     """bpsta and stbp at T = 2 and 3, two seeds of bpsta at T = 3."""
     found = {}

@@ -23,19 +23,12 @@ def json_of(capsys, arguments):
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    assert run(["prepare", "--dataset", "digits", "--data-dir", str(folder)]) == 0
-    return str(folder)
-
-
 @pytest.fixture
 def recorded(data, tmp_path):
     """Train with these options; the rule's settings as the run's settings.json holds them."""
 
     def train(*options):
-        assert run([*TINY, *options, "--data-dir", data, "--out", str(tmp_path / "run")]) == 0
+        assert run([*TINY, *options, "--data-dir", str(data), "--out", str(tmp_path / "run")]) == 0
         return json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]["rule"]
 
     return train
@@ -61,7 +54,7 @@ def test_a_rule_file_explains_its_settings(capsys):
 
 def test_a_rule_of_the_users_own_trains_from_its_file_with_its_setting(recorded, data, tmp_path):
     assert recorded("--method", EXAMPLE, "--rule-option", "leak=0.2") == {"leak": 0.2}
-    assert run(["eval", str(tmp_path / "run"), "--data-dir", data]) == 0
+    assert run(["eval", str(tmp_path / "run"), "--data-dir", str(data)]) == 0
 
 
 def test_a_run_records_the_defaults_of_a_rule_file(recorded):
@@ -109,7 +102,7 @@ def test_several_settings_are_given_by_option_and_by_name(recorded):
 )
 def test_a_setting_that_the_method_does_not_have_or_cannot_use_is_refused(options, message, data, capsys, tmp_path):
     capsys.readouterr()
-    assert run([*TINY, *options, "--data-dir", data, "--out", str(tmp_path / "run")]) == 2
+    assert run([*TINY, *options, "--data-dir", str(data), "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
