@@ -25,9 +25,7 @@ def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor
     Returns:
         [filters, C, kernel height, kernel width].
     """
-    out = torch.empty(
-        sizes.filters, sizes.channels, sizes.kernel_height, sizes.kernel_width, dtype=grad.dtype
-    )
+    out = torch.empty(sizes.filters, sizes.channels, sizes.kernel_height, sizes.kernel_width, dtype=grad.dtype)
     call("conv_weight_gradient", grad.dtype, sizes, batch, _rows(x), _rows(grad), out)
     return out
 
