@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bpsta_cli import rules
@@ -11,6 +10,7 @@ from bpsta_cli.config.rule_settings import RuleSettings, settings_of_method
 from bpsta_cli.config.run_settings import DatasetSettings, NeuronSettings, Steps, TrainingSettings
 from bpsta_cli.config.validation import Strict, validate
 from bpsta_cli.errors import SettingsError, did_you_mean
+from bpsta_cli.reading import MissingError, UnreadableError, documents
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 """Small letters, digits and hyphens: it becomes part of paths and of DVC's keys, where a dot separates."""
@@ -134,19 +134,19 @@ def load_params(path: Path) -> Params:
         SettingsError: no such file, not YAML, an unknown key, a value out of range.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as refused:
+        values = documents.yaml(path)
+    except MissingError as missing:
         raise SettingsError(
             "no such settings file",
             expected="a params.yaml",
-            got=f"{path} ({refused.strerror})",
+            got=f"{path} ({missing.got})",
             todo="Check the path after --params.",
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+    except UnreadableError as broken:
         raise SettingsError(
             "unreadable settings file",
-            expected="YAML",
-            got=f"{path}: {' '.join(str(broken).split())}",
-            todo="Mend the file at that line.",
+            expected=broken.expected,
+            got=f"{path}: {broken.got}",
+            todo="Mend the file, or give another one.",
         ) from None
     return validate(Params, values, where=str(path))

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bpsta_cli.config import validate
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.reading import MissingError, UnreadableError, documents
 
 # 45 nm CMOS at 0.9 V, pJ: Horowitz 2014, "Computing's energy problem (and what we can do about it)", ISSCC,
 # doi:10.1109/ISSCC.2014.6757323, table of energies
@@ -111,19 +111,19 @@ def load_tech(name: str) -> Tech:
         return TECHS[name]
     path = Path(name)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as refused:
+        values = documents.yaml(path)
+    except MissingError as missing:
         raise SettingsError(
             "unknown table of costs",
             expected=f"{', '.join(TECHS)} or a file",
-            got=f"{name} ({refused.strerror})",
+            got=f"{name} ({missing.got})",
             todo="Correct --tech; docs/energy.md shows such a file.",
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+    except UnreadableError as broken:
         raise SettingsError(
             "unreadable table of costs",
-            expected="YAML or JSON",
-            got=f"{path}: {' '.join(str(broken).split())}",
+            expected=f"{broken.expected} or JSON" if broken.expected == "YAML" else broken.expected,
+            got=f"{path}: {broken.got}",
             todo="Mend the file at that line.",
         ) from None
     return validate(Tech, values, where=str(path))

@@ -1,16 +1,16 @@
 """Reads what the pipeline wrote for each run of params.yaml."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bpsta_cli.config import Params
+from bpsta_cli.config import Params, Run
 from bpsta_cli.errors import RunError
+from bpsta_cli.reporting import records
 
-MEASURED = ("energy", "latency")
+MEASURED: tuple[records.Kind, ...] = ("energy", "latency")
 """What is measured after training of each run under `measured`, and read here."""
 
 
@@ -68,16 +68,16 @@ def collect(results: Path, params: Params) -> Collected:
             found.missing.append(name)
             continue
         kinds = MEASURED if name in params.measured else ()
-        measured = {kind: _read_if_there(results / kind / f"{name}.json") for kind in kinds}
+        measured = {kind: _read_if_there(results / kind / f"{name}.json", kind) for kind in kinds}
         found.runs.append(
             RunResults(
                 name,
-                train=_read(folder / "metrics.json"),
-                history=pd.read_csv(folder / "history.csv"),
+                train=_read_metrics(folder / "metrics.json", run),
+                history=records.read_history(folder / "history.csv"),
                 energy=measured.get("energy", {}),
                 latency=measured.get("latency", {}),
                 recipe=run.recipe,
-                recorded=_read_if_there(folder / "settings.json"),
+                recorded=_read_if_there(folder / "settings.json", "settings"),
             )
         )
         found.missing += [f"{name} ({kind})" for kind, value in measured.items() if not value]
@@ -92,15 +92,23 @@ def collect(results: Path, params: Params) -> Collected:
     return found
 
 
-def _read_if_there(file: Path) -> dict[str, Any]:
-    return _read(file) if file.is_file() else {}
+def _read_if_there(file: Path, kind: records.Kind) -> dict[str, Any]:
+    return records.read(file, kind) if file.is_file() else {}
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as broken:
-        raise RunError(
-            "unreadable result", expected="JSON", got=f"{file}: {broken}", todo="Remove it and run dvc repro."
-        ) from None
-    return loaded
+def _read_metrics(file: Path, run: Run) -> dict[str, Any]:
+    """metrics.json, which must be of this run.
+
+    Raises:
+        RunError: it cannot be used, or is another run's.
+    """
+    found = records.read(file, "metrics")
+    for key, wanted in (("dataset", run.dataset), ("T", run.T), ("seed", run.seed)):
+        if found[key] != wanted:
+            raise RunError(
+                f"result of another run in {file}",
+                expected=f"{key} {wanted}, as params.yaml says of {run.name}",
+                got=str(found[key]),
+                todo="Remove it and run dvc repro.",
+            )
+    return found

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
+from bpsta_cli.reading import UnreadableError, documents
 from bpsta_cli.reporting.artifacts import KEYS, Table
 from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.tables import display_frame, keys_of, over_seeds
@@ -110,12 +111,12 @@ def history(run: Path) -> pd.DataFrame:
     """
     file = run / "history.csv"
     try:
-        return pd.read_csv(file)
-    except (OSError, ValueError) as refused:
+        return documents.table(file)
+    except UnreadableError as refused:
         raise RunError(
             "no history of a run",
             expected=f"{file}, as bpsta train wrote it",
-            got=str(refused),
+            got=refused.got,
             todo="Leave the run out, or train it again.",
         ) from None
 

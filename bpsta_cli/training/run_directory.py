@@ -9,7 +9,6 @@ A run directory holds
     state.pt            weights, optimiser and progress after the last finished epoch
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from bpsta_cli import files
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.network import Network, build
+from bpsta_cli.reading import MissingError, UnreadableError, documents
+from bpsta_cli.reading.tensors import safetensors
 from bpsta_cli.rules import Rule
 
 STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scaler"}
@@ -95,15 +96,18 @@ class RunDir:
                 todo="Give the directory that bpsta train printed.",
             )
         try:
-            return RunInfo.model_validate_json(file.read_bytes())
+            return RunInfo.model_validate(documents.json_object(file))
+        except UnreadableError as broken:
+            problem, got = broken.expected, broken.got
         except ValidationError as invalid:
             first = invalid.errors(include_url=False)[0]
-            raise RunError(
-                "unreadable run settings",
-                expected="the settings.json that bpsta train wrote",
-                got=f"{file}: {'.'.join(map(str, first['loc']))} {first['msg']}",
-                todo="Train the run again, or restore the file.",
-            ) from None
+            problem, got = first["msg"], ".".join(map(str, first["loc"]))
+        raise RunError(
+            "unreadable run settings",
+            expected=f"the settings.json that bpsta train wrote ({problem})",
+            got=f"{file}: {got}",
+            todo="Train the run again, or restore the file.",
+        )
 
     def write_weights(self, weights: dict[str, Tensor]) -> None:
         """model.safetensors."""
@@ -118,11 +122,11 @@ class RunDir:
         """
         file = self.path / "model.safetensors"
         try:
-            return load_tensors(file.read_bytes())
-        except FileNotFoundError:
+            return load_tensors(safetensors(file))
+        except MissingError:
             got, todo = f"no {file}", "Finish the training first (bpsta train --resume)."
-        except SafetensorError as broken:
-            got, todo = f"{file}: {broken}", "Train the run again, or restore the file."
+        except (UnreadableError, SafetensorError) as broken:
+            got, todo = str(broken), "Train the run again, or restore the file."
         raise RunError("no usable weights", expected="a model.safetensors file", got=got, todo=todo)
 
     def network(self, device: torch.device | str = "cpu", rule: type[Rule] | None = None) -> tuple[RunInfo, Network]:
@@ -205,12 +209,13 @@ class RunDir:
     def _json(self, name: str, *, todo: str) -> dict[str, Any]:
         file = self.path / name
         try:
-            loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            return documents.json_object(file)
+        except MissingError:
             raise RunError("run not finished", expected=str(file), got="no such file", todo=todo) from None
-        except ValueError as broken:
-            raise RunError("unreadable file", expected="JSON", got=f"{file}: {broken}", todo=todo) from None
-        return loaded
+        except UnreadableError as broken:
+            raise RunError(
+                "unreadable file", expected=broken.expected, got=f"{file}: {broken.got}", todo=todo
+            ) from None
 
 
 def network_of(

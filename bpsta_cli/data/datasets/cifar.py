@@ -6,20 +6,25 @@ Both hold rows of 3,072 bytes: the red, green and blue planes of an image, 32 ro
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli import reading
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import Samples, Source, SplitName, missing, refuse_web_page
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading import UnreadableError
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
@@ -31,6 +36,8 @@ _HARMLESS = {
     ("_codecs", "encode"),
 }
 """The only functions that the pickle of a dictionary of lists and arrays needs."""
+_MOST_BYTES = 256 << 20
+"""Of a file: CIFAR-100's training part has 155 MB."""
 _REFETCH = "Delete the file and fetch it again."
 
 
@@ -126,7 +133,7 @@ def _read_bytes(file: Path, _preparation: AppliedPreparation) -> npt.NDArray[np.
 
 def _table(file: Path) -> npt.NDArray[np.uint8]:
     """The rows of a binary version's file."""
-    with file.open("rb") as opened:
+    with _opened(file) as opened:
         refuse_web_page(file, opened.read(64))
     row = _PIXELS + (2 if file.name in ("train.bin", "test.bin") else 1)
     size = file.stat().st_size
@@ -141,23 +148,50 @@ def _read_pickled(file: Path, _preparation: AppliedPreparation) -> npt.NDArray[n
 
 def _unpickled(file: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Images and fine labels of a python version's file."""
-    with file.open("rb") as opened:
-        refuse_web_page(file, opened.read(64))
-        opened.seek(0)
-        try:
-            loaded = _Unpickler(opened, encoding="bytes").load()  # Python 2's text: as bytes it is not copied
-            batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in loaded.items()}
-            data = batch["data"]
-            labels = np.asarray(batch["fine_labels"] if "fine_labels" in batch else batch["labels"])
-        except Exception as error:  # a damaged pickle may raise anything
-            got = f"{type(error).__name__}: {error}"
-            raise _damaged(file, "a whole pickle with data and labels", got) from error
+    with _opened(file) as opened:
+        content = opened.read()
+    refuse_web_page(file, content[:64])
+    try:
+        loaded = _Unpickler(io.BytesIO(content), encoding="bytes").load()  # Python 2's text: as bytes it is not copied
+        batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in loaded.items()}
+        data = batch["data"]
+        labels = _row(batch["fine_labels"] if "fine_labels" in batch else batch["labels"])
+    except Exception as error:  # a damaged pickle may raise anything
+        got = f"{type(error).__name__}: {error}"
+        raise _damaged(file, "a whole pickle with data and labels", got) from error
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _PIXELS:
         got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise _damaged(file, f"data as bytes [N, {_PIXELS}]", got)
     if labels.shape != (len(data),) or labels.dtype.kind not in "ui":
         raise _damaged(file, f"{len(data):,} whole numbers as labels", f"{labels.dtype} {labels.shape}")
     return data.reshape(-1, *_SHAPE), labels.astype(np.int64)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    try:
+        with reading.opened(file, _MOST_BYTES) as opened:
+            yield opened
+    except UnreadableError as refused:
+        raise _damaged(file, refused.expected, refused.got) from None
+
+
+def _row(values: Any) -> npt.NDArray[Any]:
+    """A list of numbers as an array; lists in one another could stand for more values than memory holds."""
+    if not isinstance(values, np.ndarray) and not all(isinstance(value, int) for value in values):
+        raise ValueError("labels that are no whole numbers")
+    return np.asarray(values)
+
+
+def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> npt.NDArray[Any]:
+    """What NumPy's `_reconstruct` makes of an array that is filled afterwards; a large one is not made.
+
+    Raises:
+        UnpicklingError: another type or shape than NumPy writes.
+    """
+    if kind is not np.ndarray or shape != (0,):
+        raise pickle.UnpicklingError("an array that is no plain one")
+    return np.ndarray((0,), np.int8) if code else np.ndarray((0,))
 
 
 class _Unpickler(pickle.Unpickler):
@@ -174,7 +208,7 @@ class _Unpickler(pickle.Unpickler):
         """
         if (module, name) not in _HARMLESS:
             raise pickle.UnpicklingError(f"it calls {module}.{name}, which is refused")
-        return super().find_class(module, name)
+        return _empty_array if name == "_reconstruct" else super().find_class(module, name)
 
 
 def _damaged(file: Path, expected: str, got: str) -> DataError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import re
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bpsta_cli import reading
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.encoding import Events
@@ -19,6 +19,7 @@ from bpsta_cli.data.formats.aedat import read_aedat, read_clip
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npz, read_tonic_npy
 from bpsta_cli.data.sources import SPLITS, Clip, Item, Recordings, Source, SplitName, damaged, missing
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading import UnreadableError
 
 _Listing = dict[SplitName, list[tuple[Item, int]]]
 """The items of each split with their labels."""
@@ -192,7 +193,7 @@ def _in_folders(folders: dict[SplitName, str], suffix: str, label_of: Callable[[
 
 
 def _label(text: str, file: Path, classes: int) -> int:
-    if not text.isdecimal() or int(text) >= classes:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) >= classes:
         raise DataError(
             f"unknown label of {file}",
             expected=f"a whole number from 0 to {classes - 1}",
@@ -208,7 +209,7 @@ def _ibm_trials(dataset: Dataset, root: Path) -> _Listing:
     for split in SPLITS:
         trials = root / f"trials_to_{split}.txt"
         if trials.is_file():
-            for name in trials.read_text(encoding="utf-8").split():
+            for name in _text(trials).split():
                 if not (root / name).is_file():
                     raise damaged(trials, f"the recordings that it names, as {name}", "no such file")
                 listing[split] += _gestures(root / name, len(dataset.classes))
@@ -225,13 +226,20 @@ def _gestures(recording: Path, classes: int) -> list[tuple[Item, int]]:
     if not table.is_file():
         raise damaged(recording, f"{table.name} beside it", "no such file")
     clips: list[tuple[Item, int]] = []
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in list(csv.reader(file))[1:]:
-            numbers = [int(cell) for cell in row if cell.strip().isdecimal()]
-            if len(row) != 3 or len(numbers) != 3 or not 1 <= numbers[0] <= classes or numbers[1] >= numbers[2]:
-                raise damaged(table, f"class (1 to {classes}), start and a later end", ",".join(row))
-            clips.append((Clip(recording, numbers[1], numbers[2]), numbers[0] - 1))
+    for line in _text(table).splitlines()[1:]:
+        row = line.split(",")
+        numbers = [int(cell) for cell in row if re.fullmatch(r"\s*[0-9]{1,18}\s*", cell)]
+        if len(row) != 3 or len(numbers) != 3 or not 1 <= numbers[0] <= classes or numbers[1] >= numbers[2]:
+            raise damaged(table, f"class (1 to {classes}), start and a later end", line)
+        clips.append((Clip(recording, numbers[1], numbers[2]), numbers[0] - 1))
     return clips
+
+
+def _text(file: Path) -> str:
+    try:
+        return reading.text(file)
+    except UnreadableError as refused:
+        raise damaged(file, refused.expected, refused.got) from None
 
 
 def _dvs_cifar10(dataset: Dataset, root: Path) -> _Listing:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli import reading
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.downloads import download
 from bpsta_cli.data.formats.audio import log_mel, read_wav
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Samples, Source, SplitName, missing
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading import UnreadableError
 
 RATE = 16_000
 _LISTS: dict[SplitName, str] = {"validation": "validation_list.txt", "test": "testing_list.txt"}
@@ -80,10 +82,10 @@ def _listed(folder: Path, name: str) -> frozenset[Path]:
     file = folder / name
     todo = "Fetch the copy again; a list of a part of it names the clips of that part alone."
     try:
-        lines = file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = reading.text(file).split()
+    except UnreadableError as refused:
         problem = f"unreadable list {file}"
-        raise DataError(problem, expected="lines of WORD/CLIP.wav", got=str(error), todo=todo) from error
+        raise DataError(problem, expected="lines of WORD/CLIP.wav", got=refused.got, todo=todo) from None
     for number, line in enumerate(lines, start=1):
         if not (folder / line).is_file():
             raise DataError(

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bpsta_cli import reading
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.sources import Clip, damaged
+from bpsta_cli.reading import UnreadableError
 
 _VERSION = b"#!AER-DAT"
 _END_OF_HEADER = b"#!END-HEADER"
@@ -27,7 +29,10 @@ def read_aedat(path: Path) -> Events:
     Raises:
         DataError: another version or camera, or a damaged file.
     """
-    content = path.read_bytes()
+    try:
+        content = reading.content(path, reading.RECORDING)
+    except UnreadableError as refused:
+        raise damaged(path, refused.expected, refused.got) from None
     version, start = _header(path, content)
     if version == b"2.0":
         return _read_2(path, content, start)

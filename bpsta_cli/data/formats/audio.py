@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli import reading
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading import UnreadableError
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +26,8 @@ LEVELS = 255
 """The loudest value as stored; `1 / LEVELS` brings it back to 1."""
 RANGE_DB = 80.0
 """Decibels below a clip's loudest value that count as silence: 80 / 255 = 0.31 dB for each stored level."""
+_MOST_SAMPLES = 1 << 27
+"""Of a file: 46 minutes at 48 kHz."""
 _WINDOW_SECONDS = 0.025
 _LOWEST_HZ = 20.0
 _RESAVE = "Save it as mono PCM WAV again, or leave it out."
@@ -39,9 +44,14 @@ def read_wav(path: Path) -> tuple[Samples, int]:
     import soundfile
 
     try:
-        content = path.read_bytes()
+        content = reading.content(path, reading.SOUND)
         declared, there = _data_bytes(content)
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            if file.frames * file.channels > _MOST_SAMPLES:
+                raise _damaged(path, f"at most {_MOST_SAMPLES:,} samples", f"{file.frames * file.channels:,}")
+            rate, samples = file.samplerate, file.read(dtype="float32", always_2d=True)
+    except UnreadableError as refused:
+        raise _damaged(path, refused.expected, refused.got) from None
     except (OSError, ValueError, soundfile.SoundFileError) as error:
         raise _damaged(path, "a WAV file", " ".join(str(error).split())) from error
     if there < declared:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli import reading
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.sources import damaged
+from bpsta_cli.reading import UnreadableError, arrays
 
 _EVENT_BYTES = 5
 _OVERFLOW_ROW = 240  # an N-MNIST "event" in this row says that the time stamp wrapped
 _OVERFLOW_STEP = 2**13  # by this many microseconds
 _TONIC_TIME_UNIT = 1000  # tonic's DVSGesture keeps milliseconds; microseconds here
+_MOST_MILLISECONDS = 2**40  # 35 years
 
 
 def read_n_mnist(path: Path) -> Events:
@@ -28,7 +30,10 @@ def read_n_mnist(path: Path) -> Events:
     Raises:
         DataError: the length is no multiple of five bytes.
     """
-    content = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        content = np.frombuffer(reading.content(path, reading.RECORDING), np.uint8)
+    except UnreadableError as refused:
+        raise damaged(path, refused.expected, refused.got) from None
     if len(content) % _EVENT_BYTES:
         raise damaged(path, "a multiple of 5 bytes", f"{len(content):,} bytes")
     columns = content.reshape(-1, _EVENT_BYTES).T
@@ -49,12 +54,9 @@ def read_npz(path: Path) -> Events:
         DataError: no such archive, an array is missing or holds no whole numbers.
     """
     try:
-        with path.open("rb") as file, np.load(file) as archive:
-            columns = {key: archive[key] for key in Events._fields}
-    except KeyError as error:
-        raise damaged(path, "arrays t, x, y and p", str(error).strip("\"'")) from error
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise damaged(path, "an .npz archive of plain arrays", str(error)) from error
+        columns = arrays.npz(path, Events._fields)
+    except UnreadableError as refused:
+        raise damaged(path, refused.expected, refused.got) from None
     return whole_numbers(path, columns)
 
 
@@ -65,12 +67,13 @@ def read_tonic_npy(path: Path) -> Events:
         DataError: no such array.
     """
     try:
-        with path.open("rb") as file:
-            table = np.load(file)
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged(path, "an .npy array", str(error)) from error
+        table = arrays.npy(path)
+    except UnreadableError as refused:
+        raise damaged(path, refused.expected, refused.got) from None
     if table.ndim != 2 or table.shape[1] != len(Events._fields) or table.dtype.kind not in "buif":
         raise damaged(path, "numbers [N, 4]: x, y, p, t", f"{table.dtype} {table.shape}")
+    if not np.isfinite(table).all() or np.abs(table).max(initial=0) >= _MOST_MILLISECONDS:
+        raise damaged(path, f"numbers below {_MOST_MILLISECONDS:,}", "others")
     x, y, p, t = table.astype(np.int64).T
     return Events(t=t * _TONIC_TIME_UNIT, x=x, y=y, p=p)
 
@@ -82,10 +85,9 @@ def read_npy(path: Path) -> Events:
         DataError: no such array, or no whole numbers.
     """
     try:
-        with path.open("rb") as file:
-            table = np.load(file)
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged(path, "an .npy array", str(error)) from error
+        table = arrays.npy(path)
+    except UnreadableError as refused:
+        raise damaged(path, refused.expected, refused.got) from None
     fields = table.dtype.names
     if fields is not None and set(Events._fields) <= set(fields) and table.ndim == 1:
         columns = {key: table[key] for key in Events._fields}

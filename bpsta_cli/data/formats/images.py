@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli import reading
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading import UnreadableError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 _CHANNELS = {"1": 1, "L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "P": 3, "PA": 3, "CMYK": 3, "YCbCr": 3, "LAB": 3, "HSV": 3}
 """Channels that an image of each of Pillow's modes of 8 bits becomes: grey or red, green and blue."""
 _OPAQUE = 255
+_LEFT_OUT = {"EPS", "WMF", "FPX", "MIC", "MPEG", "GRIB", "HDF5", "BUFR"}
+"""Formats of Pillow that run another program, or have no reader of their own."""
+_MOST_PIXELS = 1 << 26
+"""Of an image: 8192 x 8192, 256 MiB where it is decoded with four channels."""
 
 
 @lru_cache(maxsize=1)
@@ -25,7 +32,8 @@ def formats() -> dict[str, str]:
     from PIL import Image
 
     Image.init()
-    return {suffix: form for suffix, form in Image.registered_extensions().items() if form in Image.OPEN}
+    readable = Image.OPEN.keys() - _LEFT_OUT
+    return {suffix: form for suffix, form in Image.registered_extensions().items() if form in readable}
 
 
 def read_image(path: Path, size: int | None = None, resize: str | None = None) -> npt.NDArray[np.uint8]:
@@ -42,7 +50,7 @@ def read_image(path: Path, size: int | None = None, resize: str | None = None) -
     from PIL import Image, ImageOps
 
     try:
-        with _opened(path) as image:
+        with reading.opened(path, reading.IMAGE) as file, _opened(path, file) as image:
             _check(image, path)
             whole: Image.Image = ImageOps.exif_transpose(image)
             whole = whole.convert("L" if _CHANNELS[image.mode] == 1 else "RGB")
@@ -50,25 +58,35 @@ def read_image(path: Path, size: int | None = None, resize: str | None = None) -
                 how = Image.Resampling.NEAREST if resize == "nearest" else Image.Resampling.BOX
                 whole = whole.resize((size, size), how)
             pixels = np.asarray(whole)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise _unreadable(
-            path, "a whole image", " ".join(str(error).split()), "Save it again, or leave it out."
-        ) from error
+    except UnreadableError as refused:
+        raise _unreadable(path, refused.expected, refused.got, "Save it again, or leave it out.") from None
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        got = " ".join(str(error).split()) or type(error).__name__
+        raise _unreadable(path, "a whole image", got, "Save it again, or leave it out.") from error
     return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path, file: BinaryIO) -> Image.Image:
     """The image, taken for what its name says first: to try every format takes longer than to decode a small one."""
     from PIL import Image, UnidentifiedImageError
 
+    every = sorted(set(formats().values()))
     likely = formats().get(path.suffix.lower())
-    try:
-        return Image.open(path, formats=[likely] if likely else None)
-    except UnidentifiedImageError:
-        return Image.open(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check` has a limit of its own
+        try:
+            return Image.open(file, formats=[likely] if likely else every)
+        except UnidentifiedImageError:
+            file.seek(0)
+            return Image.open(file, formats=every)
 
 
 def _check(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > _MOST_PIXELS:
+        todo = "Save it smaller."
+        raise _unreadable(path, f"at most {_MOST_PIXELS:,} pixels", f"{image.width} x {image.height}", todo)
     if getattr(image, "is_animated", False):
         frames = f"{getattr(image, 'n_frames', 'several')}"
         raise _unreadable(path, "one image", frames, "Save one of them by itself.")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading import UnreadableError, documents
 
 FILE = "manifest.json"
 FORMAT: Literal[1] = 1
@@ -97,7 +98,9 @@ def read(path: Path) -> Manifest:
             todo="Run `bpsta prepare` for this data set and T, or check the path.",
         )
     try:
-        manifest = Manifest.model_validate_json(file.read_bytes())
+        manifest = Manifest.model_validate(documents.json_object(file))
+    except UnreadableError as broken:
+        raise damaged(file, f"a manifest of format 1, {broken.expected}", broken.got) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -15,6 +15,8 @@ from bpsta_cli.data.sources import SPLITS, SplitName
 from bpsta_cli.data.store import manifest
 from bpsta_cli.data.store.manifest import Manifest
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading import UnreadableError
+from bpsta_cli.reading.arrays import mapped_npy
 
 
 class Rows:
@@ -138,9 +140,9 @@ class Store:
         if size != expected.bytes:
             raise manifest.damaged(file, f"{expected.bytes:,} bytes", f"{size:,}")
         try:
-            array: npt.NDArray[Any] = np.load(file, mmap_mode="r")
-        except ValueError as error:
-            raise manifest.damaged(file, "a NumPy array", str(error)) from error
+            array = mapped_npy(file)
+        except UnreadableError as error:
+            raise manifest.damaged(file, error.expected, error.got) from error
         if (array.dtype.name, array.shape) != (expected.dtype, expected.shape):
             got = f"{array.dtype.name} {array.shape}"
             raise manifest.damaged(file, f"{expected.dtype} {expected.shape}", got)

@@ -1,0 +1,41 @@
+"""The one place that opens a file which somebody gave: kind, size and form are checked before memory is taken.
+
+    regular      regular files alone, up to a size that its kind never has          content, opened, text
+    documents    JSON, YAML and CSV: depth, number of values, length of numbers     json_object, table, yaml
+    arrays       .npy and .npz: the declared arrays against what is there           mapped_npy, npy, npz
+    tensors      safetensors: the header against the file's size                    safetensors
+
+Every refusal is an `UnreadableError`, which a reader may turn into an error of its own.
+"""
+
+from bpsta_cli.reading.regular import (
+    ARRAYS,
+    DOCUMENT,
+    IMAGE,
+    MIB,
+    RECORDING,
+    SOUND,
+    WEIGHTS,
+    MissingError,
+    UnreadableError,
+    content,
+    opened,
+    text,
+    unreadable,
+)
+
+__all__ = [
+    "ARRAYS",
+    "DOCUMENT",
+    "IMAGE",
+    "MIB",
+    "RECORDING",
+    "SOUND",
+    "WEIGHTS",
+    "MissingError",
+    "UnreadableError",
+    "content",
+    "opened",
+    "text",
+    "unreadable",
+]

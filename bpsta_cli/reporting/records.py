@@ -1,0 +1,154 @@
+"""What a report needs of the files of a run: each is held against this before anything is made of it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bpsta_cli.errors import RunError
+from bpsta_cli.reading import UnreadableError, documents
+
+_TODO = "Remove the file and run dvc repro."
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Count = Annotated[int, Field(ge=0)]
+_Step = Annotated[int, Field(ge=1, le=10_000)]
+_Text = Annotated[str, Field(max_length=10_000)]
+
+
+class _Record(BaseModel):
+    """A file may hold more than a report reads."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True)
+
+
+class _Origin(_Record):
+    commit: _Text
+    device: _Text
+    threads: _Count
+    python: _Text
+    libraries: dict[str, _Text]
+    machine: dict[str, _Text] = Field(default_factory=dict)
+    kernel: _Text | None = None
+
+
+class Metrics(_Record):
+    """metrics.json of a finished run."""
+
+    dataset: _Text
+    method: _Text
+    network: _Text
+    T: _Step
+    seed: _Count
+    accuracy: _Share
+    firing_rate: _Share | None
+    epochs: _Count
+    selection: _Text
+    data_hash: _Text
+    split: _Text = ""
+    provenance: _Origin
+
+
+class _Ratio(_Record):
+    ratio: float | None
+
+
+class _Counted(_Ratio):
+    macs: float
+    acs: float
+
+
+class _Quantised(_Record):
+    operations: _Ratio
+    memory: _Ratio
+
+
+class _Layer(_Record):
+    layer: _Text
+    kind: _Text
+    firing_rate: _Share | None
+
+
+class Energy(_Record):
+    """What `bpsta energy --json` gives of a run."""
+
+    firing_rate: _Share | None
+    firing_rates: dict[str, _Share]
+    samples: _Count
+    paper: _Ratio
+    counted: _Counted
+    memory: _Ratio
+    quantised: _Quantised
+    layers: list[_Layer]
+
+
+class Latency(_Record):
+    """What `bpsta latency --json` gives of a run."""
+
+    accuracy_at: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")], _Share] = Field(min_length=1)
+
+
+class _Data(_Record):
+    train_samples: _Count | None = None
+
+
+class _Settings(_Record):
+    data: _Data
+
+
+class Recorded(_Record):
+    """settings.json."""
+
+    settings: _Settings
+
+
+Kind = Literal["metrics", "energy", "latency", "settings"]
+_MODELS: dict[Kind, type[_Record]] = {"metrics": Metrics, "energy": Energy, "latency": Latency, "settings": Recorded}
+
+
+def read(file: Path, kind: Kind) -> dict[str, Any]:
+    """A JSON file that the pipeline wrote for a run.
+
+    Raises:
+        RunError: it cannot be read, or lacks what a report needs.
+    """
+    try:
+        found = documents.json_object(file)
+        _MODELS[kind].model_validate(found)
+    except UnreadableError as broken:
+        raise _unusable(file, broken.expected, broken.got) from None
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        got = "none" if first["type"] == "missing" else repr(first["input"])
+        raise _unusable(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", got) from None
+    return found
+
+
+def read_history(file: Path) -> pd.DataFrame:
+    """history.csv: a row for each epoch from 0 on, evaluated at the end.
+
+    Raises:
+        RunError: it cannot be read, or lacks what a report needs.
+    """
+    try:
+        found = documents.table(file)
+    except UnreadableError as broken:
+        raise _unusable(file, broken.expected, broken.got) from None
+    for name in ("epoch", "phase", "train_accuracy", "accuracy"):
+        if name not in found:
+            raise _unusable(file, f"a column {name}", ", ".join(map(str, found.columns)))
+    numbers = found[["epoch", "train_accuracy", "accuracy"]]
+    if found.empty or not all(pd.api.types.is_numeric_dtype(numbers[name]) for name in numbers):
+        raise _unusable(file, "rows of numbers", "none" if found.empty else "text")
+    if list(found["epoch"]) != list(range(len(found))) or not found["phase"].isin(["twin", "spiking"]).all():
+        raise _unusable(file, "epochs from 0 on, each twin or spiking", "others")
+    shares = numbers[["train_accuracy", "accuracy"]]
+    if (shares < 0).any(axis=None) or (shares > 1).any(axis=None):
+        raise _unusable(file, "accuracies from 0 to 1", "others")
+    if shares.iloc[-1].isna().any():
+        raise _unusable(file, "an evaluation of the last epoch", "none")
+    return found
+
+
+def _unusable(file: Path, expected: str, got: str) -> RunError:
+    return RunError(f"unreadable result {file}", expected=expected, got=got, todo=_TODO)
