@@ -45,5 +45,9 @@ RunName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Also write the JSON object to this file. (default: no file)", show_default=False),
+    typer.Option(
+        help="Also write the JSON object to this file; where it comes from goes into a file beside it, "
+        "NAME.provenance.json. (default: no file)",
+        show_default=False,
+    ),
 ]

@@ -42,12 +42,13 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Do `work` on every run; print JSON and write the file where asked for.
 
-    One run: one object. Several: a list `runs`, and what `together` makes of them.
+    One run: one object. Several: a list `runs`, and what `together` makes of them. The file has no provenance in it.
     """
     require_positive("samples", samples)
     from bpsta_cli.data import catalogue
 
     results = [_measure_one(run, work, device, data_dir) for run in runs]
+    made = _provenance(device)
     for dataset in sorted({row["dataset"] for row in results}):
         if message := catalogue.get(dataset).disclosure:
             output.say(message)
@@ -55,8 +56,8 @@ def measure(
         if split != "official":
             output.say(f"{dataset}, split: {split}")
     whole = results[0] if len(results) == 1 else {"runs": results, **(together(results) if together else {})}
-    write_result(out, whole)
-    output.result(whole)
+    write_result(out, whole, made)
+    output.result({**whole, "provenance": made})
     return results
 
 
@@ -71,11 +72,8 @@ def require_positive(name: str, value: int | None) -> None:
 
 
 def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path) -> dict[str, Any]:
-    import torch
-
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
-    from bpsta_cli.provenance import device_name, provenance
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
@@ -98,6 +96,17 @@ def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: st
         "T": settings.T,
         "seed": settings.seed,
         "split": store.split_description,
+        "data_hash": info.data_hash,
+        "weights_sha256": RunDir(run).weights_sha256(),
         **found,
-        "provenance": provenance(device_name(place.type), torch.get_num_threads()),
     }
+
+
+def _provenance(device: str) -> dict[str, Any]:
+    """Of what is measured in this process."""
+    import torch
+
+    from bpsta_cli.devices import resolve_device
+    from bpsta_cli.provenance import device_name, provenance
+
+    return provenance(device_name(resolve_device(device).type), torch.get_num_threads())

@@ -221,7 +221,7 @@ def _run(
     )
     if message := catalogue.get(settings.dataset).disclosure:
         output.say(message)
-    output.result({"run": str(out)} | {key: value for key, value in metrics.items() if key != "provenance"})
+    output.result({"run": str(out), **metrics})
 
 
 def _say_begin(event: "Begun", settings: RunSettings, device: str, out: Path, output: Output) -> None:

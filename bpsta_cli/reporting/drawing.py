@@ -40,6 +40,8 @@ MARKERS = {"stbp": "s", "bpsa": "^", "bpsta": "o", "ann": "x"}
 PANEL, WIDE = (3.3, 2.4), 5.2
 """Width and height of a panel, and the width of one that stands alone in its row, in inches."""
 
+METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+"""What matplotlib would write into a file that is no part of the picture: neither the day nor its version."""
 LETTERS = 34
 """So many letters fit into a line above a panel."""
 
@@ -170,7 +172,7 @@ def save(figure: "Figure", path: Path) -> Path:
     """Write a figure, whole or not at all; the same bytes for the same figure."""
     buffer = io.BytesIO()
     kind = path.suffix[1:]
-    figure.savefig(buffer, format=kind, dpi=150, metadata={"Software": None} if kind == "png" else {"Date": None})
+    figure.savefig(buffer, format=kind, dpi=150, metadata=METADATA[kind])
     with files.replacing(path) as file:
         file.write(buffer.getvalue())
     return path

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from bpsta_cli.data import catalogue
 from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.rules import TWIN
+
+NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -101,24 +104,28 @@ def warnings(origin: Origin) -> list[str]:
     return lines
 
 
-def provenance(runs: list[RunResults]) -> pd.DataFrame:
-    """A row for each distinct origin of the runs, every entry text; `runs` counts them."""
-    rows = pd.DataFrame([_provenance_of(run) for run in runs])
+def provenance(runs: list[RunResults], made: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
+    """A row for each distinct origin of the runs, every entry text; `runs` counts them.
+
+    Args:
+        runs: the runs.
+        made: the provenance of each run's training by the run's name; empty or none: not recorded.
+    """
+    rows = pd.DataFrame([_provenance_of(run, made.get(run.name, {})) for run in runs])
     return rows.value_counts(sort=False).rename("runs").reset_index().astype(str)
 
 
-def _provenance_of(run: RunResults) -> dict[str, str]:
-    made = run.train["provenance"]
+def _provenance_of(run: RunResults, made: dict[str, Any]) -> dict[str, str]:
     return {
         "data set": run.train["dataset"],
         "data": run.train["data_hash"][:12],
-        "commit": _short(made["commit"]),
-        "device": made["device"],
+        "commit": _short(made.get("commit", NOT_RECORDED)),
+        "device": made.get("device", NOT_RECORDED),
         "machine": _machine(made.get("machine", {})),
-        "threads": str(made["threads"]),
+        "threads": str(made.get("threads", "-")),
         "kernel": made.get("kernel") or "-",
-        "python": made["python"],
-        "libraries": ", ".join(f"{name} {version}" for name, version in made["libraries"].items()),
+        "python": made.get("python", "-"),
+        "libraries": ", ".join(f"{name} {version}" for name, version in made.get("libraries", {}).items()) or "-",
     }
 
 

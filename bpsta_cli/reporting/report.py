@@ -7,7 +7,7 @@ import pandas as pd
 
 from bpsta_cli import files
 from bpsta_cli.config import load_params
-from bpsta_cli.reporting import claims, overview, paper, supplement
+from bpsta_cli.reporting import claims, overview, paper, results_provenance, supplement
 from bpsta_cli.reporting.artifacts import Figure, Table, markdown
 from bpsta_cli.reporting.collect import collect
 from bpsta_cli.reporting.origin import Origin, provenance
@@ -40,8 +40,10 @@ class Report:
 def write_report(results: Path, params: Path) -> Report:
     """Write tables/*.csv, tables/*.md, tables/README.md, figures/*.png, figures/*.svg and report.html under `results`.
 
+    provenance.json there is brought up to date (`results_provenance`), and tells tables and page where runs come from.
+
     Args:
-        results: the folder with train/, energy/ and latency/ of the runs.
+        results: the folder with train/, eval/, energy/ and latency/ of the runs.
         params: the params.yaml that names the runs.
 
     Raises:
@@ -62,9 +64,11 @@ def write_report(results: Path, params: Path) -> Report:
     folder = results / "figures"
     figures = [*paper.draw_figures(study, folder), *supplement.draw_figures(found.runs, folder)]
     written += [file for figure in figures for file in figure.files]
-    origins = provenance(found.runs)
+    made = results_provenance.update(results)
+    origins = provenance(found.runs, {run.name: made[f"{results_provenance.TRAIN}/{run.name}"] for run in found.runs})
     page = results / "tables" / "README.md"
     files.write_text(page, overview.page(tables, figures, found.missing, origins))
     whole = results / "report.html"
     write_page(whole, tables, figures, Origin(found.runs, settings.stand_ins, found.missing, origins))
-    return Report(tables, figures, [*written, page, whole], found.missing, origins, whole)
+    written += [page, whole, results / results_provenance.NAME]
+    return Report(tables, figures, written, found.missing, origins, whole)

@@ -101,6 +101,6 @@ def finish(run: RunDir, info: RunInfo, progress: Progress) -> None:
             "train_accuracy": selected["train_accuracy"],
             "data_hash": info.data_hash,
             "split": info.split,
-            "provenance": info.provenance,
+            "weights_sha256": run.weights_sha256(),
         }
     )

@@ -13,7 +13,7 @@ from bpsta_cli.config import RunSettings
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation.accuracy import evaluate
-from bpsta_cli.kernels.dispatch import Choice
+from bpsta_cli.kernels.dispatch import Choice, choose
 from bpsta_cli.network import Network
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.training import checkpoint
@@ -126,7 +126,8 @@ def _info(settings: RunSettings, store: Store, device: torch.device, kernel: Cho
         classes=store.classes,
         data_hash=store.content_hash,
         split=store.split_description,
-        provenance={**origin, "kernel": kernel.name if kernel else None},
+        # the twin has no neurons, but what could run them computes its convolutions
+        provenance={**origin, "kernel": (kernel or choose(device=device)).name},
     )
 
 

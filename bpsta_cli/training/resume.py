@@ -3,6 +3,9 @@
 from bpsta_cli.errors import RunError
 from bpsta_cli.training.run_directory import RunDir, RunInfo
 
+RESUMED_FROM = "resumed_from"
+"""Where provenance.json keeps what it was before a run went on under another one."""
+
 
 def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
     """Begin a run in the directory, or continue the unfinished run that it holds.
@@ -30,6 +33,7 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
         difference = None if overwrite and not resume else _difference(run, info)
         if resume and difference is None:
             if not run.finished:
+                _note_continuation(run, info)
                 return True
             if not overwrite:
                 return False
@@ -38,6 +42,13 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
         run.clear()
     run.write_info(info)
     return True
+
+
+def _note_continuation(run: RunDir, info: RunInfo) -> None:
+    """Record where the run goes on, if not where it began: another machine, other libraries or a later commit."""
+    before = run.info().provenance
+    if {key: value for key, value in before.items() if key != RESUMED_FROM} != info.provenance:
+        run.write_provenance({**info.provenance, RESUMED_FROM: before})
 
 
 def _taken(run: RunDir, difference: str | None, *, resume: bool) -> RunError:
@@ -60,6 +71,8 @@ def _difference(run: RunDir, info: RunInfo) -> str | None:
         return "setting of " + next(key for key in mine if mine[key] != theirs[key])
     if there.data_hash != info.data_hash:
         return "data set"
-    if there.provenance.get("code") != info.provenance["code"]:
+    if "code" not in there.provenance:
+        return "version of the code, or one that provenance.json does not tell"
+    if there.provenance["code"] != info.provenance["code"]:
         return "version of the code"
     return None

@@ -1,19 +1,21 @@
 """Run directories: which files a run has, and how each is written and read.
 
 A run directory holds
-    settings.json       the settings, the input's shape, the classes, the data's hash, the provenance
+    settings.json       the settings, the input's shape, the classes, the data's hash
+    provenance.json     commit, code, libraries, machine: what changes while the other files stay the same bytes
     model.safetensors   the weights of the epoch that the selection chose
     history.csv         a row for each epoch
-    metrics.json        the result; present once the run is finished
+    metrics.json        the result, with the SHA-256 of model.safetensors; present once the run is finished
     timings.json        seconds of each epoch; in a file of their own, as all else is the same when a run is repeated
     state.pt            weights, optimiser and progress after the last finished epoch
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -32,7 +34,10 @@ STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scal
 
 
 class RunInfo(BaseModel):
-    """What settings.json holds."""
+    """What settings.json holds, and the provenance, which stands in a file of its own.
+
+    A settings.json with the provenance in it is read too.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +46,7 @@ class RunInfo(BaseModel):
     classes: tuple[str, ...]
     data_hash: str
     split: str = ""
-    provenance: dict[str, Any]
+    provenance: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
 
 class RunDir:
@@ -73,19 +78,21 @@ class RunDir:
             "state.pt",
             "history.csv",
             "timings.json",
+            "provenance.json",
             "settings.json",
         ):
             (self.path / name).unlink(missing_ok=True)
 
     def write_info(self, info: RunInfo) -> None:
-        """Begin the run: settings.json."""
+        """Begin the run: provenance.json, then settings.json."""
+        self.write_provenance(info.provenance)
         files.write_json(self.path / "settings.json", info.model_dump(mode="json"))
 
     def info(self) -> RunInfo:
-        """Read settings.json.
+        """Read settings.json and provenance.json; a run without the latter is of unknown provenance.
 
         Raises:
-            RunError: the directory is missing or holds no run, or the file cannot be read.
+            RunError: the directory is missing or holds no run, or a file cannot be read.
         """
         file = self.path / "settings.json"
         if not file.is_file():
@@ -96,12 +103,17 @@ class RunDir:
                 todo="Give the directory that bpsta train printed.",
             )
         try:
-            return RunInfo.model_validate(documents.json_object(file))
+            info = RunInfo.model_validate(documents.json_object(file))
         except UnreadableError as broken:
             problem, got = broken.expected, broken.got
         except ValidationError as invalid:
             first = invalid.errors(include_url=False)[0]
             problem, got = first["msg"], ".".join(map(str, first["loc"]))
+        else:
+            if not (self.path / "provenance.json").is_file():
+                return info
+            recorded = self._json("provenance.json", todo="Remove it: no number depends on it.")
+            return info.model_copy(update={"provenance": recorded})
         raise RunError(
             "unreadable run settings",
             expected=f"the settings.json that bpsta train wrote ({problem})",
@@ -109,10 +121,18 @@ class RunDir:
             todo="Train the run again, or restore the file.",
         )
 
+    def write_provenance(self, provenance: dict[str, Any]) -> None:
+        """provenance.json."""
+        files.write_json(self.path / "provenance.json", provenance)
+
     def write_weights(self, weights: dict[str, Tensor]) -> None:
         """model.safetensors."""
         with files.replacing(self.path / "model.safetensors") as file:
             file.write(save_tensors({name: tensor.contiguous() for name, tensor in weights.items()}))
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of the file model.safetensors, as sha256sum prints it."""
+        return hashlib.sha256((self.path / "model.safetensors").read_bytes()).hexdigest()
 
     def weights(self) -> dict[str, Tensor]:
         """Read model.safetensors.

@@ -53,7 +53,8 @@ def test_one_run_is_one_object_without_a_clock_the_same_each_time(latency, runs)
     arguments = [runs["bpsta", 3, 0], "--no-clock", "--samples", "50", "--exit-confidence", "0.3", "--json"]
     found = json.loads(latency(*arguments).out)
     assert set(found) == {
-        "run", "dataset", "split", "method", "T", "seed", "accuracy_at", "samples", "early_exit", "exit", "provenance",
+        "run", "dataset", "split", "method", "T", "seed", "data_hash", "weights_sha256", "accuracy_at", "samples",
+        "early_exit", "exit", "provenance",
     }  # fmt: skip
     assert (found["T"], found["samples"], list(found["accuracy_at"])) == (3, 50, ["1", "2", "3"])
     assert sum(found["exit"]["decided_after"].values()) == 50

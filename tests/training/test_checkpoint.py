@@ -1,6 +1,7 @@
 """What a run keeps: the weights of the selected epoch, the metrics of those weights, and the last good epoch."""
 
 import dataclasses
+import hashlib
 
 import pytest
 import torch
@@ -52,14 +53,14 @@ def test_the_kept_epoch_is_the_one_that_the_selection_names(settings, digits, tm
 @pytest.mark.parametrize("selection", ["final", "test", "validation"])
 def test_the_metrics_are_those_of_the_kept_weights(settings, digits, tmp_path, selection):
     done, _ = run(settings(data={"epochs": 4}, training={"selection": selection}), digits, tmp_path / "run")
-    metrics, (info, network) = done.metrics(), done.network()
+    metrics, (_, network) = done.metrics(), done.network()
     seen = evaluate(network, digits, digits.split("test"), T=3, device=CPU)
     assert (metrics["accuracy"], metrics["firing_rate"]) == (seen.accuracy, seen.firing_rate)
     assert metrics["loss"] == pytest.approx(seen.loss)
     row = history(done.path).iloc[metrics["selected_epoch"]]
     assert (metrics["accuracy"], metrics["train_accuracy"]) == (row["accuracy"], row["train_accuracy"])
     assert (metrics["data_hash"], metrics["epochs"]) == (digits.content_hash, 4)
-    assert metrics["provenance"]["code"] == info.provenance["code"]
+    assert metrics["weights_sha256"] == hashlib.sha256((done.path / "model.safetensors").read_bytes()).hexdigest()
 
 
 def test_no_weights_are_kept_before_there_are_spikes(settings, digits, tmp_path):

@@ -100,6 +100,9 @@ def test_a_run_of_other_data_or_code_is_not_continued(settings, digits, tmp_path
     monkeypatch.setattr(loop, "provenance", lambda *a, **k: {**real(*a, **k), "code": "other"})
     with pytest.raises(RunError, match="with another version of the code"):
         run(settings(), digits, out, resume=True)
+    (out / "provenance.json").unlink()
+    with pytest.raises(RunError, match=r"another version of the code, or one that provenance\.json does not tell"):
+        run(settings(), digits, out, resume=True)
     (out / "settings.json").write_text("{}")
     with pytest.raises(RunError, match=r"with another version's settings\.json"):
         run(settings(), digits, out, resume=True)
@@ -113,6 +116,20 @@ def test_a_finished_run_that_is_taken_to_another_machine_is_left_as_it_is(settin
     _, events = run(settings(), digits, done.path, resume=True)
     assert events == []
     assert contents(done.path) == before
+
+
+def test_a_run_that_goes_on_elsewhere_says_where_it_began_and_is_the_same(settings, digits, tmp_path, monkeypatch):
+    whole, _ = run(settings(), digits, tmp_path / "whole")
+    out = tmp_path / "run"
+    until(train(settings(), digits, out, device=CPU), EpochDone, 1)
+    until(train(settings(), digits, out, device=CPU, resume=True), EpochDone, 1)
+    here = RunDir(out).info().provenance
+    assert "resumed_from" not in here
+    real = loop.provenance
+    monkeypatch.setattr(loop, "provenance", lambda *a, **k: {**real(*a, **k), "machine": {"processor": "another"}})
+    done, _ = run(settings(), digits, out, resume=True)
+    assert done.info().provenance == here | {"machine": {"processor": "another"}, "resumed_from": here}
+    assert_same_run(whole.path, out)
 
 
 @pytest.mark.parametrize("resume", [False, True])

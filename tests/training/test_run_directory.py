@@ -44,6 +44,24 @@ def test_a_network_comes_back_as_it_was_written(run, info):
     assert again.neurons()["lif1"].threshold == again.layers.norm1.threshold == 0.7
 
 
+def test_provenance_stands_in_a_file_of_its_own_and_settings_json_is_the_same_wherever_a_run_begins(run, info):
+    run, _ = run
+    before = (run.path / "settings.json").read_bytes()
+    assert json.loads((run.path / "provenance.json").read_text()) == {"code": "1"}
+    run.write_info(info().model_copy(update={"provenance": {"code": "1", "commit": "another"}}))
+    assert (run.path / "settings.json").read_bytes() == before
+    assert run.info().provenance["commit"] == "another"
+
+
+def test_settings_json_with_the_provenance_in_it_is_read(run, info):
+    run, _ = run
+    (run.path / "provenance.json").unlink()
+    assert run.info().provenance == {}
+    file = run.path / "settings.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"provenance": {"code": "old"}}))
+    assert run.info() == info().model_copy(update={"provenance": {"code": "old"}})
+
+
 def test_weights_of_any_memory_order_are_written(run):
     run, _ = run
     weights = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.zeros(2).expand(3, 2)}
