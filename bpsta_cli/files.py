@@ -1,30 +1,93 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, after a power cut too; what killed writers leave is swept."""
 
+import contextlib
+import errno
+import fcntl
+import functools
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from bpsta_cli import checksums
+
+SUFFIX = ".partial"
+_PARTIAL = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
+_NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_SYNC = (errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that replaces `path` when the context closes without an error, and leaves no trace otherwise."""
+    """A file to write that replaces `path` when the context closes without an error, and leaves no trace otherwise.
+
+    What was written is on the disk before the name points to it. A writer that is killed leaves a hidden file, which
+    the next process that writes in the folder removes (`sweep`).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    partial = Path(name)
+    _sweep_once(path.parent.absolute())
+    descriptor, partial = _begin(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        partial.replace(path)
+            file.flush()
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(file.fileno(), 0o666 & ~umask)
+            os.fsync(file.fileno())
+            partial.replace(path)  # before it is closed: with that the lock ends, and it could be swept
+        sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _begin(path: Path) -> tuple[int, Path]:
+    """An empty hidden file beside `path`, locked as long as it is open: a lock ends with its process."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)  # swept before it was locked
+
+
+def sweep(folder: Path) -> None:
+    """Remove the hidden files that killed writers left in `folder`; those of living writers are locked and stay."""
+    for partial in folder.glob(f".*{SUFFIX}"):
+        if not _PARTIAL.fullmatch(partial.name):
+            continue
+        with contextlib.suppress(OSError):  # another's lock, another's file, or swept meanwhile by another
+            descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
+            finally:
+                os.close(descriptor)
+
+
+_sweep_once = functools.cache(sweep)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in `folder` written to the disk, where the file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -36,3 +99,8 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_checked_json(path: Path, value: dict[str, Any]) -> None:
+    """The same with a checksum as its last line; `checksums.parse` reads it."""
+    write_text(path, checksums.with_checksum(value))
