@@ -1,4 +1,4 @@
-"""The compiled kernels: built by g++ when they are first needed, and kept in a cache folder.
+"""The compiled kernels: built by g++ when they are first needed, and kept in a cache folder (cache.py).
 
 The folder is `BPSTA_CACHE`, else that of this user's caches: `bpsta` in `XDG_CACHE_HOME`, else ~/.cache/bpsta.
 """
@@ -13,7 +13,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import platformdirs
 import torch
 
-from bpsta_cli.files import replacing
+from bpsta_cli.kernels.cpu import cache
 from bpsta_cli.kernels.rule_codes import rule_code
 from bpsta_cli.rules import Rule
 
@@ -114,7 +113,7 @@ def _library() -> ctypes.CDLL | str:
     """The compiled kernels, or why there are none."""
     try:
         _check_machine()
-        return ctypes.CDLL(str(_built()))
+        return _loaded()
     except _UnusableError as error:
         return str(error)
     except subprocess.CalledProcessError as error:
@@ -151,8 +150,8 @@ def _torch_openmp() -> str:
     return str(bundled[0]) if bundled else "libgomp.so.1"
 
 
-def _built() -> Path:
-    """The library in the cache, compiled if it is not there yet; its name holds all that it depends on."""
+def _loaded() -> ctypes.CDLL:
+    """The library from the cache, compiled if it is not there yet; its name holds all that it depends on."""
     compiler = shutil.which(COMPILER)
     if compiler is None:
         raise _UnusableError(f"there is no compiler {COMPILER}")
@@ -160,13 +159,7 @@ def _built() -> Path:
     version = _stdout(compiler, "-dumpfullversion", "-dumpmachine")
     depends = [version, openmp.name, *_flags(), *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *SOURCES))]
     name = hashlib.sha256("\0".join(depends).encode()).hexdigest()[:16]
-    library = cache_folder() / f"cpu-{name}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            output = _compile(compiler, openmp, Path(folder))
-            with replacing(library) as file:  # two processes may build at once: each puts a whole file in place
-                file.write(output.read_bytes())
-    return library
+    return cache.load(cache_folder(), f"cpu-{name}.so", lambda folder: _compile(compiler, openmp, folder))
 
 
 def _flags() -> tuple[str, ...]:
