@@ -5,7 +5,7 @@ from bpsta_cli.training.run_directory import RunDir, RunInfo
 
 
 def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
-    """Begin a run in the directory, or continue the unfinished run that it holds.
+    """Begin a run in the directory, or continue the unfinished run that it holds; the caller holds its lock.
 
     Args:
         run: the directory.
@@ -17,15 +17,8 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
         Whether anything is left to train: False where the same run is there already and is finished.
 
     Raises:
-        RunError: it holds a run that may neither be continued nor replaced, or is a file.
+        RunError: it holds a run that may neither be continued nor replaced.
     """
-    if run.path.exists() and not run.path.is_dir():
-        raise RunError(
-            "the run directory is a file",
-            expected="a directory, there or not",
-            got=str(run.path),
-            todo="Choose another --out.",
-        )
     if run.exists:
         difference = None if overwrite and not resume else _difference(run, info)
         if resume and difference is None:
