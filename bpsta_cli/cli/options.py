@@ -42,6 +42,15 @@ RunName = Annotated[
         show_default=False,
     ),
 ]
+TrustRule = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Run this file for the learning rule of a run that was trained with it (the same SHA-256): it is code, "
+        "read it first. Give it again for another one. (default: no file is run)",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 Out = Annotated[
     Path | None,

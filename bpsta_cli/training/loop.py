@@ -127,6 +127,7 @@ def _info(settings: RunSettings, store: Store, device: torch.device, kernel: Cho
         classes=store.classes,
         data_hash=store.content_hash,
         split=store.split_description,
+        rule_sha256=rules.file_hash(settings.method),
         provenance={**origin, "kernel": kernel.name if kernel else None},
     )
 

@@ -53,6 +53,8 @@ def _difference(run: RunDir, info: RunInfo) -> str | None:
         return "setting of " + next(key for key in mine if mine[key] != theirs[key])
     if there.data_hash != info.data_hash:
         return "data set"
+    if there.rule_sha256 != info.rule_sha256:
+        return "version of the rule's file"
     if there.provenance.get("code") != info.provenance["code"]:
         return "version of the code"
     return None
