@@ -44,6 +44,10 @@ class BpstaError(Exception):
         return partial(type(self), self.problem, **details), ()
 
 
+class BpstaWarning(UserWarning):
+    """Something that does not stop the work and that the user should know."""
+
+
 class SettingsError(BpstaError):
     """A setting, option or params.yaml key that cannot be used."""
 

@@ -28,7 +28,16 @@ def trained(tmp_path):
     def write(**settings):
         run = RunDir(tmp_path / "run")
         found = RunSettings(dataset="digits", data=DATA, **settings)
-        run.write_info(RunInfo(settings=found, input_shape=(1, 4, 4), classes=("a", "b"), data_hash="", provenance={}))
+        run.write_info(
+            RunInfo(
+                settings=found,
+                input_shape=(1, 4, 4),
+                classes=("a", "b"),
+                data_hash="",
+                rule_sha256=rules.file_hash(found.method),
+                provenance={},
+            )
+        )
         network = network_of(found, (1, 4, 4), 2)
         run.write_weights(network.state_dict())
         return run.path, network.eval()
@@ -96,13 +105,16 @@ def test_a_run_of_a_rule_file_is_loaded_with_the_rule_that_the_caller_gives_and_
 ):
     monkeypatch.setattr(registry, "_rules", dict(registry._rules))
     monkeypatch.setattr(registry, "_files", {})
+    monkeypatch.setattr(registry, "_hashes", {})
     file = tmp_path / "own.py"
     file.write_text(RULE)
+    rules.find(str(file))
     path, _ = trained(method=str(file), rule={"leak": 0.4})
     (tmp_path / "was-run").unlink()
-    registry._files.clear()  # as in another process
+    for known in (registry._files, registry._hashes):  # as in another process
+        known.clear()
     with pytest.raises(
-        BpstaError, match=r"not registered: .* got .*run, trained with .*own\.py\. Read the rule's file"
+        BpstaError, match=r"not named: expected .*trust_rule=FILE.* got .*run, trained with .*own\.py\. Nothing was run"
     ):
         bpsta.load(path)
 
@@ -114,3 +126,8 @@ def test_a_run_of_a_rule_file_is_loaded_with_the_rule_that_the_caller_gives_and_
     loaded = bpsta.load(path, rule=Own)
     assert {neuron.rule for neuron in loaded.neurons().values()} == {Own(0.4)}
     assert not (tmp_path / "was-run").exists()
+
+    registry._rules.pop("own")
+    named = bpsta.load(path, trust_rule=file)
+    assert {neuron.rule.leak for neuron in named.neurons().values()} == {0.4}
+    assert (tmp_path / "was-run").exists()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples
+from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples, TrustRule
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.runs import Opened, measure
 from bpsta_cli.errors import SettingsError
@@ -34,6 +34,7 @@ def energy(
             help="Write layers.csv, runs.csv and table5.csv into this folder. (default: no files)", show_default=False
         ),
     ] = None,
+    trust_rule: TrustRule = None,
     device: Device = "auto",
     data_dir: DataDir = Path("data"),
     out: Out = None,
@@ -69,7 +70,15 @@ def energy(
         return {"network": settings.data.network, **found}
 
     results = measure(
-        runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out, together=_together
+        runs,
+        work,
+        device=device,
+        data_dir=data_dir,
+        samples=samples,
+        trust_rule=trust_rule,
+        output=output,
+        out=out,
+        together=_together,
     )
     _say_samples(results, output)
     _table_5(results, output)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples
+from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, TrustRule
 from bpsta_cli.cli.output import Output, percent, sparse_line
 from bpsta_cli.cli.runs import Opened, measure
 
@@ -13,6 +13,7 @@ def evaluate(
     runs: Runs,
     samples: Samples = None,
     convolution: Convolution = "auto",
+    trust_rule: TrustRule = None,
     device: Device = "auto",
     data_dir: DataDir = Path("data"),
     out: Out = None,
@@ -41,7 +42,9 @@ def evaluate(
         extra = {} if convolution == "auto" else {"convolution": convolution, "sparse_shares": shares}
         return asdict(found) | extra
 
-    results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)
+    results = measure(
+        runs, work, device=device, data_dir=data_dir, samples=samples, trust_rule=trust_rule, output=output, out=out
+    )
     output.table(
         "Test set" if samples is None else f"First {samples} test samples",
         ["run", "accuracy", "loss", "samples", "firing rate"],

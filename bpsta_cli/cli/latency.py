@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpsta_cli.cli import latency_tables
-from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads
+from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads, TrustRule
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.runs import Opened, measure, require_positive
 from bpsta_cli.errors import SettingsError
@@ -53,6 +53,7 @@ def latency(
     ] = None,
     samples: Samples = None,
     threads: Threads = None,
+    trust_rule: TrustRule = None,
     device: Device = "auto",
     data_dir: DataDir = Path("data"),
     out: Out = None,
@@ -109,7 +110,15 @@ def latency(
         return {"time_steps": reporting.accuracy_by_time_steps(reporting.run_results(named, results)).records()}
 
     results = measure(
-        runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out, together=together
+        runs,
+        work,
+        device=device,
+        data_dir=data_dir,
+        samples=samples,
+        trust_rule=trust_rule,
+        output=output,
+        out=out,
+        together=together,
     )
     measured = reporting.run_results(named, results, histories)
     latency_tables.show(output, results, measured)

@@ -2,14 +2,15 @@
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
 from bpsta_cli import __version__
 from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, train
-from bpsta_cli.cli.output import print_error
-from bpsta_cli.errors import BpstaError
+from bpsta_cli.cli.output import print_error, print_warning
+from bpsta_cli.errors import BpstaError, BpstaWarning
 
 UsageError = typer.BadParameter.__mro__[1]
 """Typer's base of every mistake in a command line; it is public only through its child."""
@@ -63,11 +64,13 @@ def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code: 0, 2 for a mistake, 130 when interrupted."""
     debug = "--debug" in arguments
     try:
-        code = app(
-            args=[argument for argument in arguments if argument != "--debug"],
-            prog_name="bpsta",
-            standalone_mode=False,
-        )
+        with warnings.catch_warnings():
+            _tell_warnings_as_such()
+            code = app(
+                args=[argument for argument in arguments if argument != "--debug"],
+                prog_name="bpsta",
+                standalone_mode=False,
+            )
     except Exception as error:
         message = _explanation(error)
         if message is None or debug:
@@ -77,6 +80,19 @@ def run(arguments: list[str]) -> int:
     if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
         print_error("interrupted; a training run goes on with --resume")
     return code if isinstance(code, int) else 0
+
+
+def _tell_warnings_as_such() -> None:
+    """Show the package's own warnings as a command does, without the line of code that gave them."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, BpstaWarning):
+            print_warning(str(message))
+        else:
+            others(message, category, *rest, **more)
+
+    warnings.showwarning = show
 
 
 def _explanation(error: Exception) -> str | None:

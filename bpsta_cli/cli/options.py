@@ -21,8 +21,8 @@ Threads = Annotated[
 Convolution = Annotated[
     str,
     typer.Option(
-        help="How convolutions are computed, with the same bits: auto, sparse where few inputs are ones; dense; sparse, "
-        "skipping zeros wherever the input is spikes.",
+        help="How convolutions are computed, with the same bits: auto, sparse where few inputs are ones; dense; "
+        "sparse, skipping zeros wherever the input is spikes.",
     ),
 ]
 DataDir = Annotated[Path, typer.Option(help="Folder of raw and prepared data.")]
@@ -39,6 +39,15 @@ RunName = Annotated[
     typer.Option(
         "--run",
         help="The run of this name in --params: its data set, settings, method, T and seed. (default: none)",
+        show_default=False,
+    ),
+]
+TrustRule = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Run this file for the learning rule of a run that was trained with it (the same SHA-256): it is code, "
+        "read it first. Give it again for another one. (default: no file is run)",
         show_default=False,
     ),
 ]

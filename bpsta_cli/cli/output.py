@@ -34,7 +34,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """One line of warning."""
-        Console(stderr=True, highlight=False).print(Text("Warning: ", style="yellow") + Text(text), soft_wrap=True)
+        print_warning(text)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """A table for people: names to the left, numbers to the right and never broken over lines."""
@@ -62,6 +62,11 @@ def print_error(message: str) -> None:
     """One mistake, on standard error."""
     console = Console(stderr=True, highlight=False)
     console.print(Text("Error: ", style="bold red") + Text(message), soft_wrap=True)
+
+
+def print_warning(message: str) -> None:
+    """One warning, on standard error."""
+    Console(stderr=True, highlight=False).print(Text("Warning: ", style="yellow") + Text(message), soft_wrap=True)
 
 
 def percent(fraction: float | None) -> str:

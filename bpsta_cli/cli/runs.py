@@ -36,6 +36,7 @@ def measure(
     device: str,
     data_dir: Path,
     samples: int | None,
+    trust_rule: list[Path] | None,
     output: Output,
     out: Path | None,
     together: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
@@ -47,7 +48,7 @@ def measure(
     require_positive("samples", samples)
     from bpsta_cli.data import catalogue
 
-    results = [_measure_one(run, work, device, data_dir) for run in runs]
+    results = [_measure_one(run, work, device, data_dir, trust_rule or []) for run in runs]
     made = _provenance(device)
     for dataset in sorted({row["dataset"] for row in results}):
         if message := catalogue.get(dataset).disclosure:
@@ -71,13 +72,16 @@ def require_positive(name: str, value: int | None) -> None:
         raise SettingsError("unusable option", expected=f"--{name} of at least 1", got=str(value), todo="Correct it.")
 
 
-def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path) -> dict[str, Any]:
+def _measure_one(
+    run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path, trusted: list[Path]
+) -> dict[str, Any]:
+
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
-    info, network = RunDir(run).network(place)
+    info, network = RunDir(run).network(place, trusted=trusted)
     settings = info.settings
     with Bar("samples") as bar:
         store = prepared_store(

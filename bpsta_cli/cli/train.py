@@ -77,6 +77,8 @@ def train(
             got="neither" if line is None else "both",
             todo="bpsta prepare --list shows all.",
         )
+    if given["run"].get("method", "").endswith(".py"):
+        rules.find(given["run"]["method"])  # named on this command line: run here, and for no other settings
     settings = _settings(study, line, given, rule_option or [])
     if resume and out is None:
         raise SettingsError(

@@ -69,7 +69,7 @@ class TrainingSettings(Strict):
     )
     convolution: Literal["auto", "dense"] = Field(
         "auto",
-        description="training on a CPU, auto: products with 0 left out where few inputs are ones; dense: every product; "
+        description="training on a CPU, auto: products with 0 left out where few inputs are ones; dense: every one; "
         "both give the same bits",
     )
 
@@ -168,19 +168,20 @@ class RunSettings(Strict):
         """The learning rule with its settings; None for the ReLU twin.
 
         Args:
-            rule: its class; None: the method's, and a file with a rule of the user's own is run for it.
+            rule: its class; None: the method's. Settings may have been read from anywhere, so that no file is run for
+                them: one with a rule of the user's own has to be run before (`rules.find`).
 
         Raises:
-            SettingsError: an unknown rule, an unusable file, or settings that are not the rule's.
+            SettingsError: an unknown rule, one in a file that was not run, or settings that are not the rule's.
         """
         if self.method == rules.TWIN:
             return None
-        rule = rule or rules.find(self.method)
+        rule = rule or rules.registered(self.method)
         own = {each.name for each in rules.settings_of(rule)}
         return rule(**rules.read(rule, of_its_own(own, self.rule)))
 
     def completed(self) -> "RunSettings":
-        """The same with every setting of the rule, also of one in a file, which is run for it.
+        """The same with every setting of the rule, also of one in a file that was run before.
 
         Raises:
             SettingsError: as `make_rule`.

@@ -18,7 +18,20 @@ from bpsta_cli.rules.stbp import STBP  # the baseline first: lists of the rules 
 
 # isort: split
 from bpsta_cli.rules.bpsta import BPSA, BPSTA, zero_gradient_without_spike
-from bpsta_cli.rules.registry import TWIN, find, known, make, names, read, register, rules_with
+from bpsta_cli.rules.registry import (
+    TWIN,
+    file_hash,
+    find,
+    known,
+    make,
+    names,
+    read,
+    register,
+    registered,
+    rules_with,
+    sha256_of,
+    with_hash,
+)
 from bpsta_cli.rules.rule import Rule
 from bpsta_cli.rules.settings import Setting, Value, setting, settings_of
 
@@ -30,14 +43,18 @@ __all__ = [
     "Rule",
     "Setting",
     "Value",
+    "file_hash",
     "find",
     "known",
     "make",
     "names",
     "read",
     "register",
+    "registered",
     "rules_with",
     "setting",
     "settings_of",
+    "sha256_of",
+    "with_hash",
     "zero_gradient_without_spike",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -18,6 +19,8 @@ TWIN = "ann"
 _rules: dict[str, type[Rule]] = {}
 _files: dict[Path, str] = {}
 """The rule files that were run, and the name of each one's rule."""
+_hashes: dict[str, str] = {}
+"""Rules that came from a file, and the SHA-256 of what was run."""
 R = TypeVar("R", bound=Rule)
 
 
@@ -75,26 +78,59 @@ def known(name: str) -> type[Rule] | None:
     return _rules.get(name)
 
 
-def find(name: str) -> type[Rule]:
+def file_hash(name: str) -> str:
+    """SHA-256 of the file that a rule came from, as it was run; empty of a rule that came from none."""
+    rule = known(name)
+    return "" if rule is None else _hashes.get(rule.name, "")
+
+
+def with_hash(sha256: str) -> type[Rule] | None:
+    """The rule that came from a file of this hash; None: no such file was run."""
+    return next((_rules[name] for name, digest in _hashes.items() if digest == sha256 and name in _rules), None)
+
+
+def find(name: str, *, sha256: str | None = None) -> type[Rule]:
     """The rule of this name; the path of a Python file, which is run once in a process, stands for its rule.
+
+    A path must come from the user of this process, and from no file that was read: `registered` is for those.
 
     Args:
         name: one of `names()`, or a path that ends in ".py".
+        sha256: what a file must be; None: whatever it is.
 
     Raises:
-        SettingsError: unknown name or unusable file.
+        SettingsError: unknown name, unusable file, or another file than `sha256` says, which is not run.
     """
     if name.endswith(".py") and known(name) is None:
-        _register_file(Path(name).resolve())
-    rule = known(name)
-    if rule is None:
-        raise SettingsError(
-            "unknown rule",
-            expected=f"one of {', '.join(names())}, or the path of a .py file that registers one",
-            got=f'"{name}"',
-            todo=did_you_mean(name, names(), otherwise="Take one of these."),
-        )
+        _register_file(Path(name).resolve(), sha256)
+    rule = registered(name)
+    if sha256 is not None and file_hash(name) != sha256:
+        raise _another_file(name, sha256, file_hash(name))
     return rule
+
+
+def registered(name: str) -> type[Rule]:
+    """The rule of this name, or of the file of this path if it was run before; runs nothing.
+
+    Raises:
+        SettingsError: unknown name, or a file that was not run.
+    """
+    rule = known(name)
+    if rule is not None:
+        return rule
+    if name.endswith(".py"):
+        raise SettingsError(
+            "a rule file that was not named",
+            expected="its path on the command line: --method FILE, or --trust-rule FILE for a run that is there",
+            got=f"{name} in the settings alone",
+            todo="Read the file first: it is code. In Python, call rules.find(FILE) before.",
+        )
+    raise SettingsError(
+        "unknown rule",
+        expected=f"one of {', '.join(names())}, or the path of a .py file that registers one",
+        got=f'"{name}"',
+        todo=did_you_mean(name, names(), otherwise="Take one of these."),
+    )
 
 
 def make(name: str | Rule, **values: Value) -> Rule:
@@ -145,8 +181,16 @@ def rules_with(setting: str) -> tuple[str, ...]:
     return tuple(name for name, rule in _rules.items() if setting in {each.name for each in settings_of(rule)})
 
 
-def _register_file(path: Path) -> None:
-    """Run the file and keep the name of the one rule it registers."""
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a rule file, which is not run.
+
+    Raises:
+        SettingsError: there is no such file.
+    """
+    return hashlib.sha256(_source(file)).hexdigest()
+
+
+def _source(path: Path) -> bytes:
     if not path.is_file():
         raise SettingsError(
             "missing rule file",
@@ -154,19 +198,28 @@ def _register_file(path: Path) -> None:
             got=f"no file at {path}",
             todo=f"Check the path, or take one of {', '.join(names())}.",
         )
+    return path.read_bytes()
+
+
+def _register_file(path: Path, sha256: str | None) -> None:
+    """Run the file and keep the name of the one rule it registers."""
+    source = _source(path)
+    digest = hashlib.sha256(source).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise _another_file(path, sha256, digest)
     spec = importlib.util.spec_from_file_location(str(path), path)
     assert spec is not None  # a path that ends in .py always has a loader
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses looks its module up while the class is being made
     before, failure = names(), None
     try:
-        spec.loader.exec_module(module)
+        # what was hashed is what runs: the loader would read the file again, or compiled code beside it
+        exec(compile(source, path, "exec"), vars(module))
     except Exception as error:
         failure = error
     new = [name for name in names() if name not in before]
     if failure is None and len(new) == 1:
-        _files[path] = new[0]
+        _files[path], _hashes[new[0]] = new[0], digest
         return
     for name in new:  # a file that failed leaves nothing behind, so that it can be mended and loaded again
         del _rules[name]
@@ -176,3 +229,12 @@ def _register_file(path: Path) -> None:
         got=f"{type(failure).__name__}: {failure}" if failure else f"{len(new)} rules registered",
         todo="Put `@rules.register` on one class; docs/own-rule.md has an example.",
     ) from failure
+
+
+def _another_file(file: str | Path, expected: str, got: str) -> SettingsError:
+    return SettingsError(
+        "another rule file",
+        expected=f"the one with SHA-256 {expected}",
+        got=f"{file} with {got}",
+        todo="It was not run. Take the file as it was when the run was trained.",
+    )

@@ -16,7 +16,7 @@ from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.kernels.dispatch import Choice, choose
 from bpsta_cli.network import Network
 from bpsta_cli.provenance import device_name, provenance
-from bpsta_cli.training import checkpoint
+from bpsta_cli.training import checkpoint, run_lock
 from bpsta_cli.training.epoch import StepDone, make_learner, one_epoch
 from bpsta_cli.training.monitor import monitoring
 from bpsta_cli.training.resume import open_or_resume
@@ -63,7 +63,7 @@ def train(
         overwrite: replace a run in `out` that cannot be continued, or is finished.
 
     Raises:
-        RunError: `out` holds a run that may neither be continued nor replaced.
+        RunError: `out` holds a run that may neither be continued nor replaced, or is trained in by another process.
         TrainingError: the numbers are no longer finite; the last good epoch stays.
         BpstaError: settings or data that cannot be used.
     """
@@ -73,11 +73,12 @@ def train(
     info = _info(settings, store, device, kernel)
     training_part, validation_part = training_parts(settings, store)
     run = RunDir(out)
-    if not open_or_resume(run, info, resume=resume, overwrite=overwrite):
-        return  # the run is there and finished
-    network.to(device)
-    yield Begun(kernel, len(training_part))
-    yield from _train_epochs(network, run, info, store, training_part, validation_part, device)
+    with run_lock.held(out):
+        if not open_or_resume(run, info, resume=resume, overwrite=overwrite):
+            return  # the run is there and finished
+        network.to(device)
+        yield Begun(kernel, len(training_part))
+        yield from _train_epochs(network, run, info, store, training_part, validation_part, device)
 
 
 def _train_epochs(
@@ -126,6 +127,7 @@ def _info(settings: RunSettings, store: Store, device: torch.device, kernel: Cho
         classes=store.classes,
         data_hash=store.content_hash,
         split=store.split_description,
+        rule_sha256=rules.file_hash(settings.method),
         # the twin has no neurons, but what could run them computes its convolutions
         provenance={**origin, "kernel": (kernel or choose(device=device)).name},
     )

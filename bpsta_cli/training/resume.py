@@ -8,7 +8,7 @@ RESUMED_FROM = "resumed_from"
 
 
 def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
-    """Begin a run in the directory, or continue the unfinished run that it holds.
+    """Begin a run in the directory, or continue the unfinished run that it holds; the caller holds its lock.
 
     Args:
         run: the directory.
@@ -20,15 +20,8 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
         Whether anything is left to train: False where the same run is there already and is finished.
 
     Raises:
-        RunError: it holds a run that may neither be continued nor replaced, or is a file.
+        RunError: it holds a run that may neither be continued nor replaced.
     """
-    if run.path.exists() and not run.path.is_dir():
-        raise RunError(
-            "the run directory is a file",
-            expected="a directory, there or not",
-            got=str(run.path),
-            todo="Choose another --out.",
-        )
     if run.exists:
         difference = None if overwrite and not resume else _difference(run, info)
         if resume and difference is None:
@@ -69,10 +62,11 @@ def _difference(run: RunDir, info: RunInfo) -> str | None:
     if there.settings != info.settings:
         mine, theirs = info.settings.model_dump(), there.settings.model_dump()
         return "setting of " + next(key for key in mine if mine[key] != theirs[key])
-    if there.data_hash != info.data_hash:
-        return "data set"
     if "code" not in there.provenance:
         return "version of the code, or one that provenance.json does not tell"
-    if there.provenance["code"] != info.provenance["code"]:
-        return "version of the code"
-    return None
+    facts = {
+        "data set": (there.data_hash, info.data_hash),
+        "version of the rule's file": (there.rule_sha256, info.rule_sha256),
+        "version of the code": (there.provenance["code"], info.provenance["code"]),
+    }
+    return next((what for what, (theirs, mine) in facts.items() if theirs != mine), None)

@@ -1,7 +1,7 @@
 """Run directories: which files a run has, and how each is written and read.
 
 A run directory holds
-    settings.json       the settings, the input's shape, the classes, the data's hash
+    settings.json       the settings, the input's shape, the classes, the hashes of data and rule file
     provenance.json     commit, code, libraries, machine: what changes while the other files stay the same bytes
     model.safetensors   the weights of the epoch that the selection chose
     history.csv         a row for each epoch
@@ -11,6 +11,7 @@ A run directory holds
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bpsta_cli.network import Network, build
 from bpsta_cli.reading import MissingError, UnreadableError, documents
 from bpsta_cli.reading.tensors import safetensors
 from bpsta_cli.rules import Rule
+from bpsta_cli.training.rule_trust import rule_of
 
 STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scaler"}
 """What state.pt holds."""
@@ -46,6 +48,8 @@ class RunInfo(BaseModel):
     classes: tuple[str, ...]
     data_hash: str
     split: str = ""
+    rule_sha256: str = ""
+    """Of the file with the run's learning rule; empty: it has none of the user's own."""
     provenance: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
 
@@ -149,17 +153,21 @@ class RunDir:
             got, todo = str(broken), "Train the run again, or restore the file."
         raise RunError("no usable weights", expected="a model.safetensors file", got=got, todo=todo)
 
-    def network(self, device: torch.device | str = "cpu", rule: type[Rule] | None = None) -> tuple[RunInfo, Network]:
+    def network(
+        self, device: torch.device | str = "cpu", rule: type[Rule] | None = None, trusted: Iterable[Path] = ()
+    ) -> tuple[RunInfo, Network]:
         """The trained network, in evaluation mode.
 
         Args:
             device: where the weights go.
-            rule: the class of the run's learning rule; None: the method's, for which a rule file is run.
+            rule: the class of the run's learning rule; None: the method's.
+            trusted: files that may be run for a rule of the user's own, where they are the run's.
 
         Raises:
-            RunError: no run, no weights, or weights of another structure.
+            RunError: no run, no weights, weights of another structure, or a rule that may not be run.
         """
         info = self.info()
+        rule = rule or rule_of(info.settings.method, info.rule_sha256, self.path, trusted)
         network = network_of(info.settings, info.input_shape, len(info.classes), rule)
         load_weights(network, self.weights(), self.path)
         return info, network.to(device).eval()

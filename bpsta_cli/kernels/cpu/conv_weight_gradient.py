@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bpsta_cli.kernels.cpu.conv import Sizes
 from bpsta_cli.kernels.cpu.library import call
-from bpsta_cli.kernels.cpu.sparse_conv import Sizes
 
 
 def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The compiled kernels: built by g++ when they are first needed, and kept in a cache folder.
+"""The compiled kernels: built by g++ when they are first needed, and kept in a cache folder (cache.py).
 
 The folder is `BPSTA_CACHE`, else that of this user's caches: `bpsta` in `XDG_CACHE_HOME`, else ~/.cache/bpsta.
 `BPSTA_CPU_ISA` asks for instructions by name (`ISAS`); without it, they are the widest that the processor has.
@@ -14,7 +14,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import platformdirs
 import torch
 
-from bpsta_cli.files import replacing
+from bpsta_cli.kernels.cpu import cache
 from bpsta_cli.kernels.rule_codes import rule_code
 from bpsta_cli.rules import Rule
 
@@ -123,7 +122,7 @@ def _library() -> ctypes.CDLL | str:
     """The compiled kernels, or why there are none."""
     try:
         _check_machine()
-        return ctypes.CDLL(str(_built(SOURCES, FLAGS + ISAS[isa()])))
+        return _loaded(SOURCES, FLAGS + ISAS[isa()])
     except _UnusableError as error:
         return str(error)
     except subprocess.CalledProcessError as error:
@@ -150,7 +149,7 @@ def isa() -> str:
         _UnusableError: the processor has none of them, or not those that `BPSTA_CPU_ISA` asks for.
     """
     # the processor is asked from within this process, which may be emulated
-    level = int(ctypes.CDLL(str(_built((PROBE,), PROBE_FLAGS))).instructions())
+    level = int(_loaded((PROBE,), PROBE_FLAGS).instructions())
     asked = os.environ.get("BPSTA_CPU_ISA") or ("avx512" if level > 1 else "avx2")
     if asked not in ISAS:
         raise _UnusableError(f"BPSTA_CPU_ISA is {asked}, none of {', '.join(ISAS)}")
@@ -167,8 +166,8 @@ def _torch_openmp() -> str:
     return str(bundled[0]) if bundled else "libgomp.so.1"
 
 
-def _built(sources: Sequence[Path], flags: Sequence[str]) -> Path:
-    """The library in the cache, compiled if it is not there yet; its name holds all that it depends on."""
+def _loaded(sources: Sequence[Path], flags: Sequence[str]) -> ctypes.CDLL:
+    """The library from the cache, compiled if it is not there yet; its name holds all that it depends on."""
     compiler = shutil.which(COMPILER)
     if compiler is None:
         raise _UnusableError(f"there is no compiler {COMPILER}")
@@ -176,13 +175,9 @@ def _built(sources: Sequence[Path], flags: Sequence[str]) -> Path:
     version = _stdout(compiler, "-dumpfullversion", "-dumpmachine")
     depends = [version, openmp.name, *flags, *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *sources))]
     name = hashlib.sha256("\0".join(depends).encode()).hexdigest()[:16]
-    library = cache_folder() / f"cpu-{name}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            output = _compile(compiler, sources, flags, openmp, Path(folder))
-            with replacing(library) as file:  # two processes may build at once: each puts a whole file in place
-                file.write(output.read_bytes())
-    return library
+    return cache.load(
+        cache_folder(), f"cpu-{name}.so", lambda folder: _compile(compiler, sources, flags, openmp, folder)
+    )
 
 
 def _compile(compiler: str, sources: Sequence[Path], flags: Sequence[str], openmp: Path, folder: Path) -> Path:
