@@ -25,6 +25,7 @@ _EVERY_RUN = (
     "kernels",
     "network",
     "portable_math.py",
+    "random_numbers.py",
     "rules",
     "surrogates.py",
 )
