@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.network import Network, layers
+from bpsta_cli.network.dropout import NeuronDropout
 from bpsta_cli.network.neurons import LIF
 from bpsta_cli.network.norms import FoldedNorm
 
@@ -223,7 +224,7 @@ def _translated_layer(layer: nn.Module, neuron: Callable[[LIF], nn.Module] | Non
             made = nn.ReLU() if isinstance(layer, layers.ReLU) else copy.deepcopy(layer)
         case LIF():
             made = neuron(layer) if neuron else None
-        case layers.NeuronDropout():
+        case NeuronDropout():
             made = None
         case _:
             raise no_plain_twin(type(layer).__name__)

@@ -18,7 +18,17 @@ PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "torchvision", "torchaudio", "tonic", "numpy", "scikit-learn", "pandas")
 CODE = ("bpsta_cli", "pipelines", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
 """What makes a tree dirty: code and settings, not the results that the pipeline rewrites."""
-_EVERY_RUN = ("config", "data", "evaluation/accuracy.py", "kernels", "network", "rules", "surrogates.py")
+_EVERY_RUN = (
+    "config",
+    "data",
+    "evaluation/accuracy.py",
+    "kernels",
+    "network",
+    "portable_math.py",
+    "random_numbers.py",
+    "rules",
+    "surrogates.py",
+)
 TRAINING = (*_EVERY_RUN, "training")
 """The parts of the package, folders and modules, that decide the numbers of a training."""
 MEASUREMENT = (

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Kind
+from bpsta_cli.random_numbers import Stream
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.integer[Any]]
@@ -33,8 +34,6 @@ Preset = Literal["none", "standard"]
 COLOUR_SHARE, SHARE = 8, 10
 """The longest shift is the side of an image, or the length of an utterance, divided by this; at least one pixel."""
 _COLOURS = 3
-_STREAM = 1
-"""Makes these random numbers differ from those of the order of samples, which are drawn from [seed, epoch]."""
 
 
 def for_epoch(
@@ -60,7 +59,7 @@ def for_epoch(
     """
     if preset == "none":
         return lambda x, _rows: x
-    draws = np.random.default_rng([seed, epoch, _STREAM]).random((samples, 3))
+    draws = Stream("augmentation", seed, epoch).uniform(samples, 3)
     if kind == "speech":
         return lambda x, rows: _delayed(x, draws[rows, 0])
     mirrored = (draws[:, 2] < 0.5) & flip_safe

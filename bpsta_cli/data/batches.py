@@ -27,18 +27,15 @@ holds Python's lock makes short steps a tenth longer."""
 
 
 class Batch(NamedTuple):
-    """Samples as stored and augmented, integers [B, ...], and their labels [B]; in the host's memory."""
+    """Samples as stored and augmented, integers [B, ...]; their labels and their numbers [B]; in the host's memory."""
 
     x: Tensor
     y: Tensor
+    rows: Tensor
 
     def parts(self, count: int) -> list[Batch]:
         """The batch divided into `count` parts of nearly the same size; fewer if it has fewer samples."""
-        return [
-            Batch(*part)
-            for part in zip(self.x.tensor_split(count), self.y.tensor_split(count), strict=True)
-            if len(part[1])
-        ]
+        return [Batch(*part) for part in zip(*(each.tensor_split(count) for each in self), strict=True) if len(part[1])]
 
 
 def load(
@@ -60,7 +57,8 @@ def load(
     def batch(chosen: Rows) -> Batch:
         x = torch.from_numpy(changed(part.x[chosen], chosen))
         y = torch.from_numpy(part.y[chosen])
-        return Batch(x.pin_memory(), y.pin_memory()) if device.type == "cuda" else Batch(x, y)
+        numbers = torch.from_numpy(chosen)
+        return Batch(x.pin_memory(), y.pin_memory(), numbers) if device.type == "cuda" else Batch(x, y, numbers)
 
     return map(batch, rows) if device.type in INLINE else ahead(batch, rows)
 

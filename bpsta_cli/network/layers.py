@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpsta_cli import kernels, rules
@@ -138,28 +137,6 @@ class Flatten(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, ...] -> [T, B, N]."""
         return over_time(lambda step: step.flatten(1), x)
-
-
-class NeuronDropout(nn.Module):
-    """Dropout of neurons: one mask per sample, kept for all T steps, as the paper's code does.
-
-    Args:
-        p: probability that a neuron is silenced; the others are scaled by 1 / (1 - p).
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, B, ...] -> the same shape."""
-        if not self.training or self.p == 0:
-            return x
-        return x * F.dropout(torch.ones_like(x[0]), self.p)
-
-    def extra_repr(self) -> str:
-        """Its constant, for printing."""
-        return f"p={self.p}"
 
 
 class Voting(nn.Module):

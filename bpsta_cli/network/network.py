@@ -1,7 +1,7 @@
 """A structure as layers in time: its votes, its neurons, its synapses."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli.kernels import dispatch
+from bpsta_cli.network.dropout import NeuronDropout
 from bpsta_cli.network.fusion import Layers
 from bpsta_cli.network.layers import Conv, Linear, check_convolution, is_constant
 from bpsta_cli.network.neurons import LIF, SpikeActivity
+from bpsta_cli.random_numbers import Stream
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -73,6 +75,30 @@ class Network(nn.Module):
         finally:
             for conv, way in before.items():
                 conv.convolution = way
+
+    @contextmanager
+    def dropout_by(self, seed: int, epoch: int) -> Iterator[None]:
+        """While the context is open, a sample's dropout follows from seed, epoch and its number alone.
+
+        The numbers of each batch's samples are set by `dropout_samples`. Without the context torch's generator draws.
+
+        Args:
+            seed: the run's seed.
+            epoch: which pass over the training samples.
+        """
+        layers = self._named(NeuronDropout)
+        for name, layer in layers.items():
+            layer.stream = Stream("dropout", seed, epoch, name)
+        try:
+            yield
+        finally:
+            for layer in layers.values():
+                layer.stream = None
+
+    def dropout_samples(self, samples: Sequence[int]) -> None:
+        """Say which samples the next pass is of, by their numbers in the training part."""
+        for layer in self._named(NeuronDropout).values():
+            layer.samples = samples
 
     def votes(self, x: Tensor) -> Tensor:
         """Votes of every step: [T, B, C, H, W] -> [T, B, classes] (the twin on a constant input: T = 1)."""

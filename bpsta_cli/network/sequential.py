@@ -8,7 +8,8 @@ from torch import nn
 
 from bpsta_cli.errors import StructureError
 from bpsta_cli.network import notation
-from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, NeuronDropout, ReLU, output_layer
+from bpsta_cli.network.dropout import NeuronDropout
+from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, ReLU, output_layer
 
 
 def sequence(

@@ -16,6 +16,7 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation.accuracy import cumulative_votes
 from bpsta_cli.network import Network, losses
+from bpsta_cli.random_numbers import Stream
 from bpsta_cli.training import activation_checkpointing, optimisers
 from bpsta_cli.training.monitor import Monitor
 from bpsta_cli.training.schedules import learning_rate
@@ -63,15 +64,15 @@ def one_epoch(
     """
     settings, network = learner.settings, learner.network
     batches = _batches(settings, store, part, epoch, learner.device)
-    # dropout, like order and augmentation, depends on seed and epoch alone: so a resumed run repeats an unbroken one
-    torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0]))
+    # nothing here draws from torch's generator, but a rule of the user's own may
+    torch.manual_seed(int(Stream("torch", settings.seed, epoch).words(1)[0]))
     steps = math.ceil(len(part) / settings.data.batch_size)
     read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
     loss_sum, last, rate = 0.0, float("nan"), 0.0
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
     # for the training alone: evaluation is dense, as `bpsta eval` is by default, so that both find the same accuracy
-    with network.convolution_as(settings.training.convolution):
+    with network.convolution_as(settings.training.convolution), network.dropout_by(settings.seed, epoch):
         for step, batch in enumerate(batches):
             rate = _rate(settings, epoch * steps + step, steps)
             optimisers.set_rate(learner.optimiser, rate)
@@ -93,9 +94,12 @@ def one_epoch(
 
 
 def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, device: torch.device) -> Iterator[Batch]:
-    """The epoch's batches; their order and augmentation depend on seed and epoch alone."""
+    """The epoch's batches; like dropout, their order and augmentation depend on seed, epoch and sample alone.
+
+    So a resumed run repeats an unbroken one.
+    """
     size = settings.data.batch_size
-    order = np.random.default_rng([settings.seed, epoch]).permutation(len(part))
+    order = Stream("order", settings.seed, epoch).permutation(len(part))
     changed = augmentation.for_epoch(
         settings.data.augmentation,
         store.kind,
@@ -140,6 +144,7 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
     network, training, device = learner.network, learner.settings.training, learner.device
     x = to_input(part.x, T=learner.settings.T, scale=scale, device=device)
     labels = part.y.to(device, non_blocking=True)
+    network.dropout_samples(part.rows.tolist())
     with optimisers.autocast(training, device):
         votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
     loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing) * share

@@ -15,6 +15,7 @@ from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.kernels.dispatch import Choice, choose
 from bpsta_cli.network import Network
+from bpsta_cli.network.initial_weights import draw_weights
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.training import checkpoint, run_lock
 from bpsta_cli.training.epoch import StepDone, make_learner, one_epoch
@@ -111,8 +112,8 @@ def _train_epochs(
 
 def _initial_network(settings: RunSettings, store: Store) -> Network:
     """The network before the first epoch: its weights are drawn by the seed, or those of another run."""
-    torch.manual_seed(settings.seed)
     network = network_of(settings, store.shape, len(store.classes))
+    draw_weights(network, settings.seed)
     if settings.init_from:
         origin = RunDir(Path(settings.init_from))
         load_weights(network, origin.weights(), origin.path)

@@ -3,7 +3,6 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-import torch
 from data_files import write_wav
 
 from bpsta_cli.data.formats.audio import LEVELS, RANGE_DB, decibels, log_mel, read_wav
@@ -130,11 +129,6 @@ def test_a_short_clip_ends_in_silence_and_a_long_one_is_cut():
 
 def test_silence_is_zero():
     assert log_mel(np.zeros(16_000, dtype=np.float32), 16_000, T=2).max() == 0
-
-
-def test_the_default_type_of_torch_is_left_as_it_was():
-    log_mel(chirp(rate=11_025), 11_025, T=3)
-    assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.parametrize("T", [0, 1001])

@@ -113,8 +113,9 @@ def test_a_batch_is_not_a_view_of_the_map_it_was_read_from(tmp_path):
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [7]), (2, [4, 3]), (3, [3, 2, 2]), (7, [1] * 7), (9, [1] * 7)])
 def test_parts_hold_each_sample_once_and_none_is_empty(count, sizes):
-    batch = Batch(torch.arange(14).view(7, 2), torch.arange(7))
+    batch = Batch(torch.arange(14).view(7, 2), torch.arange(7), 10 + torch.arange(7))
     parts = batch.parts(count)
     assert [len(part.y) for part in parts] == sizes
     assert torch.cat([part.x for part in parts]).equal(batch.x)
     assert torch.cat([part.y for part in parts]).equal(batch.y)
+    assert torch.cat([part.rows for part in parts]).equal(batch.rows)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, NeuronDropout, ReLU, Voting, is_constant
+from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, ReLU, Voting, is_constant
 from bpsta_cli.network.norms import make_norm
 
 T, B = 4, 3
@@ -82,22 +82,6 @@ def test_each_step_is_computed_by_itself_in_its_place(layer, shape):
     for t in range(T):
         alone = x[t].flatten(1) if isinstance(layer, Flatten) else plain.forward(layer, x[t])
         torch.testing.assert_close(layer(x)[t], alone)
-
-
-def test_dropout_silences_the_same_neurons_at_every_step_and_others_in_every_sample():
-    layer = NeuronDropout(0.25).train()
-    y = layer(torch.ones(T, 50, 40))
-    assert all(step.equal(y[0]) for step in y)
-    assert not y[0, 0].equal(y[0, 1])
-    torch.testing.assert_close(y.unique(), torch.tensor([0, 1 / 0.75]))
-    assert (y == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
-
-
-def test_dropout_draws_anew_in_training_and_does_nothing_otherwise():
-    layer, x = NeuronDropout(0.5), torch.ones(T, 5, 40)
-    assert not layer(x).equal(layer(x))
-    assert layer.eval()(x) is x
-    assert NeuronDropout(0.0)(x) is x
 
 
 def test_votes_are_means_over_neighbouring_neurons():

@@ -44,6 +44,16 @@ def test_gradients_running_statistics_and_rates_are_those_without_it_bit_for_bit
     assert got["passes"] == {"lif1": 1, "lif2": 1, "lif3": 1, "lif4": 1}
 
 
+def test_seeded_dropout_has_the_same_masks_when_computed_again():
+    one = made()
+    other = copy.deepcopy(one)
+    with one.dropout_by(1, 0), other.dropout_by(1, 0):
+        for network in (one, other):
+            network.dropout_samples(range(8))
+        expected, got = backward(plainly, one, X), backward(checkpointing.votes, other, X)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("structure", [STRUCTURE, "resnet18"])
 def test_the_twin_and_residual_networks_are_the_same_too(structure):
     one = made(structure, method="ann" if structure == STRUCTURE else "bpsta")

@@ -34,7 +34,7 @@ def gradient(settings, store, parts):
     torch.manual_seed(0)
     learner = make_learner(network_of(settings, store.shape, 10), settings, CPU)
     split = store.split("train")
-    batch = Batch(torch.from_numpy(np.array(split.x[:30])), torch.from_numpy(split.y[:30]))
+    batch = Batch(torch.from_numpy(np.array(split.x[:30])), torch.from_numpy(split.y[:30]), torch.arange(30))
     losses = [_backward(learner, part, store.scale, len(part.y) / 30)[0] for part in batch.parts(parts)]
     return sum(losses).item(), [weight.grad for weight in learner.network.parameters()]
 
@@ -70,7 +70,7 @@ def test_batch_norm_follows_each_part(settings, digits):
         x = torch.from_numpy(np.array(split.x[start : start + 20])) * digits.scale
         halves.append(learner.network.layers.conv1(x[None]).mean((0, 1, 3, 4)))
     rows = np.arange(40)
-    batch = Batch(torch.from_numpy(split.x[rows]), torch.from_numpy(split.y[rows]))
+    batch = Batch(torch.from_numpy(split.x[rows]), torch.from_numpy(split.y[rows]), torch.from_numpy(rows))
     with monitoring(learner.network) as monitor:
         epoch._step(learner, monitor, batch, digits.scale)
         assert [samples for _, samples in monitor.read()] == [40]

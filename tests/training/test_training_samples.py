@@ -9,6 +9,7 @@ from training_runs import run
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.errors import DataError, SettingsError
 from bpsta_cli.network import Network, losses
+from bpsta_cli.network.dropout import NeuronDropout
 from bpsta_cli.training import epoch
 
 
@@ -131,3 +132,26 @@ def test_test_samples_are_never_augmented(settings, digits, tmp_path):
     votes = network.votes(x.expand(3, *x.shape)).detach()
     labels = torch.from_numpy(digits.split("test").y)
     assert done.metrics()["loss"] == pytest.approx(losses.loss("mse", votes, labels).item(), rel=1e-6)
+
+
+def test_dropout_order_and_weights_depend_on_seed_and_sample_and_not_on_how_a_batch_is_divided(
+    settings, digits, tmp_path, monkeypatch
+):
+    seen = {}
+
+    def noting(self, x):
+        y = real(self, x)
+        for sample, mask in zip(self.samples, y[0] != 0, strict=True):
+            seen[run_name].setdefault(sample, []).append(mask.tolist())
+        return y
+
+    real = NeuronDropout.forward
+    monkeypatch.setattr(NeuronDropout, "forward", lambda self, x: noting(self, x + 1) if self.training else x)
+    for run_name, parts in (("whole", 1), ("parted", 3)):
+        seen[run_name] = {}
+        torch.manual_seed(parts)
+        chosen = settings(data={"network": "20FC-DP-2Voting", "epochs": 2}, training={"accumulate": parts})
+        run(chosen, digits, tmp_path / run_name)
+    assert seen["whole"] == seen["parted"]
+    assert sorted(seen["whole"]) == list(range(96))
+    assert all(first != second for first, second in seen["whole"].values())

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli import portable_math
 from bpsta_cli.data.encoding import Events
 
 SIDE = 128
@@ -36,8 +37,8 @@ _HOT_PIXELS = 3
 Integers = npt.NDArray[np.int64]
 Motion = Callable[["Scene"], "list[Hand]"]
 
-COSINE: Integers = np.rint(ONE * np.cos(2 * np.pi * np.arange(TURN) / TURN)).astype(np.int64)
-"""Cosine at each angle. None lies within 1e-4 of a half, so no library's cosine rounds it another way."""
+COSINE: Integers = np.rint(ONE * portable_math.cos(np.arange(TURN) * (2 * np.pi / TURN))).astype(np.int64)
+"""Cosine at each angle."""
 
 
 def cosine(angle: Integers) -> Integers:

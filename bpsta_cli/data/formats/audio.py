@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import io
 import math
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bpsta_cli import reading
+from bpsta_cli import portable_math, reading
+from bpsta_cli.data.formats.spectrum import mel_power
 from bpsta_cli.errors import DataError
 from bpsta_cli.reading import UnreadableError
-
-if TYPE_CHECKING:
-    import torch
 
 Samples = npt.NDArray[np.float32]
 MELS = 32
@@ -29,7 +26,6 @@ RANGE_DB = 80.0
 _MOST_SAMPLES = 1 << 27
 """Of a file: 46 minutes at 48 kHz."""
 _WINDOW_SECONDS = 0.025
-_LOWEST_HZ = 20.0
 _RESAVE = "Save it as mono PCM WAV again, or leave it out."
 
 
@@ -116,15 +112,12 @@ def decibels(
     """Log-mel power [T, 1, mels, frames] in decibels, from 0 (silence) to `RANGE_DB` (the clip's loudest).
 
     Spectra of Hann windows of 25 ms, T x frames of them at equal distances, summed in triangular bands on
-    O'Shaughnessy's mel scale (`torchaudio.transforms.MelSpectrogram`). The distance is a whole number of
-    samples, rounded up, and the clip is padded with silence to fit. Windows are longer where they would not
-    overlap by half, so that nothing goes unseen at small T. All in float64: libraries of Fourier transforms
-    differ in the last digits, which must not decide a rounding.
+    O'Shaughnessy's mel scale (`spectrum.mel_power`). The distance is a whole number of samples, rounded up, and the
+    clip is padded with silence to fit. Windows are longer where they would not overlap by half, so that nothing goes
+    unseen at small T. The bits of every value are the same on every machine.
 
     Args and Raises: as `log_mel`.
     """
-    import torch
-
     length = round(seconds * rate)
     if T < 1 or T * frames > length:
         raise DataError(
@@ -137,34 +130,10 @@ def decibels(
     padded = np.zeros(T * frames * hop, dtype=np.float64)
     used = samples[:length]
     padded[: len(used)] = used
-    spectrogram = _transform(rate, hop, mels)
-    power = spectrogram(torch.from_numpy(padded)).numpy()[:, : T * frames]
+    window = max(round(_WINDOW_SECONDS * rate), 2 * hop)
+    power = mel_power(padded, rate=rate, window=window, hop=hop, mels=mels)
     loudest = power.max()
     if loudest <= 0:
         return np.zeros((T, 1, mels, frames))
-    with np.errstate(divide="ignore"):
-        level = np.maximum(10 * np.log10(power / loudest) + RANGE_DB, 0)
+    level = np.maximum(10 * portable_math.log10(power / loudest) + RANGE_DB, 0)
     return np.ascontiguousarray(level.reshape(mels, T, frames).swapaxes(0, 1)[:, None])
-
-
-@lru_cache(maxsize=8)
-def _transform(rate: int, hop: int, mels: int) -> torch.nn.Module:
-    """torchaudio's mel spectrogram with its window and bands in float64, which it has no argument for."""
-    import torch
-    from torchaudio.transforms import MelSpectrogram
-
-    window = max(round(_WINDOW_SECONDS * rate), 2 * hop)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        return MelSpectrogram(  # type: ignore[no-any-return]
-            sample_rate=rate,
-            n_fft=1 << (window - 1).bit_length(),
-            win_length=window,
-            hop_length=hop,
-            f_min=_LOWEST_HZ,
-            n_mels=mels,
-            pad_mode="constant",
-        )
-    finally:
-        torch.set_default_dtype(before)
