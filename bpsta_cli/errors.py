@@ -24,6 +24,28 @@ def _folded(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
+LINE = 400
+"""Characters of a line of an error; what is longer is shortened in its middle."""
+
+
+def shortened(text: str, most: int = LINE) -> str:
+    """`text` as one printable line of at most `most` characters; what is too long loses its middle, and says so.
+
+    Line breaks become spaces. Other control characters, and bytes of a name that is no UTF-8, are shown as escapes.
+    """
+    ends = text if len(text) <= 2 * most else text[:most] + text[-most:]
+    flat = "".join(each if each.isprintable() else _escaped(each) for each in ends)
+    if ends == text and len(flat) <= most:
+        return flat
+    left_out = f" [... of {len(text):,} characters ...] "
+    half = (most - len(left_out)) // 2
+    return flat[:half] + left_out + flat[-half:]
+
+
+def _escaped(each: str) -> str:
+    return " " if each.isspace() else each.encode("unicode_escape").decode("ascii")
+
+
 class BpstaError(Exception):
     """A known problem, described so that the reader can solve it.
 
@@ -37,6 +59,12 @@ class BpstaError(Exception):
     def __init__(self, problem: str, *, expected: str, got: str, todo: str) -> None:
         super().__init__(f"{problem}: expected {expected}, got {got}. {todo}")
         self.problem, self.expected, self.got, self.todo = problem, expected, got, todo
+
+    def lines(self) -> list[str]:
+        """The message for a terminal: one line, or three where it is long."""
+        parts = [f"{self.problem}: expected {self.expected},", f"got {self.got}.", self.todo]
+        whole = " ".join(parts)
+        return parts if len(whole) > LINE else [whole]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How a worker process hands the error over; pickle alone would call `__init__` with the message."""
@@ -66,3 +94,7 @@ class RunError(BpstaError):
 
 class TrainingError(BpstaError):
     """A training run that cannot go on."""
+
+
+class MemoryExhaustedError(BpstaError):
+    """Work that takes more memory than there is."""

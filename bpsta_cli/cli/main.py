@@ -1,6 +1,7 @@
 """The console script: registers the commands and turns known errors into one line and exit code 2."""
 
 import os
+import re
 import sys
 import warnings
 from typing import Annotated, Any
@@ -8,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from bpsta_cli import __version__
-from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, train
+from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, streams, train
+from bpsta_cli.cli.explain import explanation
 from bpsta_cli.cli.output import print_error, print_warning
-from bpsta_cli.errors import BpstaError, BpstaWarning
+from bpsta_cli.errors import BpstaWarning, SettingsError
 
-UsageError = typer.BadParameter.__mro__[1]
-"""Typer's base of every mistake in a command line; it is public only through its child."""
 USER_ERROR, INTERRUPTED = 2, 130
+EMPTY_OPTION = re.compile(r"--[\w-]+=")
 
 app = typer.Typer(
     name="bpsta",
@@ -54,16 +55,17 @@ def options(
 
 def main() -> None:
     """The console script: leave with the command line's exit code."""
-    code = run(sys.argv[1:])
-    sys.stdout.flush()
+    streams.prepare()
+    code = streams.flushed(run(sys.argv[1:]))
     # the interpreter's own end takes torch up to a second; nothing is left to do
     os._exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; returns its exit code: 0, 2 for a mistake, 130 when interrupted."""
+    """Run one command line; returns its exit code: 0, 2 for a mistake, 130 when interrupted, 141 for a closed pipe."""
     debug = "--debug" in arguments
     try:
+        _refuse_empty(arguments)
         with warnings.catch_warnings():
             _tell_warnings_as_such()
             code = app(
@@ -71,11 +73,13 @@ def run(arguments: list[str]) -> int:
                 prog_name="bpsta",
                 standalone_mode=False,
             )
+    except SystemExit:  # what Typer and Rich make of a pipe whose reader has left
+        return streams.BROKEN_PIPE
     except Exception as error:
-        message = _explanation(error)
-        if message is None or debug:
+        lines = explanation(error)
+        if lines is None or debug:
             raise
-        print_error(message)
+        print_error(*lines)
         return USER_ERROR
     if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
         print_error("interrupted; a training run goes on with --resume")
@@ -95,17 +99,18 @@ def _tell_warnings_as_such() -> None:
     warnings.showwarning = show
 
 
-def _explanation(error: Exception) -> str | None:
-    """What to tell the user of an error they can mend; None for one that is ours."""
-    if isinstance(error, BpstaError):
-        return str(error)
-    if isinstance(error, typer.Abort):
-        return "aborted"
-    if isinstance(error, UsageError):
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "bpsta"
-        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        return f"{message}. `{command} --help` explains every option."
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}. Free space there, or correct the path or its permissions."
-    return None
+def _refuse_empty(arguments: list[str]) -> None:
+    """Refuse an empty argument: as a path it would be the current folder, and no option has an empty value.
+
+    Raises:
+        SettingsError: there is one.
+    """
+    for place, argument in enumerate(arguments):
+        if argument == "" or EMPTY_OPTION.fullmatch(argument):
+            before = arguments[place - 1] if argument == "" and place else ""
+            raise SettingsError(
+                "an empty argument",
+                expected=f"a value after {before}" if before.startswith("-") else "a value",
+                got=repr(argument),
+                todo="Give the value, or leave the option out.",
+            )

@@ -1,5 +1,6 @@
 """Where a command's output goes: tables for people, one JSON object for machines, errors to standard error."""
 
+import contextlib
 import json
 import re
 import sys
@@ -11,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bpsta_cli.errors import LINE, shortened
+
+MARK = "Error: "
 NUMBER = re.compile(r"-?[\d.,]+( ± [\d.,]+)?( \S{1,2})?$|\d+(x\d+)+$|-$")
 """A number as tables show it: with its spread or a short unit, a shape, or a dash for none."""
 NAME_WIDTH, TEXT_WIDTH = 20, 14
@@ -58,10 +62,12 @@ class Output:
             sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def print_error(message: str) -> None:
-    """One mistake, on standard error."""
-    console = Console(stderr=True, highlight=False)
-    console.print(Text("Error: ", style="bold red") + Text(message), soft_wrap=True)
+def print_error(*lines: str) -> None:
+    """One mistake, on standard error, each line at most `LINE` characters long."""
+    first, *others = lines
+    text = Text(MARK, style="bold red") + Text(shortened(first, LINE - len(MARK)))
+    with contextlib.suppress(OSError):  # there is nowhere left to say it
+        Console(stderr=True, highlight=False).print(text, *map(shortened, others), sep="\n", soft_wrap=True)
 
 
 def print_warning(message: str) -> None:

@@ -73,7 +73,7 @@ def test_stereo_and_empty_and_unreal_sound_is_refused(tmp_path, samples, message
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"gone\.wav: expected a WAV file, got .*No such file"):
+    with pytest.raises(DataError, match=r"gone\.wav: expected a file, got no such file"):
         read_wav(tmp_path / "gone.wav")
 
 

@@ -147,7 +147,11 @@ def drop_word(folder):
     [
         (break_list, "testing_list.txt", "got 'bed/gone.wav' in line 31"),
         (lambda folder: (folder / "testing_list.txt").write_text("<html> </html>"), "testing_list.txt", "'<html>'"),
-        (lambda folder: (folder / "testing_list.txt").write_bytes(b"\xff\xfe"), "testing_list.txt", "can't decode"),
+        (
+            lambda folder: (folder / "testing_list.txt").write_bytes(b"\xff\xfe"),
+            "testing_list.txt",
+            "byte 0xff",
+        ),
         (lambda folder: (folder / "testing_list.txt").write_text(""), "testing_list.txt", "no test split here"),
         (lambda folder: (folder / "validation_list.txt").unlink(), "given", "a folder with validation_list.txt"),
         (empty_folder, "given", r"no clips of 'cat'.*30 words, got none"),
