@@ -123,6 +123,17 @@ def cos(x: Floats) -> Floats:
     return _of_quarter(x, 1)
 
 
+def power(base: float, exponent: int) -> float:
+    """base^exponent for a whole exponent >= 0, of products alone: squares of squares."""
+    result = 1.0
+    while exponent:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
+
+
 def _polynomial(coefficients: Sequence[float], x: Floats) -> Floats:
     """c0 + c1 x + c2 x^2 + ..., by Horner's rule."""
     y = np.full_like(x, coefficients[-1])

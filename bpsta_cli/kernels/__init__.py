@@ -17,8 +17,11 @@ from bpsta_cli.kernels import block_autograd, dispatch, reference
 from bpsta_cli.kernels.block_spec import BlockSpec, Statistics
 from bpsta_cli.kernels.cpu import block as cpu_block
 from bpsta_cli.kernels.cpu import convolution as cpu_convolution
+from bpsta_cli.kernels.cpu import library
+from bpsta_cli.kernels.cpu import norm as cpu_norm
 from bpsta_cli.kernels.cpu.lif import lif as cpu_lif
 from bpsta_cli.kernels.gpu import ops
+from bpsta_cli.kernels.sums import mean_over, repeated, sum_steps, total, totals
 
 __all__ = [
     "BlockOutput",
@@ -29,7 +32,14 @@ __all__ = [
     "lif",
     "lif_step",
     "linear",
+    "mean_over",
+    "norm",
+    "repeated",
+    "sum_steps",
     "supports_block",
+    "supports_norm",
+    "total",
+    "totals",
 ]
 
 BLOCK_BACKENDS: dict[str, block_autograd.Backend] = {"cpu": cpu_block, "gpu": ops}
@@ -175,6 +185,42 @@ def block(
 def supports_block(device: torch.device, dtype: torch.dtype, rule: rules.Rule, *, backend: str = "auto") -> bool:
     """Whether `block` can run for such an input, rule and backend."""
     return dispatch.choose(backend, device=device, dtype=dtype, rule=rule).name in BLOCK_BACKENDS
+
+
+def norm(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    stats: Statistics | None = None,
+    per_step: bool = False,
+    relu: bool = False,
+) -> tuple[Tensor, Statistics]:
+    """weight (x - mean) / sqrt(var + eps) + bias, and a ReLU of that: batch norm that is not part of a block.
+
+    `supports_norm` was asked before. It can be differentiated once, not twice.
+
+    Args:
+        x: output of a convolution [T, B, C, H, W], or [1, B, C, H, W] where it is the same at every step.
+        weight: gain of the norm [C].
+        bias: shift of the norm [C].
+        eps: what is added to the variance.
+        stats: the statistics, held constant; None for those of `x`, through which the gradient goes too.
+        per_step: whether each step of an x of T steps has statistics of its own, where they are those of `x`.
+        relu: whether there is a ReLU behind it.
+
+    Returns:
+        The output in the shape of `x`, channels last in memory, and the statistics.
+    """
+    through_stats = stats is None
+    stats = cpu_norm.statistics(x, per_step=per_step) if stats is None else stats
+    return cpu_norm.norm(x, weight, bias, stats, eps=eps, relu=relu, through_stats=through_stats), stats
+
+
+def supports_norm(x: Tensor, weight: Tensor) -> bool:
+    """Whether `norm` can run for such an input and gain; torch's own batch norm serves where it cannot."""
+    return x.dtype == weight.dtype and not library.unsupported_reason(x.device, x.dtype, None)
 
 
 class ConvOutput(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.block_spec import BlockSpec, Statistics, parameter_gradients
+from bpsta_cli.kernels.block_spec import BlockSpec, Statistics, inverse_deviation, parameter_gradients
 from bpsta_cli.kernels.layouts import channels_last, empty_images
 
 
@@ -99,4 +99,4 @@ class _Block(torch.autograd.Function):
         sums = backend.block_backward(*inputs, grad_x, through_stats=ctx.through_stats)
         if grad_x.data_ptr() == x.data_ptr():
             torch.autograd.graph.increment_version(x)
-        return grad_x, *parameter_gradients(stats, spec.eps, sums, weight), *[None] * 5
+        return grad_x, *parameter_gradients(inverse_deviation(stats, spec.eps), sums, weight), *[None] * 5

@@ -45,14 +45,29 @@ class BlockSpec(NamedTuple):
 def from_moments(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> Statistics:
     """Statistics from the sums [S, 2, C] of x - origin and of its square, over `rows` values of each step."""
     if not per_step:
-        rows, sums = rows * len(sums), sums.sum(0, keepdim=True)
+        rows, sums = rows * len(sums), in_order(sums)
     away = sums[:, 0] / rows
     return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
 
 
+def in_order(sums: Tensor) -> Tensor:
+    """[S, ...] summed over its first axis, on the CPU in the order of its numbers: [1, ...]."""
+    if sums.device.type != "cpu":  # where each addition would be a launch
+        return sums.sum(0, keepdim=True)
+    result = sums[:1]
+    for step in range(1, len(sums)):
+        result = result + sums[step : step + 1]
+    return result
+
+
+def inverse_deviation(stats: Statistics, eps: float) -> Tensor:
+    """1 / sqrt(var + eps), float64 [sets, C]; of a root and a quotient, which are rounded alike everywhere."""
+    return (stats.var + eps).sqrt_().reciprocal_()
+
+
 def scale_and_shift(weight: Tensor, bias: Tensor, stats: Statistics, eps: float) -> tuple[Tensor, Tensor]:
     """The norm as x scale + shift, float64 [sets, C] each: weight / sqrt(var + eps), and bias - mean scale."""
-    scale = weight.detach().double() * (stats.var + eps).rsqrt()
+    scale = weight.detach().double() * inverse_deviation(stats, eps)
     return scale, bias.detach().double() - stats.mean * scale
 
 
@@ -64,18 +79,15 @@ class NormGradCoefficients(NamedTuple):
     offset: Tensor
 
 
-def norm_grad_coefficients(
-    weight: Tensor, stats: Statistics, eps: float, sums: Tensor | None, rows: int
-) -> NormGradCoefficients:
+def norm_grad_coefficients(weight: Tensor, inverse: Tensor, sums: Tensor | None, rows: int) -> NormGradCoefficients:
     """The coefficients; `sums` [sets, 2, C] are those of g and of g (x - mean) over `rows` values.
 
-    Without `sums` the statistics are constants.
+    `inverse` is `inverse_deviation`. Without `sums` the statistics are constants.
     """
-    scale = (stats.var + eps).rsqrt()
-    gain = weight.double() * scale
+    gain = weight.double() * inverse
     if sums is None:
         return NormGradCoefficients(gain, torch.zeros_like(gain), torch.zeros_like(gain))
-    return NormGradCoefficients(gain, -gain * scale.square() * sums[:, 1] / rows, -gain * sums[:, 0] / rows)
+    return NormGradCoefficients(gain, -gain * (inverse * inverse) * sums[:, 1] / rows, -gain * sums[:, 0] / rows)
 
 
 def rows_of_a_set(x: Tensor, stats: Statistics) -> int:
@@ -83,7 +95,6 @@ def rows_of_a_set(x: Tensor, stats: Statistics) -> int:
     return (x[:, :, 0] if len(stats.mean) == 1 else x[0, :, 0]).numel()
 
 
-def parameter_gradients(stats: Statistics, eps: float, sums: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """dL/dweight and dL/dbias [C] in the dtype of `like`; `sums` as in `norm_grad_coefficients`."""
-    scale = (stats.var + eps).rsqrt()
-    return (sums[:, 1] * scale).sum(0).to(like.dtype), sums[:, 0].sum(0).to(like.dtype)
+def parameter_gradients(inverse: Tensor, sums: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """dL/dweight and dL/dbias [C] in the dtype of `like`; arguments as in `norm_grad_coefficients`."""
+    return in_order(sums[:, 1] * inverse)[0].to(like.dtype), in_order(sums[:, 0])[0].to(like.dtype)

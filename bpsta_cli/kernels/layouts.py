@@ -28,6 +28,11 @@ def empty_like(x: Tensor) -> Tensor:
     return torch.empty_strided(x.shape, (step_size(x), *x.stride()[1:]), dtype=x.dtype, device=x.device)
 
 
+def empty_step(x: Tensor) -> Tensor:
+    """Memory for one step, in the layout of those of `x`, which are gapless."""
+    return torch.empty_strided(x.shape[1:], x.stride()[1:], dtype=x.dtype, device=x.device)
+
+
 def step_size(x: Tensor) -> int:
     """Elements of one step."""
     return math.prod(x.shape[1:])

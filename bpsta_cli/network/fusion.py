@@ -49,7 +49,7 @@ class Fusible(NamedTuple):
         return (
             self.neuron.active
             and has_variance
-            and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self if layer is not None)
+            and not any(has_hook(layer) for layer in self if layer is not None)
             and kernels.supports_block(x.device, self._dtype(x), self.neuron.rule, backend=self.neuron.backend)
         )
 
@@ -102,17 +102,35 @@ def link_presynaptic(layers: nn.Module) -> None:
 
 
 def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """Run `layers` one after another on `x`, blocks as one operation where a kernel supports it."""
+    """Run `layers` one after another on `x`, blocks as one operation where a kernel supports it.
+
+    Elsewhere a norm and the ReLU behind it are one operation, where a kernel supports that.
+    """
     place = 0
     while place < len(layers):
         found = fusible(layers[place:])
         if found is not None and found.supports(x):
             x = found.run(x)
             place += found.length
+        elif (norm := norm_before_relu(layers[place:])) is not None and norm.supports(x):
+            x = norm.normalise(x, relu=True)
+            place += 2
         else:
             x = layers[place](x)
             place += 1
     return x
+
+
+def norm_before_relu(layers: Sequence[nn.Module]) -> FoldedNorm | None:
+    """The norm at the beginning of `layers`, if a ReLU is behind it and neither has a hook."""
+    if len(layers) > 1 and isinstance(layers[0], FoldedNorm) and isinstance(layers[1], ReLU):
+        return None if has_hook(layers[0]) or has_hook(layers[1]) else layers[0]
+    return None
+
+
+def has_hook(layer: nn.Module) -> bool:
+    """Whether the layer has a hook, which sees its input or output: it is then run by itself."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def fusible(layers: Sequence[nn.Module]) -> Fusible | None:

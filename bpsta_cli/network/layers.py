@@ -27,7 +27,7 @@ def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply `function` [B, ...] -> [B, ...] to every step of `x` [T, B, ...], T folded into the batch."""
     if is_constant(x):
         y = function(x[0])
-        return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+        return kernels.repeated(y, x.shape[0])
     y = function(x.flatten(0, 1))
     return y.view(*x.shape[:2], *y.shape[1:])
 
@@ -149,7 +149,7 @@ class Voting(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, voters * classes] -> [T, B, classes], in [0, 1] for spikes; of float32 at least."""
         dtype = torch.promote_types(x.dtype, torch.float32)  # a tenth is no bfloat16
-        return x.reshape(*x.shape[:-1], -1, self.voters).mean(-1, dtype=dtype)
+        return kernels.mean_over(x.to(dtype).reshape(*x.shape[:-1], -1, self.voters), -1)
 
     def extra_repr(self) -> str:
         """Its constant, for printing."""

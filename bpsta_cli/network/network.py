@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from bpsta_cli import kernels
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.network.dropout import NeuronDropout
 from bpsta_cli.network.fusion import Layers
@@ -111,7 +112,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean votes: [T, B, C, H, W] -> [B, classes], in [0, 1] when spiking."""
-        return self.votes(x).mean(0)
+        return kernels.mean_over(self.votes(x), 0)
 
     def neurons(self) -> dict[str, LIF]:
         """The spiking layers by name, in order; empty for the twin."""

@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bpsta_cli import kernels
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.kernels.block_spec import Statistics
 from bpsta_cli.network.layers import is_constant, over_time
+from bpsta_cli.portable_math import power
 
 
 class FoldedNorm(nn.BatchNorm2d):
@@ -33,6 +36,34 @@ class FoldedNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] -> the same shape."""
+        return self.normalise(x) if self.supports(x) else self._by_torch(x)
+
+    def supports(self, x: Tensor) -> bool:
+        """Whether the norm of `x` is computed by this package's own kernel, as `normalise` does, and not by torch."""
+        # a single value a channel has no variance: torch's own batch norm then raises its own error
+        has_variance = not self.training or len(x) * x[0, :, 0].numel() > 1
+        return has_variance and kernels.supports_norm(x, self.weight)
+
+    def normalise(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """The norm of an `x` that is supported, with a ReLU behind it or not."""
+        steps = len(x)
+        if constant := is_constant(x):
+            x = x[:1]
+        stats = None if self.training else Statistics(*(value.double()[None] for value in self.running()))
+        y, stats = kernels.norm(
+            x,
+            self.gain,
+            self.bias,
+            eps=self.eps,
+            stats=stats,
+            per_step=self.per_step and len(x) > 1,
+            relu=relu,
+        )
+        if self.training:
+            self.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
+        return kernels.repeated(y[0], steps) if constant else y
+
+    def _by_torch(self, x: Tensor) -> Tensor:
         if not self.training or not is_constant(x) or x.shape[0] == 1:
             return over_time(lambda folded: self._normalise(folded, *self.running()), x)
         mean, var = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
@@ -40,7 +71,7 @@ class FoldedNorm(nn.BatchNorm2d):
         n = x[0].numel() // x.shape[2]
         # a new tensor: the gradient needs var as it is
         self.track(mean[None], var[None] * ((n - 1) / n), rows=n, steps=x.shape[0])
-        return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+        return kernels.repeated(y, x.shape[0])
 
     def running(self) -> tuple[Tensor, Tensor]:
         """The running mean and variance: [C] each."""
@@ -59,9 +90,8 @@ class FoldedNorm(nn.BatchNorm2d):
         self._update_running(mean[0], var[0], total=rows * steps, momentum=self._momentum)
 
     def _update_running(self, mean: Tensor, var: Tensor, *, total: int, momentum: float) -> None:
-        running_mean, running_var = self.running()
-        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((var * (total / (total - 1))).to(running_var.dtype), momentum)
+        for running, new in zip(self.running(), (mean, var * (total / (total - 1))), strict=True):
+            running.copy_(running.double() * (1 - momentum) + new.double() * momentum)
 
     @property
     def _momentum(self) -> float:
@@ -77,13 +107,12 @@ class PerStepNorm(FoldedNorm):
 
     per_step = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, B, C, H, W] -> the same shape."""
+    def _by_torch(self, x: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(x)
+            return super()._by_torch(x)
         if is_constant(x):
             y = self._normalise(x[0], *self.running(), self._momentum_of(x.shape[0]))
-            return y.unsqueeze(0).expand(x.shape[0], *y.shape)
+            return kernels.repeated(y, x.shape[0])
         return torch.stack([self._normalise(step, *self.running()) for step in x])
 
     @torch.no_grad()
@@ -95,7 +124,7 @@ class PerStepNorm(FoldedNorm):
 
     def _momentum_of(self, updates: int) -> float:
         """T updates r <- r + m (s - r) with the same s are one with momentum 1 - (1 - m)^T."""
-        return 1 - (1 - self._momentum) ** updates
+        return 1 - power(1 - self._momentum, updates)
 
 
 class ThresholdNorm(FoldedNorm):

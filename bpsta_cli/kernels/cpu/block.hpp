@@ -3,8 +3,7 @@
 //
 // Images lie channels last: a row of an image is width * channels values without a gap. A value of each channel is
 // repeated along such a row ("tiled") for as many columns as are worked on at once. README.md in the folder above has
-// the equations. Sums over an image are taken in a fixed number of shares, so that the number of threads changes
-// nothing.
+// the equations.
 
 #pragma once
 
@@ -15,7 +14,6 @@
 
 namespace bpsta {
 
-constexpr int64_t SHARES = 64;                // of the work: a sum is taken in each, then over them
 constexpr int64_t SCRATCH_BYTES = 16 * 1024;  // potentials of a strip: they and its input stay in the first cache
 constexpr int64_t MIN_STRIP_CHANNELS = 64;    // of a strip, where it does not hold them all
 
@@ -44,7 +42,7 @@ struct Strip {
 
 // How images are divided into strips that fit the cache: across their channels only where one window is too large.
 template <typename Real> struct Tiling {
-    int64_t columns, channels, across, deep, down, count;
+    int64_t columns, channels, across, deep, down, of_image, count;
 
     explicit Tiling(const Block<Real> &a) {
         const int64_t values = SCRATCH_BYTES / int64_t(sizeof(Real)), window = a.steps * a.pool * a.pool;
@@ -56,7 +54,8 @@ template <typename Real> struct Tiling {
         across = (a.width + columns - 1) / columns;
         deep = (a.channels + channels - 1) / channels;
         down = (a.height + a.pool - 1) / a.pool;
-        count = a.batch * down * across * deep;
+        of_image = down * across * deep;
+        count = a.batch * of_image;
     }
 
     int64_t row_size() const { return columns * channels; } // of a strip, in elements

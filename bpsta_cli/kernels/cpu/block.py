@@ -15,41 +15,28 @@ from torch import Tensor
 
 from bpsta_cli.kernels.block_spec import (
     BlockSpec,
-    NormGradCoefficients,
     Statistics,
-    from_moments,
+    inverse_deviation,
     norm_grad_coefficients,
     rows_of_a_set,
     scale_and_shift,
 )
+from bpsta_cli.kernels.cpu import norm
 from bpsta_cli.kernels.cpu.library import call
-from bpsta_cli.kernels.layouts import channels_last
+from bpsta_cli.kernels.cpu.norm import statistics
 from bpsta_cli.kernels.rule_codes import rule_code
 from bpsta_cli.rules import Rule
 
-SHARES = 64
-"""In how many shares sums are taken (block.hpp)."""
-
-
-def statistics(x: Tensor, *, per_step: bool) -> Statistics:
-    """Mean and biased variance of each channel of x [S, B, C, H, W], of each step by itself or of all together."""
-    x = channels_last(x.detach())
-    steps, batch, channels, height, width = x.shape
-    rows = batch * height * width
-    origin = x[0, 0, :, 0, 0].contiguous()  # near the mean: what is squared does not cancel
-    origin = torch.where(origin.isfinite(), origin, 0)
-    sums = torch.zeros(SHARES, steps, 2, channels, dtype=torch.float64)
-    call("moments", x.dtype, x, x.stride(0), steps, rows, channels, origin, sums)
-    return from_moments(origin, sums.sum(0), rows, per_step=per_step)
+__all__ = ["block_backward", "block_forward", "statistics"]
 
 
 def block_forward(
     x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, spec: BlockSpec, spikes: Tensor
 ) -> Tensor:
     """As `block_autograd.Backend` has it."""
-    spike_counts = torch.empty(SHARES, dtype=torch.float64)
-    call("block_forward", x.dtype, _native_block(x, weight, bias, stats, spec), spikes, spike_counts)
-    return spike_counts.sum()
+    spike_count = torch.empty((), dtype=torch.float64)
+    call("block_forward", x.dtype, _native_block(x, weight, bias, stats, spec), spikes, spike_count)
+    return spike_count
 
 
 def block_backward(
@@ -64,21 +51,22 @@ def block_backward(
     through_stats: bool,
 ) -> Tensor:
     """As `block_autograd.Backend` has it."""
-    sums = torch.zeros(SHARES, len(stats.mean), 2, x.shape[2], dtype=torch.float64)
+    sums = torch.empty(len(stats.mean), 2, x.shape[2], dtype=torch.float64)
     run = functools.partial(_backward, _native_block(x, weight, bias, stats, spec), grad_spikes, spec.rule)
     repeated = len(x) == 1  # its gradient is the sum over the steps, one step of memory
     if repeated:
         run(BackwardOutputs(sums=sums, total=grad_x))
     elif through_stats:
         run(BackwardOutputs(sums=sums))
-    rows = rows_of_a_set(x, stats)
-    coefficients = norm_grad_coefficients(weight, stats, spec.eps, sums.sum(0) if through_stats else None, rows)
+    rows, inverse = rows_of_a_set(x, stats), inverse_deviation(stats, spec.eps)
+    coefficients = norm_grad_coefficients(weight, inverse, sums if through_stats else None, rows)
     if repeated:
-        _norm_backward(x, grad_x, stats.mean, coefficients)
+        scale_shift = scale_and_shift(weight, bias, stats, spec.eps)
+        norm.backward(x, grad_x, grad_x, relu=spec.relu, values=(*scale_shift, stats.mean, *coefficients))
     else:
         values = [value.to(x.dtype) for value in coefficients]
         run(BackwardOutputs(None if through_stats else sums, None, grad_x, *values))
-    return sums.sum(0)
+    return sums
 
 
 class BackwardOutputs(NamedTuple):
@@ -96,13 +84,6 @@ def _backward(block: ctypes.Structure, grad_spikes: Tensor, rule: Rule, outputs:
     code = rule_code(rule)
     assert code is not None  # who calls has asked
     call("block_backward", grad_spikes.dtype, block, grad_spikes, outputs, *code)
-
-
-def _norm_backward(x: Tensor, grad: Tensor, mean: Tensor, coefficients: NormGradCoefficients) -> None:
-    """Batch norm's own backward pass for an x of one step: grad <- gain grad + slope (x - mean) + offset."""
-    _, batch, channels, height, width = x.shape
-    values = [value.to(x.dtype) for value in (mean, *coefficients)]
-    call("norm_backward", x.dtype, x, grad, batch * height * width, channels, *values)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 
 #include "block.hpp"
 #include "norm.hpp"
+#include "shares.hpp"
 
 using namespace bpsta;
 
@@ -82,7 +83,7 @@ template <typename Real> using BackwardStep = void (*)(const Row<Real> &, const 
 
 // What the backward pass makes, each where it is not null.
 template <typename Real> struct BackwardOutputs {
-    double *sums; // [SHARES, sets, 2, C]: of dL/dy, the error at the norm's output, and of dL/dy (x - mean)
+    double *sums; // [sets, 2, C]: of dL/dy, the error at the norm's output, and of dL/dy (x - mean)
     Real *total;  // [B, H, W, C]: dL/dy summed over the steps
     Real *grad_x; // [T, B, H, W, C]: gain dL/dy + slope (x - mean) + offset, with the three below; may be x itself
     const Real *gain, *slope, *offset; // [sets, C]
@@ -95,6 +96,7 @@ template <typename Real> struct Pass {
     const BackwardOutputs<Real> &out;
     const BackwardStep<Real> step;
     const void *const rule;
+    double *share_sums = nullptr; // [SHARES, sets, 2, C]
     const Tiling<Real> tiling{a};
     const int64_t row_size = tiling.row_size(), columns = tiling.tiled_columns(), length = columns * a.channels;
     const std::vector<Real> scales = tile_of(a.scale), shifts = tile_of(a.shift), means = tile_of(a.mean);
@@ -160,7 +162,7 @@ void step_back(const Pass<Real> &p, const Place<Real> &place, int64_t t, Scratch
 // Adds a strip's sums to those of its share.
 template <typename Real>
 void flush_sums(const Pass<Real> &p, const Strip &s, int64_t share, int64_t set, Scratch<Real> &w) {
-    double *const sums = p.out.sums + (share * p.a.sets() + set) * 2 * p.a.channels + s.channel;
+    double *const sums = p.share_sums + (share * p.a.sets() + set) * 2 * p.a.channels + s.channel;
     flush(w.sum.data() + s.channel, w.sum_x.data() + s.channel, sums, sums + p.a.channels,
           s.pieces == 1 ? s.columns : 1, s.channels);
 }
@@ -185,16 +187,21 @@ void backward_strip(const Pass<Real> &p, const Place<Real> &place, int64_t share
 }
 
 // From `grad_out`, dL/do after pooling, in the shape of the forward pass's `out`.
-template <typename Real> void backward(const Pass<Real> &p, int threads) {
-    const int64_t count = p.tiling.count;
+template <typename Real> void backward(Pass<Real> &&p, int threads) {
+    const int64_t sums = p.out.sums ? p.a.sets() * 2 * p.a.channels : 0;
+    std::vector<double> share_sums(size_t(SHARES * sums), 0);
+    p.share_sums = share_sums.data();
 #pragma omp parallel num_threads(threads)
     {
         Scratch<Real> w(p);
-#pragma omp for schedule(static)
-        for (int64_t share = 0; share < SHARES; ++share)
-            for (int64_t index = share * count / SHARES; index < (share + 1) * count / SHARES; ++index)
+#pragma omp for schedule(static, 1) // in a small batch many shares are empty, and they are neighbours
+        for (int64_t share = 0; share < SHARES; ++share) {
+            const Range range = share_of(share, p.a.batch, p.tiling.of_image);
+            for (int64_t index = range.begin; index < range.end; ++index)
                 backward_strip(p, Place<Real>{p.a, p.tiling.strip(p.a, index)}, share, w);
+        }
     }
+    if (sums) add_shares(share_sums.data(), p.out.sums, sums);
 }
 
 } // namespace

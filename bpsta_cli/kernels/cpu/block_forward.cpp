@@ -37,43 +37,42 @@ INLINE void pool_spikes(const Real *__restrict upper, const Real *__restrict low
     }
 }
 
-// Spikes `out` [T, B, H / pool, W / pool, C]; `spike_counts` [SHARES], how many neurons fired, before pooling.
-template <typename Real> void forward(const Block<Real> &a, Real *out, double *spike_counts, int threads) {
+// Spikes `out` [T, B, H / pool, W / pool, C]; `spike_count`, how many neurons fired before pooling, is a whole number
+// and so exact in whatever order it is added up.
+template <typename Real> void forward(const Block<Real> &a, Real *out, double *spike_count, int threads) {
     const Tiling<Real> tiling(a);
     const int64_t row_size = tiling.row_size(), columns = tiling.tiled_columns(), length = columns * a.channels;
     const auto scales = tiled(a.scale, a.sets(), a.channels, columns);
     const auto shifts = tiled(a.shift, a.sets(), a.channels, columns);
-#pragma omp parallel num_threads(threads)
+    double total = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : total)
     {
         std::vector<Real> v(size_t(a.pool * row_size)), o(size_t(a.pool * row_size));
 #pragma omp for schedule(static)
-        for (int64_t share = 0; share < SHARES; ++share) {
-            double total = 0;
-            for (int64_t index = share * tiling.count / SHARES; index < (share + 1) * tiling.count / SHARES; ++index) {
-                const Place<Real> place{a, tiling.strip(a, index)};
-                const Strip &s = place.s;
-                std::fill(v.begin(), v.end(), Real(0));
-                for (int64_t t = 0; t < a.steps; ++t) {
-                    const int64_t tile = (a.norm_step ? t * length : 0) + s.channel;
-                    Real *const target = out + t * a.pooled_size() + place.pooled();
-                    place.pieces(row_size, [&](int64_t from, int64_t to) {
-                        total += double(fire(a.x + t * a.x_step + from, scales.data() + tile, shifts.data() + tile,
-                                             v.data() + to, a.pool == 1 ? target : o.data() + to, s.piece, a));
-                    });
-                    if (place.is_pooled())
-                        pool_spikes(o.data(), o.data() + row_size, target, s.columns / 2, s.channels);
-                }
+        for (int64_t index = 0; index < tiling.count; ++index) {
+            const Place<Real> place{a, tiling.strip(a, index)};
+            const Strip &s = place.s;
+            std::fill(v.begin(), v.end(), Real(0));
+            for (int64_t t = 0; t < a.steps; ++t) {
+                const int64_t tile = (a.norm_step ? t * length : 0) + s.channel;
+                Real *const target = out + t * a.pooled_size() + place.pooled();
+                place.pieces(row_size, [&](int64_t from, int64_t to) {
+                    total += double(fire(a.x + t * a.x_step + from, scales.data() + tile, shifts.data() + tile,
+                                         v.data() + to, a.pool == 1 ? target : o.data() + to, s.piece, a));
+                });
+                if (place.is_pooled())
+                    pool_spikes(o.data(), o.data() + row_size, target, s.columns / 2, s.channels);
             }
-            spike_counts[share] = total;
         }
     }
+    *spike_count = total;
 }
 
 } // namespace
 
 #define ENTRIES(Real, name)                                                                                            \
-    extern "C" void block_forward_##name(const Block<Real> *block, Real *out, double *spike_counts, int threads) {     \
-        forward<Real>(*block, out, spike_counts, threads);                                                             \
+    extern "C" void block_forward_##name(const Block<Real> *block, Real *out, double *spike_count, int threads) {      \
+        forward<Real>(*block, out, spike_count, threads);                                                              \
     }
 
 ENTRIES(float, float32)

@@ -1,72 +1,172 @@
-// Batch norm by itself: its statistics, and its backward pass over an input that is the same at every step.
+// Batch norm by itself: its statistics, its output and its backward pass, all with an optional ReLU behind it.
+//
+// Images lie channels last, step after step: x is [steps, batch, rows, channels], with `rows` pixels an image. A norm's
+// values (mean, scale, ...) are [sets, channels], a set for all steps or one a step. README.md in the folder above has
+// the equations and the order of the sums.
 
 #include "block.hpp"
 #include "norm.hpp"
+#include "shares.hpp"
 
 using namespace bpsta;
 
 namespace {
 
-constexpr int64_t TILE = 256; // elements at least that a sum over rows takes at once
+constexpr int64_t TILE = 256; // elements at least that are worked on at once
 constexpr int64_t FLUSH = 32; // values that are summed in Real before the sum goes on in double
 
-// Sums over the rows of `x` [steps, rows, channels] of x - origin and of its square: `sums` [SHARES, steps, 2, C].
-template <typename Real>
-void moments(const Real *x, int64_t x_step, int64_t steps, int64_t rows, int64_t channels, const Real *origin,
-             double *sums, int threads) {
-    const int64_t repeats = std::max(TILE / channels, int64_t(1)), n = repeats * channels;
-    const auto origins = tiled(origin, 1, channels, repeats);
+struct Sizes {
+    int64_t steps, batch, rows, channels, sets;
+
+    int64_t step_size() const { return batch * rows * channels; }
+    // rows whose channels are worked on at once, next to each other
+    int64_t repeats() const { return std::max(TILE / channels, int64_t(1)); }
+    int64_t tile() const { return repeats() * channels; }
+    int64_t set(int64_t t) const { return sets > 1 ? t : 0; }
+};
+
+// Two sums for each step and channel, `sums` [steps, 2, channels]: `add` adds the values that begin at an offset from a
+// step's first to those of its two chains.
+template <typename Real, typename Add>
+void sum_rows(const Sizes &s, double *sums, int threads, const Add &add) {
+    const int64_t size = s.steps * 2 * s.channels;
+    std::vector<double> of_shares(size_t(SHARES * size), 0);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<Real> sum(size_t(n), 0), squares(size_t(n), 0);
-#pragma omp for schedule(static)
+        std::vector<Real> first(size_t(s.tile()), 0), second(size_t(s.tile()), 0);
+#pragma omp for schedule(static, 1)
         for (int64_t share = 0; share < SHARES; ++share) {
-            for (int64_t t = 0; t < steps; ++t) {
-                double *const into = sums + (share * steps + t) * 2 * channels;
-                const Real *from = x + t * x_step + share * rows / SHARES * channels;
-                const Real *const end = x + t * x_step + (share + 1) * rows / SHARES * channels;
+            const Range range = share_of(share, s.batch, s.rows);
+            for (int64_t t = 0; t < s.steps; ++t) {
+                double *const into = of_shares.data() + share * size + t * 2 * s.channels;
+                int64_t from = range.begin * s.channels;
+                const int64_t end = range.end * s.channels;
                 for (int64_t taken = 1; from < end; ++taken) {
-                    const int64_t length = std::min(n, int64_t(end - from));
-                    Real *__restrict first = sum.data(), *__restrict second = squares.data();
-#pragma omp simd
-                    for (int64_t i = 0; i < length; ++i) {
-                        const Real away = from[i] - origins[size_t(i)];
-                        first[i] += away;
-                        second[i] = fused(away, away, second[i]);
-                    }
+                    const int64_t length = std::min(s.tile(), end - from);
+                    add(t, from, length, first.data(), second.data());
                     from += length;
                     if (taken % FLUSH == 0 || from == end)
-                        flush(sum.data(), squares.data(), into, into + channels, repeats, channels);
+                        flush(first.data(), second.data(), into, into + s.channels, s.repeats(), s.channels);
                 }
             }
         }
     }
+    add_shares(of_shares.data(), sums, size);
 }
 
-// `norm_backward` over [rows, C]: `grad` becomes gain grad + slope (x - mean) + offset.
+// Sums of x - origin and of its square. Steps of `x` begin x_step from each other.
 template <typename Real>
-void norm_backward_rows(const Real *x, Real *grad, int64_t rows, int64_t channels, const Real *mean, const Real *gain,
-                        const Real *slope, const Real *offset, int threads) {
-    const int64_t repeats = std::max(TILE / channels, int64_t(1)), n = repeats * channels, size = rows * channels;
-    const auto means = tiled(mean, 1, channels, repeats), gains = tiled(gain, 1, channels, repeats),
-               slopes = tiled(slope, 1, channels, repeats), offsets = tiled(offset, 1, channels, repeats);
+void moments(const Real *x, int64_t x_step, const Sizes &s, const Real *origin, double *sums, int threads) {
+    const auto origins = tiled(origin, 1, s.channels, s.repeats());
+    const Real *const __restrict around = origins.data();
+    sum_rows<Real>(s, sums, threads, [=](int64_t t, int64_t start, int64_t n, Real *__restrict sum, Real *__restrict squares) {
+        const Real *const __restrict from = x + t * x_step + start;
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            const Real away = from[i] - around[i];
+            sum[i] += away;
+            squares[i] = fused(away, away, squares[i]);
+        }
+    });
+}
+
+// A norm's values for each set, repeated for the rows that are worked on at once.
+template <typename Real> struct Tiles {
+    const Sizes &s;
+    const std::vector<Real> values;
+
+    Tiles(const Sizes &sizes, const Real *of_channels)
+        : s(sizes), values(tiled(of_channels, s.sets, s.channels, s.repeats())) {}
+    const Real *at(int64_t t) const { return values.data() + s.set(t) * s.tile(); }
+};
+
+// Calls visit(step, offset of the first element, how many) for all elements, some rows at once.
+template <typename Visit> void visit_rows(const Sizes &s, int threads, const Visit &visit) {
+    const int64_t pieces = (s.step_size() + s.tile() - 1) / s.tile();
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t start = 0; start < size; start += n)
-        norm_backward(x + start, grad + start, means.data(), gains.data(), slopes.data(), offsets.data(), grad + start,
-                      std::min(n, size - start));
+    for (int64_t index = 0; index < s.steps * pieces; ++index) {
+        const int64_t t = index / pieces, start = index % pieces * s.tile();
+        visit(t, t * s.step_size() + start, std::min(s.tile(), s.step_size() - start));
+    }
+}
+
+// y = max(x scale + shift, floor)
+template <typename Real>
+void norm_forward(const Real *x, Real *y, const Sizes &s, const Real *scale, const Real *shift, Real floor,
+                  int threads) {
+    const Tiles<Real> scales(s, scale), shifts(s, shift);
+    visit_rows(s, threads, [=, &scales, &shifts](int64_t t, int64_t start, int64_t n) {
+        const Real *__restrict from = x + start, *__restrict a = scales.at(t), *__restrict b = shifts.at(t);
+        Real *__restrict to = y + start;
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) to[i] = current(from[i], a[i], b[i], floor);
+    });
+}
+
+// Sums of g and of g (x - mean), with g = grad where the ReLU let y through, else 0.
+template <typename Real>
+void gradient_sums(const Real *x, const Real *grad, const Sizes &s, const Real *scale, const Real *shift,
+                   const Real *mean, Real floor, double *sums, int threads) {
+    const Tiles<Real> scales(s, scale), shifts(s, shift), means(s, mean);
+    sum_rows<Real>(s, sums, threads, [=, &s, &scales, &shifts, &means](int64_t t, int64_t start, int64_t n, Real *__restrict sum,
+                                                                   Real *__restrict sum_x) {
+        const Real *__restrict from = x + t * s.step_size() + start, *__restrict g = grad + t * s.step_size() + start;
+        const Real *__restrict a = scales.at(t), *__restrict b = shifts.at(t), *__restrict middle = means.at(t);
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            const Real grad_y = fused(from[i], a[i], b[i]) <= floor ? Real(0) : g[i];
+            sum[i] += grad_y;
+            sum_x[i] = fused(grad_y, from[i] - middle[i], sum_x[i]);
+        }
+    });
+}
+
+// The values of a norm that its backward pass needs, in the order in which they are passed.
+template <typename Real> struct Coefficients {
+    const Real *scale, *shift, *mean, *gain, *slope, *offset;
+};
+
+// `out` = gain g + slope (x - mean) + offset, with g as in `gradient_sums`; it may be x or grad itself.
+template <typename Real>
+void norm_backward_rows(const Real *x, const Real *grad, Real *out, const Sizes &s, Real floor,
+                        const Coefficients<Real> &c, int threads) {
+    const Tiles<Real> scales(s, c.scale), shifts(s, c.shift), means(s, c.mean);
+    const Tiles<Real> gains(s, c.gain), slopes(s, c.slope), offsets(s, c.offset);
+    visit_rows(s, threads, [=, &scales, &shifts, &means, &gains, &slopes, &offsets](int64_t t, int64_t start, int64_t n) {
+        const Real *const from = x + start, *const g = grad + start;
+        Real *const to = out + start;
+        const Real *__restrict scale = scales.at(t), *__restrict shift = shifts.at(t), *__restrict mean = means.at(t);
+        const Real *__restrict gain = gains.at(t), *__restrict slope = slopes.at(t), *__restrict offset = offsets.at(t);
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            const Real grad_y = fused(from[i], scale[i], shift[i]) <= floor ? Real(0) : g[i];
+            to[i] = fused(gain[i], grad_y, fused(slope[i], from[i] - mean[i], offset[i]));
+        }
+    });
 }
 
 } // namespace
 
-// Sizes in elements; what each array holds stands with the functions above.
+#define SIZES int64_t steps, int64_t batch, int64_t rows, int64_t channels, int64_t sets
 #define ENTRIES(Real, name)                                                                                            \
-    extern "C" void moments_##name(const Real *x, int64_t x_step, int64_t steps, int64_t rows, int64_t channels,       \
-                                   const Real *origin, double *sums, int threads) {                                    \
-        moments<Real>(x, x_step, steps, rows, channels, origin, sums, threads);                                        \
+    extern "C" void moments_##name(const Real *x, int64_t x_step, SIZES, const Real *origin, double *sums,             \
+                                   int threads) {                                                                      \
+        moments<Real>(x, x_step, {steps, batch, rows, channels, sets}, origin, sums, threads);                         \
     }                                                                                                                  \
-    extern "C" void norm_backward_##name(const Real *x, Real *grad, int64_t rows, int64_t channels, const Real *mean,  \
-                                         const Real *gain, const Real *slope, const Real *offset, int threads) {       \
-        norm_backward_rows<Real>(x, grad, rows, channels, mean, gain, slope, offset, threads);                         \
+    extern "C" void norm_forward_##name(const Real *x, Real *y, SIZES, const Real *scale, const Real *shift,           \
+                                        double floor, int threads) {                                                   \
+        norm_forward<Real>(x, y, {steps, batch, rows, channels, sets}, scale, shift, Real(floor), threads);            \
+    }                                                                                                                  \
+    extern "C" void norm_gradient_sums_##name(const Real *x, const Real *grad, SIZES, const Real *scale,               \
+                                              const Real *shift, const Real *mean, double floor, double *sums,         \
+                                              int threads) {                                                           \
+        gradient_sums<Real>(x, grad, {steps, batch, rows, channels, sets}, scale, shift, mean, Real(floor), sums,      \
+                            threads);                                                                                  \
+    }                                                                                                                  \
+    extern "C" void norm_backward_##name(const Real *x, const Real *grad, Real *out, SIZES, double floor,              \
+                                         const Coefficients<Real> *coefficients, int threads) {                        \
+        norm_backward_rows<Real>(x, grad, out, {steps, batch, rows, channels, sets}, Real(floor), *coefficients,       \
+                                 threads);                                                                             \
     }
 
 ENTRIES(float, float32)

@@ -18,6 +18,7 @@ from bpsta_cli.kernels.block_spec import (
     BlockSpec,
     Statistics,
     from_moments,
+    inverse_deviation,
     norm_grad_coefficients,
     rows_of_a_set,
     scale_and_shift,
@@ -130,12 +131,12 @@ def block_backward(
     """As `block_autograd.Backend` has it."""
     norm = _norm(x, weight, bias, stats, spec)
     run = functools.partial(run_backward, x, Sizes.of_images(x), spec, norm, grad_spikes)
-    rows = rows_of_a_set(x, stats)
+    rows, inverse = rows_of_a_set(x, stats), inverse_deviation(stats, spec.eps)
     if through_stats:  # the gradient takes sums over all of x: once for them, and again
         sums = run(sums=True).sum(0, dtype=torch.float64)
-        run(grad=grad_x, coefficients=values(x, *norm_grad_coefficients(weight, stats, spec.eps, sums, rows)))
+        run(grad=grad_x, coefficients=values(x, *norm_grad_coefficients(weight, inverse, sums, rows)))
         return sums
-    coefficients = values(x, *norm_grad_coefficients(weight, stats, spec.eps, None, rows))
+    coefficients = values(x, *norm_grad_coefficients(weight, inverse, None, rows))
     return run(sums=True, grad=grad_x, coefficients=coefficients).sum(0, dtype=torch.float64)
 
 

@@ -1,0 +1,119 @@
+"""Batch norm on the CPU where it is not part of a block, with the ReLU behind it: statistics, forward and backward.
+
+README.md in the folder above has the equations and the order of the sums; norm.cpp computes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bpsta_cli.kernels.block_spec import (
+    Statistics,
+    from_moments,
+    in_order,
+    inverse_deviation,
+    norm_grad_coefficients,
+    parameter_gradients,
+    rows_of_a_set,
+    scale_and_shift,
+)
+from bpsta_cli.kernels.cpu.library import call
+from bpsta_cli.kernels.layouts import channels_last, empty_images
+
+
+def statistics(x: Tensor, *, per_step: bool) -> Statistics:
+    """Mean and biased variance of each channel of x [S, B, C, H, W], of each step by itself or of all together."""
+    x = channels_last(x.detach())
+    steps, batch, channels, height, width = x.shape
+    origin = x[0, 0, :, 0, 0].contiguous()  # near the mean: what is squared does not cancel
+    origin = torch.where(origin.isfinite(), origin, 0)
+    sums = torch.empty(steps, 2, channels, dtype=torch.float64)
+    call("moments", x.dtype, x, x.stride(0), *_sizes(x, sets=1), origin, sums)
+    return from_moments(origin, sums, batch * height * width, per_step=per_step)
+
+
+def norm(
+    x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, *, eps: float, relu: bool, through_stats: bool
+) -> Tensor:
+    """The norm of x [S, B, C, H, W]; arguments as in `bpsta_cli.kernels.norm`, unchecked.
+
+    `through_stats` says whether the statistics are those of `x`, so that the gradient goes through them too.
+    """
+    y: Tensor = _Norm.apply(x, weight, bias, stats, eps, relu, through_stats)
+    return y
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, eps: float, relu: bool, through: bool
+    ) -> Tensor:
+        x = _gapless(x)
+        ctx.save_for_backward(x, weight)
+        ctx.stats, ctx.eps, ctx.relu, ctx.through = stats, eps, relu, through
+        y = empty_images(tuple(x.shape), x)
+        values = (*scale_and_shift(weight, bias, stats, eps), stats.mean)
+        ctx.values = scale, shift, _ = [value.to(x.dtype) for value in values]
+        call("norm_forward", x.dtype, x, y, *_sizes(x, sets=len(scale)), scale, shift, _floor(relu))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stats: Statistics = ctx.stats
+        inverse, grad = inverse_deviation(stats, ctx.eps), _gapless(grad)
+        sums = _gradient_sums(x, grad, ctx.values, relu=ctx.relu)
+        if len(stats.mean) == 1:
+            sums = in_order(sums)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            rows = rows_of_a_set(x, stats)
+            coefficients = norm_grad_coefficients(weight, inverse, sums if ctx.through else None, rows)
+            grad_x = empty_images(tuple(x.shape), x)
+            backward(x, grad, grad_x, relu=ctx.relu, values=(*ctx.values, *coefficients))
+        return grad_x, *parameter_gradients(inverse, sums, weight), *[None] * 4
+
+
+def _gradient_sums(x: Tensor, grad: Tensor, values: Sequence[Tensor], *, relu: bool) -> Tensor:
+    """Sums of g = dL/dy before the ReLU and of g (x - mean) for each step: float64 [S, 2, C]."""
+    sums = torch.empty(len(x), 2, x.shape[2], dtype=torch.float64)
+    sizes = _sizes(x, sets=len(values[0]))
+    call("norm_gradient_sums", x.dtype, x, grad, *sizes, *values, _floor(relu), sums)
+    return sums
+
+
+def backward(x: Tensor, grad: Tensor, grad_x: Tensor, *, relu: bool, values: Sequence[Tensor]) -> None:
+    """Fill `grad_x`, which may be `grad`, with gain g + slope (x - mean) + offset; images gapless, channels last.
+
+    Args:
+        x: the norm's input.
+        grad: the gradient of its output; g is `grad` where the ReLU let the output through, and 0 elsewhere.
+        grad_x: the gradient of `x`.
+        relu: whether there is a ReLU.
+        values: scale, shift, mean, gain, slope and offset, [sets, C] each, rounded here to the dtype of `x`.
+    """
+    rounded = [value.to(x.dtype) for value in values]
+    call("norm_backward", x.dtype, x, grad, grad_x, *_sizes(x, sets=len(rounded[0])), _floor(relu), rounded)
+
+
+def _floor(relu: bool) -> float:
+    return 0.0 if relu else -math.inf
+
+
+def _gapless(x: Tensor) -> Tensor:
+    """Images channels last, and step after step in memory."""
+    x = channels_last(x)
+    return x if len(x) == 1 or x.stride(0) == x[0].numel() else channels_last(x.contiguous())
+
+
+def _sizes(x: Tensor, *, sets: int) -> tuple[int, ...]:
+    """Sizes of norm.cpp: steps, batch, pixels of an image, channels, sets of the norm's values."""
+    steps, batch, channels, height, width = x.shape
+    return steps, batch, height * width, channels, sets
