@@ -25,30 +25,36 @@ void sum_tile(const Real *x, const Real *grad, int64_t step, const std::vector<i
               int64_t inputs, int64_t width) {
     using Lanes = Vector<Real, BYTES>;
     constexpr int64_t L = Lanes::LANES;
-    Lanes total[COLUMNS][V];
-    int64_t image = 0;
-    for (size_t share = 0; share < ends.size(); ++share) {
+    Real total[COLUMNS * V * L]; // in memory: all registers are for the sums of a share
+    int64_t begin = 0;
+    for (const int64_t end : ends) {
         Lanes sum[COLUMNS][V];
 #pragma GCC unroll 12
         for (int column = 0; column < COLUMNS; ++column)
             for (int v = 0; v < V; ++v) sum[column][v] = Lanes::zero();
-        for (; image < ends[share]; ++image, x += 2 * L, grad += step) {
+        const Real *g = grad + begin * step;
+        for (const Real *value = x + begin * 2 * L, *const last = x + end * 2 * L; value != last; value += 2 * L) {
             Lanes values[V];
-            for (int v = 0; v < V; ++v) values[v] = Lanes::load(x + v * L);
+            for (int v = 0; v < V; ++v) values[v] = Lanes::load(value + v * L);
 #pragma GCC unroll 12
             for (int column = 0; column < COLUMNS; ++column) {
-                const Lanes factor = Lanes::broadcast(grad[column]);
+                const Lanes factor = Lanes::broadcast(g[column]);
                 for (int v = 0; v < V; ++v) sum[column][v] = fma(factor, values[v], sum[column][v]);
             }
+            g += step;
         }
 #pragma GCC unroll 12
         for (int column = 0; column < COLUMNS; ++column)
-            for (int v = 0; v < V; ++v)
-                total[column][v] = share ? total[column][v] + sum[column][v] : sum[column][v];
+            for (int v = 0; v < V; ++v) {
+                Real *const to = total + (column * V + v) * L;
+                (begin ? Lanes::load(to) + sum[column][v] : sum[column][v]).store(to);
+            }
+        begin = end;
     }
     for (int column = 0; column < COLUMNS; ++column, out += inputs) {
-        Real row[V * L];
-        for (int v = 0; v < V; ++v) (total[column][v] + Lanes::zero()).store(width == V * L ? out + v * L : row + v * L);
+        Real *const row = total + column * V * L;
+        for (int v = 0; v < V; ++v)
+            (Lanes::load(row + v * L) + Lanes::zero()).store(width == V * L ? out + v * L : row + v * L);
         if (width != V * L) std::memcpy(out, row, size_t(width) * sizeof(Real));
     }
 }
