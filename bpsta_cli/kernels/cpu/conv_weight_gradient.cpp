@@ -217,11 +217,14 @@ template <typename Real, int BYTES> struct Worker {
 
     const Work<Real, BYTES> &w;
     int64_t first_group = 0, groups = 0, first_column = 0, columns = 0, first_place = 0, places = 0;
-    std::vector<Real> x, grad, of_block, of_share, total;
+    std::vector<Real> x;
+    const int64_t group_step; // in the copy of the gradient; one pixel more, so that groups do not share cache sets
+    std::vector<Real> grad, of_block, of_share, total;
 
     explicit Worker(const Work<Real, BYTES> &work)
         : w(work), x(size_t(work.largest_piece() * work.pixel_step + GROUP), Real(0)),
-          grad(size_t(work.together * work.blocks[0][0].rows * work.out_width * GROUP), Real(0)),
+          group_step(work.together * work.blocks[0][0].rows * work.out_width * GROUP + GROUP),
+          grad(size_t(work.groups_at_once * group_step), Real(0)),
           of_block(size_t(work.groups_at_once * work.places_at_once * work.columns_at_once * GROUP)),
           of_share(of_block.size()), total(of_block.size()) {}
 
@@ -262,28 +265,31 @@ template <typename Real, int BYTES> struct Worker {
 
     void sum_chunk(const SampleShare &share, int64_t image, int64_t images, const Piece &piece, const Real *from,
                    Real *into, bool add) {
-        for (int64_t i = 0; i < images; ++i) copy_x(share.image(image + i), i, piece);
+        for (int64_t i = 0; i < images; ++i) {
+            copy_x(share.image(image + i), i, piece);
+            copy_grad(share.image(image + i), i, piece);
+        }
         for (int64_t group = 0; group < groups; ++group) {
-            const int64_t filter = (first_group + group) * GROUP;
-            const int64_t filters = std::min(GROUP, w.grad.channels - filter);
-            for (int64_t i = 0; i < images; ++i) copy_grad(share.image(image + i), i, piece, filter, filters);
+            const int64_t filters = w.grad.channels - (first_group + group) * GROUP;
             const int64_t offset = group * places * columns * GROUP;
+            const Real *const of_group = grad.data() + group * group_step;
             for (int64_t place = 0; place < places; ++place) {
                 const std::vector<Meeting> &all = piece.places[size_t(first_place + place)];
                 const int64_t count = int64_t(all.size()) / w.together * images, at = offset + place * columns * GROUP;
-                if (filters > Lanes::LANES) sum_tiles<2>(all.data(), count, from ? from + at : nullptr, into + at, add);
-                else sum_tiles<1>(all.data(), count, from ? from + at : nullptr, into + at, add);
+                const auto tiles = filters > Lanes::LANES ? &Worker::sum_tiles<2> : &Worker::sum_tiles<1>;
+                (this->*tiles)(of_group, all.data(), count, from ? from + at : nullptr, into + at, add);
             }
         }
     }
 
-    template <int V> void sum_tiles(const Meeting *meetings, int64_t count, const Real *from, Real *into, bool add) {
+    template <int V>
+    void sum_tiles(const Real *of_group, const Meeting *meetings, int64_t count, const Real *from, Real *into,
+                   bool add) {
         using All = Chains<Real, BYTES, V>;
         const int64_t tiles = (columns + All::MOST - 1) / All::MOST;
         for (int64_t tile = 0; tile < tiles; ++tile) {
             const int64_t first = tile * columns / tiles, last = (tile + 1) * columns / tiles, at = first * GROUP;
-            All::of(last - first)(x.data() + first, grad.data(), meetings, count, from ? from + at : nullptr, into + at,
-                                  add);
+            All::of(last - first)(x.data() + first, of_group, meetings, count, from ? from + at : nullptr, into + at, add);
         }
     }
 
@@ -302,13 +308,17 @@ template <typename Real, int BYTES> struct Worker {
         }
     }
 
-    void copy_grad(int64_t number, int64_t i, const Piece &piece, int64_t filter, int64_t filters) {
+    void copy_grad(int64_t number, int64_t i, const Piece &piece) {
+        const int64_t filter = first_group * GROUP, filters = std::min(groups * GROUP, w.grad.channels - filter);
+        const int64_t whole = filters / GROUP, left = filters % GROUP;
         Real *to = grad.data() + i * piece.rows * w.out_width * GROUP;
         for (int64_t row = piece.row; row < piece.row + piece.rows; ++row) {
             const Real *from = w.grad.values + number * w.grad.image + row * w.grad.row + filter;
-            for (int64_t pixel = 0; pixel < w.out_width; ++pixel, from += w.grad.pixel, to += GROUP)
-                if (filters == GROUP) std::memcpy(to, from, size_t(GROUP) * sizeof(Real));
-                else copy(from, filters, to);
+            for (int64_t pixel = 0; pixel < w.out_width; ++pixel, from += w.grad.pixel, to += GROUP) {
+                for (int64_t group = 0; group < whole; ++group)
+                    std::memcpy(to + group * group_step, from + group * GROUP, size_t(GROUP) * sizeof(Real));
+                if (left) copy(from + whole * GROUP, left, to + whole * group_step);
+            }
         }
     }
 

@@ -12,6 +12,9 @@ from torch import Tensor
 from bpsta_cli.kernels.cpu.conv import Sizes
 from bpsta_cli.kernels.cpu.library import call
 
+FEW_IMAGES = 512
+"""Images of one pixel up to which the kernel for linear layers is the faster."""
+
 
 def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor:
     """Gradient of the weights: the sum over images and output pixels of the output's gradient times the input.
@@ -25,8 +28,13 @@ def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor
     Returns:
         [filters, C, kernel height, kernel width].
     """
-    out = torch.empty(sizes.filters, sizes.channels, sizes.kernel_height, sizes.kernel_width, dtype=grad.dtype)
-    call("conv_weight_gradient", grad.dtype, sizes, batch, _rows(x), _rows(grad), out)
+    kernel = (sizes.kernel_height, sizes.kernel_width)
+    out = torch.empty(sizes.filters, sizes.channels, *kernel, dtype=grad.dtype)
+    if (sizes.height, sizes.width, *kernel, sizes.padding) == (1, 1, 1, 1, 0) and 0 < sizes.images <= FEW_IMAGES:
+        numbers = (sizes.images, batch, sizes.channels, sizes.filters)
+        call("linear_weight_gradient", grad.dtype, _rows(x), _rows(grad), *numbers, out)
+    else:
+        call("conv_weight_gradient", grad.dtype, sizes, batch, _rows(x), _rows(grad), out)
     return out
 
 
