@@ -128,7 +128,10 @@ def cumulative_votes(votes: Tensor) -> Tensor:
 
     Sums of votes are exact in float64: two classes that tie do so in whatever order their votes are added.
     """
-    return votes.double().cumsum(0)
+    sums = [votes[0].double()]
+    for step in votes[1:]:
+        sums.append(sums[-1] + step)
+    return torch.stack(sums)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bpsta_cli.kernels.square_root import square_root
 from bpsta_cli.rules import Rule
 
 POOLS = (1, 2)
@@ -62,7 +63,7 @@ def in_order(sums: Tensor) -> Tensor:
 
 def inverse_deviation(stats: Statistics, eps: float) -> Tensor:
     """1 / sqrt(var + eps), float64 [sets, C]; of a root and a quotient, which are rounded alike everywhere."""
-    return (stats.var + eps).sqrt_().reciprocal_()
+    return square_root(stats.var + eps).reciprocal_()
 
 
 def scale_and_shift(weight: Tensor, bias: Tensor, stats: Statistics, eps: float) -> tuple[Tensor, Tensor]:

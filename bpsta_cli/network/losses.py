@@ -1,9 +1,15 @@
-"""Training losses on votes [T, B, classes]."""
+"""Training losses on votes [T, B, classes]; on any CPU they and their gradients have the same bits."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from bpsta_cli import kernels
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.portable_math import exp, log
 
 
 def loss(name: str, votes: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -25,15 +31,70 @@ def loss(name: str, votes: Tensor, labels: Tensor, *, label_smoothing: float = 0
         SettingsError: unknown name.
     """
     if name == "mse":
-        classes = votes.shape[-1]
-        target = F.one_hot(labels, classes).to(votes.dtype)
-        target = target * (1 - label_smoothing) + label_smoothing / classes
-        return F.mse_loss(votes.mean(0), target)
+        return _mean_square(kernels.mean_over(votes, 0), _targets(labels, votes, label_smoothing))
     if name == "cross-entropy":
-        return F.cross_entropy(votes.mean(0), labels, label_smoothing=label_smoothing)
+        return _cross_entropy(kernels.mean_over(votes, 0), labels, label_smoothing)
     if name == "tet":
-        repeated = labels.repeat(votes.shape[0])
-        return F.cross_entropy(votes.flatten(0, 1), repeated, label_smoothing=label_smoothing)
+        return _cross_entropy(votes.flatten(0, 1), labels.repeat(votes.shape[0]), label_smoothing)
     raise SettingsError(
         "unknown loss", expected="mse, cross-entropy or tet", got=repr(name), todo="Correct the setting loss."
     )
+
+
+def _targets(labels: Tensor, like: Tensor, label_smoothing: float) -> Tensor:
+    """One-hot targets [B, classes], smoothed, in the dtype of the votes `like` [..., classes]."""
+    classes = like.shape[-1]
+    return F.one_hot(labels, classes).to(like.dtype) * (1 - label_smoothing) + label_smoothing / classes
+
+
+def _mean_square(votes: Tensor, target: Tensor) -> Tensor:
+    if votes.device.type != "cpu":
+        return F.mse_loss(votes, target)
+    result: Tensor = _MeanSquare.apply(votes, target)
+    return result
+
+
+class _MeanSquare(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, votes: Tensor, target: Tensor) -> Tensor:
+        difference = votes - target
+        ctx.save_for_backward(difference)
+        return (kernels.total(difference, squared=True) / difference.numel()).to(votes.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return difference * (grad * (2 / difference.numel())), None
+
+
+def _cross_entropy(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Softmax cross-entropy of scores [N, classes], the mean over N."""
+    if scores.device.type != "cpu":
+        return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+    result: Tensor = _CrossEntropy.apply(scores, labels, label_smoothing)
+    return result
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """In float64, with exp and log of additions and products alone; sums over classes in the order of the classes."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+        values = scores.detach().double()
+        values = values - values.amax(1, keepdim=True)  # so that the largest exponential is 1
+        powers = torch.from_numpy(exp(values.numpy()))
+        normaliser = kernels.sum_steps(powers.T).unsqueeze(1)
+        target = _targets(labels, values, label_smoothing)
+        # the target's mean of log softmax, as log(normaliser) - sum(target x value): the target adds up to 1
+        expected = kernels.sum_steps((target * values).T)
+        entropies = torch.from_numpy(log(normaliser[:, 0].numpy())) - expected
+        ctx.save_for_backward(powers / normaliser - target)
+        ctx.dtype = scores.dtype
+        return (kernels.total(entropies) / len(scores)).to(scores.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (excess,) = ctx.saved_tensors
+        return (excess * (grad.double() / len(excess))).to(ctx.dtype), None, None

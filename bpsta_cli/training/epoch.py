@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bpsta_cli import kernels
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import augmentation, catalogue
 from bpsta_cli.data.batches import Batch, load
@@ -131,9 +132,9 @@ def _step(learner: Learner, monitor: Monitor, batch: Batch, scale: float) -> Ten
     optimiser.zero_grad()
     parts = [_backward(learner, part, scale, len(part.y) / len(batch.y)) for part in batch.parts(training.accumulate)]
     scaler.unscale_(optimiser)
-    monitor.after_backward(torch.stack([loss for loss, _ in parts]).sum(), len(batch.y))
+    monitor.after_backward(kernels.sum_steps(torch.stack([loss for loss, _ in parts])), len(batch.y))
     if training.clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(learner.network.parameters(), training.clip_norm)
+        optimisers.clip_gradients(learner.network.parameters(), training.clip_norm)
     scaler.step(optimiser)
     scaler.update()
     return torch.stack([right for _, right in parts]).sum()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bpsta_cli import kernels
 from bpsta_cli.errors import TrainingError
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import is_constant
@@ -39,13 +40,13 @@ class Monitor:
         """Note one step's loss, of so many samples, and its gradients; nothing is read from the device yet."""
         values = {f"input of layer {name}": total for name, total in self.inputs.items()}
         values[LOSS] = loss
-        for name, layer in self.network.synapses().items():
-            if layer.weight.grad is not None:
-                norm = torch.linalg.vector_norm(layer.weight.grad)
-                if self.may_overflow:
-                    norm = torch.where(norm.isfinite(), norm, 0)
-                values[f"gradient of layer {name}"] = norm
-                _add(self.squared_norms, name, norm**2)
+        weights = {name: layer.weight for name, layer in self.network.synapses().items()}
+        gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+        squares = kernels.totals(list(gradients.values()), squared=True)
+        for name, square in zip(gradients, squares, strict=True):
+            known = torch.where(square.isfinite(), square, 0) if self.may_overflow else square
+            values[f"gradient of layer {name}"] = known
+            _add(self.squared_norms, name, known)
         self.inputs.clear()
         self._unread.append((values, samples))
         self.steps += 1
@@ -142,9 +143,8 @@ def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
 
 
 def _sum(x: Tensor) -> Tensor:
-    """A sum is finite only if every summand is: one pass, no copy; in float32 at least, as float16's may overflow."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return (x[0] if is_constant(x) else x).sum(dtype=dtype)
+    """A sum is finite only if every summand is; that of float64 does not overflow for a narrower type's."""
+    return kernels.total(x[0] if is_constant(x) else x)
 
 
 def _not_finite(what: str) -> TrainingError:

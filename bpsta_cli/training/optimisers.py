@@ -1,17 +1,24 @@
 """AdamW with a learning rate for each layer that suits its width; the precision of a step."""
 
+from collections.abc import Iterable
+
 import torch
 
+from bpsta_cli import kernels
 from bpsta_cli.config import TrainingSettings
 from bpsta_cli.errors import TrainingError
+from bpsta_cli.kernels.square_root import square_root
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import Linear
+from bpsta_cli.training.adamw import AdamW
 
 BASE_WIDTH = 64
 """Inputs of a linear layer up to which it learns at the full rate."""
+CLIP_EPS = 1e-6
+"""Added to the norm that gradients are divided by, as torch does, so that a norm of 0 divides nothing by 0."""
 
 
-def make(network: Network, settings: TrainingSettings) -> torch.optim.AdamW:
+def make(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW with decoupled weight decay; every group has a `scale` that `set_rate` multiplies its rate with.
 
     Adam changes each weight by about the learning rate, whatever the gradient: a neuron with n inputs moves by n
@@ -27,15 +34,32 @@ def make(network: Network, settings: TrainingSettings) -> torch.optim.AdamW:
             scale = min(1.0, BASE_WIDTH / layer.in_features)
         scales.setdefault(scale, []).extend(layer.parameters(recurse=False))
     groups = [{"params": parameters, "scale": scale} for scale, parameters in scales.items()]
-    # one kernel for all weights; on a CPU its last digits would differ from those of the results in the repository
-    fused = True if next(network.parameters()).is_cuda else None
-    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
+    device = next(network.parameters()).device.type
+    if device == "cpu":
+        return AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    # fused: one kernel for all weights
+    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=device == "cuda" or None)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of the next step."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[torch.nn.Parameter], most: float) -> None:
+    """Scale all gradients so that their common norm is at most `most` (Pascanu et al. 2013, arXiv:1211.5063).
+
+    They are left as they are where it is below; those that are not finite become NaN.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return
+    squared = kernels.sum_steps(kernels.totals(gradients, squared=True))
+    factor = (most / (square_root(squared) + CLIP_EPS)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor.to(gradient.dtype))
 
 
 def autocast(settings: TrainingSettings, device: torch.device) -> torch.autocast:

@@ -2,6 +2,8 @@
 
 import math
 
+from bpsta_cli.portable_math import cos
+
 
 def learning_rate(
     step: int, *, peak: float, warmup: int, total: int, schedule: str = "cosine", period: int = 1
@@ -28,4 +30,4 @@ def learning_rate(
         length = period
         while since >= length:
             since, length = since - length, 2 * length
-    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, since / length))) if length > 0 else peak
+    return peak * 0.5 * (1 + cos(math.pi * min(1.0, since / length))) if length > 0 else peak

@@ -88,3 +88,22 @@ def test_votes_are_means_over_neighbouring_neurons():
     x = torch.tensor([[[1.0, 0, 1, 1, 0, 0]]]).expand(2, 1, 6)
     assert Voting(2)(x).tolist() == [[[0.5, 1.0, 0.0]]] * 2
     assert Voting(3)(x)[0, 0].tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, (4, 2)])
+@pytest.mark.parametrize("last", [False, True])
+def test_average_pooling_and_its_gradient_are_torchs(size, last):
+    x = torch.randn(2, 3, 5, 7, 6, dtype=torch.float64)
+    x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3) if last else x
+    x.requires_grad_()
+    found, expected = AvgPool(size)(x), torch.nn.functional.avg_pool2d(x.flatten(0, 1), size)
+    torch.testing.assert_close(found.flatten(0, 1), expected)
+    error = torch.randn(found.shape, dtype=torch.float64)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, x, error), torch.autograd.grad(expected, x, error.flatten(0, 1))
+    )
+
+
+def test_a_window_is_added_row_by_row():
+    x = torch.tensor([1e8, 1.0, -1e8, 1.0]).view(1, 1, 1, 2, 2)  # in float32, 1e8 + 1 is 1e8
+    assert AvgPool(2)(x).item() == 0.25

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.network.losses import loss
@@ -55,3 +56,53 @@ def test_mse_sends_back_twice_the_distance_over_steps_classes_and_samples():
 def test_an_unknown_loss_is_refused():
     with pytest.raises(SettingsError, match="mse, cross-entropy or tet, got 'mae'"):
         loss("mae", VOTES, LABELS)
+
+
+NAMES = ("mse", "cross-entropy", "tet")
+
+
+def random_votes(dtype=torch.float64):
+    votes = torch.rand(5, 7, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return (3 * votes).to(dtype).requires_grad_(), torch.arange(7) * 3 % 10
+
+
+def torchs(name, votes, labels, smoothing):
+    if name == "mse":
+        target = F.one_hot(labels, 10).to(votes.dtype) * (1 - smoothing) + smoothing / 10
+        return F.mse_loss(votes.mean(0), target)
+    if name == "tet":
+        votes, labels = votes.flatten(0, 1)[None], labels.repeat(len(votes))
+    return F.cross_entropy(votes.mean(0), labels, label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_values_and_gradients_are_torchs(name, smoothing):
+    votes, labels = random_votes()
+    found, expected = loss(name, votes, labels, label_smoothing=smoothing), torchs(name, votes, labels, smoothing)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
+    gradients = (torch.autograd.grad(3 * value, votes)[0] for value in (found, expected))
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_those_of_finite_differences(name):
+    votes, labels = random_votes()
+    assert torch.autograd.gradcheck(lambda x: loss(name, x, labels, label_smoothing=0.1), votes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_of_float32_is_that_of_float64_to_its_rounding(name):
+    (narrow, labels), (wide, _) = random_votes(torch.float32), random_votes()
+    found = loss(name, narrow, labels)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(loss(name, wide, labels).item(), rel=1e-6)
+    (gradient,), (expected,) = (torch.autograd.grad(loss(name, x, labels), x) for x in (narrow, wide))
+    assert gradient.dtype == torch.float32
+    torch.testing.assert_close(gradient.double(), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_scores_far_apart_neither_overflow_nor_vanish():
+    scores = torch.tensor([[[1000.0, -1000.0]]], dtype=torch.float64)
+    assert loss("cross-entropy", scores, torch.tensor([1])).item() == 2000
+    assert loss("cross-entropy", scores, torch.tensor([0])).item() == 0
