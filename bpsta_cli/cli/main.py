@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bpsta_cli import __version__
-from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, train
+from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, train, verify
 from bpsta_cli.cli.output import print_error
 from bpsta_cli.errors import BpstaError
 
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("energy")(energy.energy)
 app.command("latency")(latency.latency)
+app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.command("rules")(rules.rules)
 
