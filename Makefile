@@ -1,11 +1,12 @@
 # make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
+# make verify: train and measure some of results/ again and compare the bytes; make verify ALL=1: all of them.
 # make test: set up and check everything. make bench: speed and memory.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro test bench lock clean
+.PHONY: setup repro verify test bench lock clean
 
 setup: $(VENV)/installed
 
@@ -18,6 +19,9 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 repro: setup
 	python pipelines/repro.py $(if $(JOBS),--jobs $(JOBS))
+
+verify: setup
+	bpsta verify results/train/*/ $(if $(ALL),,--sample 4)
 
 test: setup
 	ruff check .

@@ -36,6 +36,7 @@ MEASUREMENT = (
     "energy",
     "evaluation/accuracy_over_time.py",
     "evaluation/early_exit.py",
+    "measurement.py",
     "training/run_directory.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""

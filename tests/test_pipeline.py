@@ -27,7 +27,7 @@ DECIDING = {
     "measurement": (  # --no-clock: neither timing nor stepwise
         provenance.MEASUREMENT,
         [
-            *("energy", "training.run_directory", "data.run_data"),
+            *("measurement", "energy", "training.run_directory", "data.run_data"),
             *(f"evaluation.{name}" for name in ("accuracy", "accuracy_over_time", "early_exit")),
         ],
     ),

@@ -1,14 +1,17 @@
 """`bpsta energy`: what trained runs cost by four accounts, each beside the ReLU twin."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples, TrustRule
 from bpsta_cli.cli.output import Output
-from bpsta_cli.cli.runs import Opened, measure
+from bpsta_cli.cli.runs import measure
 from bpsta_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    from bpsta_cli.measurement import Opened
 
 PICTURES = (".png", ".svg")
 RATIOS = ("paper", "counted", "memory", "quantised", "q. memory")
@@ -54,20 +57,10 @@ def energy(
     if figure is not None:
         _check_figure(figure, runs)
 
-    def work(run: Opened) -> dict[str, Any]:
-        from bpsta_cli.energy import account
+    def work(run: "Opened") -> dict[str, Any]:
+        from bpsta_cli.measurement import energy
 
-        settings = run.info.settings
-        found = account(
-            run.network,
-            run.store,
-            T=settings.T,
-            device=run.device,
-            samples=samples,
-            tech=costs,
-            on_batch=run.on_batch,
-        )
-        return {"network": settings.data.network, **found}
+        return energy(run, samples=samples, tech=costs)
 
     results = measure(
         runs,

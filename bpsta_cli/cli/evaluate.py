@@ -1,12 +1,14 @@
 """`bpsta eval`: accuracy, confusion and firing rates of trained runs."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, TrustRule
 from bpsta_cli.cli.output import Output, percent, sparse_line
-from bpsta_cli.cli.runs import Opened, measure
+from bpsta_cli.cli.runs import measure
+
+if TYPE_CHECKING:
+    from bpsta_cli.measurement import Opened
 
 
 def evaluate(
@@ -25,22 +27,14 @@ def evaluate(
     output = Output(as_json=as_json)
     check_convolution(convolution)
 
-    def work(run: Opened) -> dict[str, Any]:
-        from bpsta_cli.evaluation import accuracy
+    def work(run: "Opened") -> dict[str, Any]:
+        from bpsta_cli.evaluation.accuracy import sparse_shares
+        from bpsta_cli.measurement import evaluation
 
-        with run.network.convolution_as(convolution), accuracy.sparse_shares(run.network) as shares:
-            found = accuracy.evaluate(
-                run.network,
-                run.store,
-                run.store.split("test"),
-                T=run.info.settings.T,
-                device=run.device,
-                samples=samples,
-                loss=run.info.settings.training.loss,
-                on_batch=run.on_batch,
-            )
+        with run.network.convolution_as(convolution), sparse_shares(run.network) as shares:
+            found = evaluation(run, samples=samples)
         extra = {} if convolution == "auto" else {"convolution": convolution, "sparse_shares": shares}
-        return asdict(found) | extra
+        return found | extra
 
     results = measure(
         runs, work, device=device, data_dir=data_dir, samples=samples, trust_rule=trust_rule, output=output, out=out

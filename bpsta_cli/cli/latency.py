@@ -8,12 +8,12 @@ import typer
 from bpsta_cli.cli import latency_tables
 from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads, TrustRule
 from bpsta_cli.cli.output import Output
-from bpsta_cli.cli.runs import Opened, measure, require_positive
+from bpsta_cli.cli.runs import measure, require_positive
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from bpsta_cli.config import RunSettings
-    from bpsta_cli.evaluation.accuracy_over_time import Anytime
+    from bpsta_cli.measurement import Opened
     from bpsta_cli.reporting.collect import RunResults
 
 
@@ -75,8 +75,10 @@ def latency(
     named = _named(runs, exit_confidence, threads)
     histories = [reporting.history(run) for run in runs] if figure else None
 
-    def work(run: Opened) -> dict[str, Any]:
-        found = _over_time(run, samples, others, data_dir)
+    def work(run: "Opened") -> dict[str, Any]:
+        from bpsta_cli.measurement import over_time
+
+        found = over_time(run, data_dir=data_dir, samples=samples, others=others)
         if exit_confidence is not None:
             from bpsta_cli.evaluation.stepwise import evaluate_with_exit
 
@@ -164,36 +166,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
     return named
 
 
-def _over_time(run: Opened, samples: int | None, others: list[int], data_dir: Path) -> dict[str, Any]:
-    """Accuracy after each step, with other numbers of steps, and what early exit would cost and save."""
-    from bpsta_cli.data.run_data import rebin, training_parts
-    from bpsta_cli.evaluation import early_exit
-    from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, decisions_over_time
-
-    settings, recordings = run.info.settings, run.store.T is not None
-
-    stores = {
-        T: rebin(run.store, settings.data, T=T, data_dir=data_dir) for T in others if recordings and T != settings.T
-    }
-
-    def decisions_at(T: int) -> "Anytime":
-        store = stores.get(T, run.store)
-        return decisions_over_time(run.network, store, T=T, device=run.device, samples=samples, on_batch=run.on_batch)
-
-    test = decisions_at(settings.T)
-    found: dict[str, Any] = {"accuracy_at": test.accuracy_at(), "samples": len(test)}
-    if others:
-        found["other_time_steps"] = at_time_steps(test, others, decisions_at, rebinned=recordings)
-    selection_set = None
-    if settings.training.selection == "validation":
-        _, held_out = training_parts(settings, run.store)
-        selection_set = decisions_over_time(
-            run.network, run.store, T=settings.T, device=run.device, split=held_out, on_batch=run.on_batch
-        )
-    return found | {"early_exit": early_exit.summary(test, selection_set)}
-
-
-def _energy(run: Opened, samples: int | None) -> dict[str, Any]:
+def _energy(run: "Opened", samples: int | None) -> dict[str, Any]:
     """Energy of one decision after all T steps, and the ReLU twin's: the counted account of `bpsta energy`."""
     from bpsta_cli.energy import account
 

@@ -1,7 +1,6 @@
 """What eval, energy and latency share: open each run with its data, show progress, gather results."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,28 +9,12 @@ from bpsta_cli.cli.progress import Bar
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    import torch
-
-    from bpsta_cli.data.store import Store
-    from bpsta_cli.evaluation.accuracy import OnBatch
-    from bpsta_cli.network import Network
-    from bpsta_cli.training.run_directory import RunInfo
-
-
-@dataclass
-class Opened:
-    """A run that is ready to be measured."""
-
-    info: "RunInfo"
-    network: "Network"
-    store: "Store"
-    device: "torch.device"
-    on_batch: "OnBatch"
+    from bpsta_cli.measurement import Opened
 
 
 def measure(
     runs: list[Path],
-    work: Callable[[Opened], dict[str, Any]],
+    work: "Callable[[Opened], dict[str, Any]]",
     *,
     device: str,
     data_dir: Path,
@@ -73,11 +56,11 @@ def require_positive(name: str, value: int | None) -> None:
 
 
 def _measure_one(
-    run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path, trusted: list[Path]
+    run: Path, work: "Callable[[Opened], dict[str, Any]]", device: str, data_dir: Path, trusted: list[Path]
 ) -> dict[str, Any]:
-
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
+    from bpsta_cli.measurement import Opened, described
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
@@ -92,18 +75,9 @@ def _measure_one(
             expected_hash=info.data_hash,
             progress=bar.update,
         )
-        found = work(Opened(info, network, store, place, lambda done, total: bar.update(done, total, run.name)))
-    return {
-        "run": str(run),
-        "dataset": settings.dataset,
-        "method": settings.method,
-        "T": settings.T,
-        "seed": settings.seed,
-        "split": store.split_description,
-        "data_hash": info.data_hash,
-        "weights_sha256": RunDir(run).weights_sha256(),
-        **found,
-    }
+        opened = Opened(info, network, store, place, lambda done, total: bar.update(done, total, run.name))
+        found = work(opened)
+    return described(run, opened, RunDir(run).weights_sha256(), found)
 
 
 def _provenance(device: str) -> dict[str, Any]:
@@ -111,6 +85,8 @@ def _provenance(device: str) -> dict[str, Any]:
     import torch
 
     from bpsta_cli.devices import resolve_device
+    from bpsta_cli.kernels.dispatch import choose
     from bpsta_cli.provenance import device_name, provenance
 
-    return provenance(device_name(resolve_device(device).type), torch.get_num_threads())
+    place = resolve_device(device)
+    return {**provenance(device_name(place.type), torch.get_num_threads()), "kernel": choose(device=place).name}

@@ -1,0 +1,136 @@
+"""`bpsta verify`: trains and measures runs again, and compares the bytes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bpsta_cli.cli.options import DataDir, Device, Json, Runs, Threads
+from bpsta_cli.cli.output import Output
+from bpsta_cli.cli.progress import Bar
+from bpsta_cli.cli.runs import require_positive
+
+if TYPE_CHECKING:
+    from bpsta_cli.verification import Record, Verdict
+
+DIFFERENT = 1
+"""The exit code where a run did not come out as promised."""
+
+
+def verify(
+    runs: Runs,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            help="Take only so many of the runs, spread over data sets, methods and T; always the same ones. "
+            "(default: all)",
+            show_default=False,
+        ),
+    ] = None,
+    trust_rule: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Run this file for the learning rule of a run that was trained with it: it is code, read it first. "
+            "Give it again for another one. (default: no file is run)",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    data_dir: DataDir = Path("data"),
+    as_json: Json = False,
+) -> None:
+    """Train and measure finished runs again, and compare the bytes of weights, history, metrics and measurements.
+
+    What differs is named, by how much, and what changed since: code, libraries, machine or data. Where equal bytes are
+    not promised (without the compiled kernels, on a GPU) it says so, and compares within a tolerance. Exit code 0: all
+    came out as promised; 1: a run did not; 2: nothing to compare. Nothing in the run's directory is changed.
+    """
+    output = Output(as_json=as_json)
+    for name, value in (("sample", sample), ("threads", threads)):
+        require_positive(name, value)
+    import torch
+
+    from bpsta_cli import rules
+    from bpsta_cli.devices import resolve_device
+    from bpsta_cli.verification import read_record, spread
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    for file in trust_rule or []:
+        rules.find(str(file))
+    place = resolve_device(device)
+    records = [read_record(run) for run in runs]
+    chosen = records if sample is None else spread(records, sample)
+    verdicts = []
+    for number, record in enumerate(chosen, start=1):
+        verdicts.append(_verify(record, place, data_dir, f"{number}/{len(chosen)} {record.name}"))
+        _say(verdicts[-1], output)
+    _summary(verdicts, len(records), output)
+    output.result({"runs": [_described(verdict) for verdict in verdicts], "holds": _hold(verdicts)})
+    if not _hold(verdicts):
+        raise typer.Exit(DIFFERENT)
+
+
+def _verify(record: "Record", place: Any, data_dir: Path, label: str) -> "Verdict":
+    from bpsta_cli.verification import store_of, verify
+
+    with Bar("samples") as bar:
+        store = store_of(record, data_dir, bar.update)
+    with Bar("steps") as bar:
+        return verify(
+            record,
+            store,
+            device=place,
+            data_dir=data_dir,
+            on_step=lambda done, total: bar.update(done, total, label),
+        )
+
+
+def _say(verdict: "Verdict", output: Output) -> None:
+    name, compared = verdict.record.name, ", ".join(verdict.compared)
+    if verdict.same_bytes:
+        output.say(f"{name}: the same bytes ({compared})")
+        return
+    output.say(f"{name}: {'within tolerance' if verdict.holds else 'DIFFERENT'} (compared: {compared})")
+    for difference in verdict.differences:
+        output.say(f"  {difference.what}: {difference.detail}")
+    if verdict.unpromised:
+        output.say(f"  equal bytes are not promised here: {verdict.unpromised}")
+    for figure, distance in verdict.too_far.items():
+        output.say(f"  {figure}: {distance:.3g} apart, more than another order of sums explains")
+    output.say(f"  what changed since: {'; '.join(verdict.changed) or 'nothing that is recorded'}")
+
+
+def _summary(verdicts: "list[Verdict]", given: int, output: Output) -> None:
+    same = sum(verdict.same_bytes for verdict in verdicts)
+    near = sum(verdict.holds for verdict in verdicts) - same
+    parts = [f"{same} of {len(verdicts)} runs the same bytes"]
+    if near:
+        parts.append(f"{near} within tolerance, where bytes are not promised")
+    if different := len(verdicts) - same - near:
+        parts.append(f"{different} different")
+    output.say(", ".join(parts) + (f"; a sample of {given}" if given > len(verdicts) else ""))
+
+
+def _hold(verdicts: "list[Verdict]") -> bool:
+    return all(verdict.holds for verdict in verdicts)
+
+
+def _described(verdict: "Verdict") -> dict[str, Any]:
+    settings = verdict.record.info.settings
+    return {
+        "run": str(verdict.record.path),
+        "dataset": settings.dataset,
+        "method": settings.method,
+        "T": settings.T,
+        "seed": settings.seed,
+        "same_bytes": verdict.same_bytes,
+        "holds": verdict.holds,
+        "compared": verdict.compared,
+        "differences": [vars(difference) for difference in verdict.differences],
+        "unpromised": verdict.unpromised,
+        "too_far": verdict.too_far,
+        "changed": verdict.changed,
+    }
