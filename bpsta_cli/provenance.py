@@ -26,6 +26,7 @@ MEASUREMENT = (
     "energy",
     "evaluation/accuracy_over_time.py",
     "evaluation/early_exit.py",
+    "training/rule_trust.py",
     "training/run_directory.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -54,7 +54,11 @@ def options(
 
 def main() -> None:
     """The console script: leave with the command line's exit code."""
-    code = run(sys.argv[1:])
+    leave(run(sys.argv[1:]))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process."""
     sys.stdout.flush()
     # the interpreter's own end takes torch up to a second; nothing is left to do
     os._exit(code)
