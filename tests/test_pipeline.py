@@ -262,15 +262,18 @@ def test_dvc_repro_runs_nothing_that_a_name_says_and_removes_nothing_that_it_nam
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "kept").touch()
+    checked = tmp_path / "data" / "code" / "params.checked"  # as it was before the names were written
+    checked.parent.mkdir(parents=True)
+    checked.touch()
     alone = ["--single-item", f"prepare@{HOSTILE[0]}", f"prepare@{HOSTILE[1]}"]
-    for options in (["--keep-going"], alone):
+    for options in (alone, ["--keep-going"]):
         done = subprocess.run(
             [sys.executable, "-m", "dvc", "repro", *options], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode != 0
         assert "Error: unusable name in params.yaml: expected datasets: small letters" in done.stderr
     assert not (tmp_path / "X").exists()
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "stores").exists()
     assert (tmp_path / "docs" / "kept").exists()
 
 
