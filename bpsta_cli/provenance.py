@@ -37,6 +37,7 @@ MEASUREMENT = (
     "evaluation/accuracy_over_time.py",
     "evaluation/early_exit.py",
     "measurement.py",
+    "training/rule_trust.py",
     "training/run_directory.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""

@@ -22,7 +22,7 @@ from bpsta_cli.errors import SettingsError
 
 PARAMS, STORES = Path("params.yaml"), Path("data/stores")
 CORES = len(os.sched_getaffinity(0))
-FIRST = ("code-train", "code-measure", "prepare")
+FIRST = ("params-check", "code-train", "code-measure", "prepare")
 LAST = ("metrics", "report")
 """What all runs depend on, and what is made of all of them, or of those that are there."""
 

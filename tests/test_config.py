@@ -151,7 +151,10 @@ def test_a_record_from_before_rules_owned_their_settings_is_read_as_the_rules_ow
 def test_a_rule_file_is_not_run_to_read_settings_and_completes_them_when_the_run_is_made(own_rule):
     run = RunSettings(dataset="digits", method=own_rule, data=DATA, rule={"leak": 0.3})
     assert run.rule == {"leak": 0.3}
+    with pytest.raises(SettingsError, match=r"a rule file that was not named: expected .*--trust-rule FILE"):
+        run.completed()
     assert rules.known(own_rule) is None
+    rules.find(own_rule)
     assert run.completed().rule == {"leak": 0.3, "floor": 0.0}
     with pytest.raises(SettingsError, match=r"unusable leak: expected a finite number >= 0, got -1"):
         RunSettings.model_validate({**run.model_dump(), "rule": {}}).model_copy(
@@ -162,6 +165,7 @@ def test_a_rule_file_is_not_run_to_read_settings_and_completes_them_when_the_run
 def test_an_old_record_of_a_rule_file_gives_it_those_of_the_four_that_it_has(own_rule):
     old = {"alpha": 0.2, "surrogate": "sigmoid", "surrogate_width": 2.0, "detach_reset": True}
     run = RunSettings(dataset="digits", method=own_rule, data=DATA, rule=old)
+    rules.find(own_rule)
     assert run.completed().rule == {"leak": 0.1, "floor": 0.0}
 
 

@@ -1,7 +1,9 @@
 """dvc.yaml against the package: a stage must run again when, and only when, what decides its numbers changes."""
 
 import importlib.util
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import grimp
@@ -15,6 +17,7 @@ from bpsta_cli import provenance, training
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import DatasetSettings, RunSettings, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
+from bpsta_cli.errors import SettingsError
 from bpsta_cli.training.run_directory import network_of
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +102,7 @@ def test_what_decides_numbers_is_exactly_the_modules_that_the_commands_run(parts
 
 @pytest.mark.parametrize("stage", ["code-train", "code-measure"])
 def test_any_change_of_the_package_has_its_hashes_made_anew(stage):
-    assert STAGES[stage]["deps"] == ["bpsta_cli", "pipelines/digest.py"]
+    assert STAGES[stage]["deps"] == ["bpsta_cli", "data/code/params.checked", "pipelines/digest.py"]
 
 
 @pytest.mark.parametrize(("stage", "code"), [("train", "train"), ("train-only", "train"), ("measure", "measure")])
@@ -224,6 +227,76 @@ def test_dvc_reads_the_stages_that_make_repro_deals_out(project):
     expected = {stage for name in params.runs for stage in repro.stages_of(params, name)}
     expected |= {f"prepare@{entry}" for entry in params.datasets}
     assert found == expected | {*repro.FIRST, *repro.LAST} - {"prepare"}
+
+
+def commands(stages):
+    for stage in stages.values():
+        yield stage.get("do", stage)["cmd"]
+
+
+def test_no_command_of_dvcs_holds_anything_of_params_yaml():
+    for command in commands(STAGES):
+        assert "$" not in command
+
+
+HOSTILE = ("digits; touch X #", "$(touch X)", "`touch X`", "../../docs", "-h", "a\ntouch X", "A", "a--b", "a-", "")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_that_could_be_anything_else_is_refused(name, tmp_path):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["datasets"][name] = values["datasets"]["digits"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(SettingsError, match=r"unusable name in .*params\.yaml: expected datasets: small letters"):
+        load_params(tmp_path / "params.yaml")
+    with pytest.raises(SettingsError):
+        script("stage").commands(f"prepare@{name}", load_params(ROOT / "params.yaml"))
+
+
+def test_dvc_repro_runs_nothing_that_a_name_says_and_removes_nothing_that_it_names(project, tmp_path):
+    for folder in ("bpsta_cli", "pipelines"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    values = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    for name in HOSTILE[:4]:
+        values["datasets"][name] = values["datasets"]["digits"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "kept").touch()
+    checked = tmp_path / "data" / "code" / "params.checked"  # as it was before the names were written
+    checked.parent.mkdir(parents=True)
+    checked.touch()
+    alone = ["--single-item", f"prepare@{HOSTILE[0]}", f"prepare@{HOSTILE[1]}"]
+    for options in (alone, ["--keep-going"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "repro", *options], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert "Error: unusable name in params.yaml: expected datasets: small letters" in done.stderr
+    assert not (tmp_path / "X").exists()
+    assert not (tmp_path / "data" / "stores").exists()
+    assert (tmp_path / "docs" / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("prepare@digits", ["prepare --params params.yaml --recipe digits --out data/stores/digits"]),
+        ("train@digits-bpsta-T8-s0", ["train --params params.yaml --run digits-bpsta-T8-s0"]),
+        ("../dvc.yaml:train-only@digits-ann-T8-s0", ["train --params params.yaml --run digits-ann-T8-s0"]),
+        ("measure@digits-bpsta-T8-s0", [f"{each} results/train/digits-" for each in ("eval", "energy", "latency")]),
+    ],
+)
+def test_a_stage_is_the_command_lines_that_its_name_says(stage, expected):
+    lines = [" ".join(line) for line in script("stage").commands(stage, load_params(ROOT / "params.yaml"))]
+    assert len(lines) == len(expected)
+    for line, beginning in zip(lines, expected, strict=True):
+        assert line.startswith(beginning)
+
+
+@pytest.mark.parametrize("stage", ["", "report", "eval@digits-bpsta-T8-s0", "train@digits", "prepare@nowhere"])
+def test_a_stage_that_there_is_not_is_refused(stage):
+    with pytest.raises(SettingsError):
+        script("stage").commands(stage, load_params(ROOT / "params.yaml"))
 
 
 def test_what_python_compiles_is_no_change_of_the_package(project, tmp_path):

@@ -77,7 +77,7 @@ def test_a_run_is_measured_after_it_was_trained_and_a_twin_is_not(study):
 def test_with_all_data_the_runs_go_side_by_side_and_one_pass_ends_it(all_changed, study):
     dvc = Recorder(stored=["digits", "mnist"])
     assert repro.regenerate(study, 2, dvc) == 0
-    assert dvc.started[0] == ("repro", "--keep-going", "code-train", "code-measure", "prepare")
+    assert dvc.started[0] == ("repro", "--keep-going", "params-check", "code-train", "code-measure", "prepare")
     assert len(dvc.share("--single-item")) == 2
     assert dvc.started[-1] == ("repro", "--keep-going")
 

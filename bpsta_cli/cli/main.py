@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -57,7 +57,12 @@ def options(
 def main() -> None:
     """The console script: leave with the command line's exit code."""
     streams.prepare()
-    code = streams.flushed(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process."""
+    code = streams.flushed(code)
     # the interpreter's own end takes torch up to a second; nothing is left to do
     os._exit(code)
 

@@ -1,5 +1,6 @@
 """params.yaml: the runs of the study, a line each, and their settings."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ from bpsta_cli.config.validation import Strict, validate
 from bpsta_cli.errors import SettingsError, did_you_mean
 from bpsta_cli.reading import MissingError, UnreadableError, documents
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 """Small letters, digits and hyphens: it becomes part of paths and of DVC's keys, where a dot separates."""
 
 
@@ -43,6 +45,21 @@ class Params(Strict):
     )
     training: TrainingSettings = TrainingSettings()
     datasets: dict[str, DatasetSettings]
+
+    @field_validator("datasets")
+    @classmethod
+    def _recipes_have_names(
+        cls, datasets: dict[str, DatasetSettings], info: ValidationInfo
+    ) -> dict[str, DatasetSettings]:
+        for name in datasets:
+            if not re.fullmatch(NAME, name):
+                raise SettingsError(
+                    f"unusable name in {(info.context or {}).get('where', 'the settings')}",
+                    expected="datasets: small letters, digits and single hyphens, as it becomes part of paths",
+                    got=repr(name)[:80],
+                    todo="Rename it, and the recipe of its runs.",
+                )
+        return datasets
 
     @field_validator("measured")
     @classmethod

@@ -1,0 +1,84 @@
+"""What a stage of dvc.yaml does for one run or recipe, which it reads from the stage's name.
+
+    python pipelines/stage.py measure@digits-bpsta-T8-s0
+
+DVC puts the name into the environment (DVC_STAGE). It does not stand in the command, because DVC hands that to a shell
+as it is, and a name in params.yaml may hold anything; here it is looked up among the names that params.yaml allows.
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bpsta_cli.cli.main import leave, run
+from bpsta_cli.cli.output import print_error
+from bpsta_cli.config import Params, load_params
+from bpsta_cli.errors import BpstaError, SettingsError
+
+PARAMS = Path("params.yaml")
+USER_ERROR = 2
+
+
+def commands(stage: str, study: Params) -> list[list[str]]:
+    """The command lines of `bpsta` that make a stage.
+
+    Raises:
+        SettingsError: a stage that params.yaml does not have.
+    """
+    kind, _, name = stage.rpartition(":")[2].partition("@")  # a path and a colon, where DVC is called from elsewhere
+    if kind == "prepare":
+        study.recipe_of(name)
+        return [["prepare", "--params", str(PARAMS), "--recipe", name, "--out", f"data/stores/{name}"]]
+    study.run(name)
+    directory = f"results/train/{name}"
+    if kind in ("train", "train-only"):
+        where = ["--params", str(PARAMS), "--run", name, "--out", directory]
+        return [["train", *where, "--resume", "--overwrite"]]
+    if kind == "measure":  # no times, so that the results are the same bytes every time
+        return [
+            ["eval", directory, "--out", f"results/eval/{name}.json"],
+            ["energy", directory, "--out", f"results/energy/{name}.json"],
+            ["latency", directory, "--no-clock", "--out", f"results/latency/{name}.json"],
+        ]
+    raise SettingsError(
+        "unknown stage",
+        expected="prepare@, train@, train-only@ or measure@ and a name",
+        got=repr(stage),
+        todo="Mend it.",
+    )
+
+
+def end_with_dvc() -> None:
+    """Have the system stop this process, as a user would, when DVC is killed: no training goes on unseen."""
+    import ctypes
+
+    PR_SET_PDEATHSIG = 1  # linux/prctl.h
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main(
+    stage: Annotated[str, typer.Argument(envvar="DVC_STAGE", help="The stage's name, such as train@RUN.")],
+) -> None:
+    """Run what makes one stage, in one process; the first command that fails ends it."""
+    if "prepare@" not in stage:
+        os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
+    end_with_dvc()
+    try:
+        lines = commands(stage, load_params(PARAMS))
+    except BpstaError as error:
+        print_error(str(error))
+        raise typer.Exit(USER_ERROR) from None
+    for arguments in lines:
+        typer.echo(f"> bpsta {' '.join(arguments)}")
+        if code := run(arguments):
+            leave(code)
+    leave(0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
