@@ -1,5 +1,9 @@
 """Devices by the names that users give them."""
 
+import os
+import resource
+from pathlib import Path
+
 import torch
 
 from bpsta_cli.errors import SettingsError
@@ -24,3 +28,26 @@ def resolve_device(name: str) -> torch.device:
             todo="Use --device cpu.",
         ) from None
     return device
+
+
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux says how much memory a container may take, by its two versions."""
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Bytes of memory that this process may take on `device`: the machine's, or its limit where that is lower."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(soft)
+    for file in CGROUP_LIMITS:
+        try:
+            text = file.read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdecimal():
+            limits.append(int(text))
+    return min(limits)

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+LINE = 400
+"""Characters of a line of an error; what is longer is shortened in its middle."""
+
 
 def did_you_mean(got: str, known: Iterable[str], *, otherwise: str, cutoff: float = 0.6) -> str:
     """The next step of an error about an unknown name: the known name nearest to it, or `otherwise`.
@@ -15,6 +18,8 @@ def did_you_mean(got: str, known: Iterable[str], *, otherwise: str, cutoff: floa
         otherwise: the sentence where none of them is near.
         cutoff: how alike a name must be, from 0 to 1.
     """
+    if len(got) > LINE:  # to compare long texts takes long
+        return otherwise
     folded = {_folded(name): name for name in known}
     close = difflib.get_close_matches(_folded(got), folded, n=1, cutoff=cutoff)
     return f"Did you mean {folded[close[0]]}?" if close else otherwise
@@ -22,10 +27,6 @@ def did_you_mean(got: str, known: Iterable[str], *, otherwise: str, cutoff: floa
 
 def _folded(name: str) -> str:
     return name.lower().replace("_", "-")
-
-
-LINE = 400
-"""Characters of a line of an error; what is longer is shortened in its middle."""
 
 
 def shortened(text: str, most: int = LINE) -> str:

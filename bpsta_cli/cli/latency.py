@@ -8,7 +8,7 @@ import typer
 from bpsta_cli.cli import latency_tables
 from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads, TrustRule
 from bpsta_cli.cli.output import Output
-from bpsta_cli.cli.runs import measure, require_positive
+from bpsta_cli.cli.runs import measure, require_positive, use_threads
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -146,8 +146,6 @@ def _numbers(text: str | None) -> list[int]:
 
 def _named(runs: list[Path], exit_confidence: float | None, threads: int | None) -> "list[tuple[str, RunSettings]]":
     """Name and settings of each run; whatever cannot be measured together is refused before anything is."""
-    import torch
-
     from bpsta_cli.evaluation.accuracy_over_time import twin_error
     from bpsta_cli.evaluation.early_exit import check_confidence
     from bpsta_cli.reporting import time_steps
@@ -156,8 +154,7 @@ def _named(runs: list[Path], exit_confidence: float | None, threads: int | None)
 
     if exit_confidence is not None:
         check_confidence(exit_confidence)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     named = [(str(run), RunDir(run).info().settings) for run in runs]
     for name, settings in named:
         if settings.method == TWIN:

@@ -42,6 +42,7 @@ def prepare(
         int | None,
         typer.Option(
             min=1,
+            max=256,
             help="How many read at the same time. (default: one a processor, for 128 MB or more)",
             show_default=False,
         ),

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from bpsta_cli.cli.output import Output, write_result
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.errors import SettingsError
+from bpsta_cli.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
     from bpsta_cli.measurement import Opened
+
+MOST_THREADS = 1024
+"""OpenMP ends the process where it cannot start a thread."""
 
 
 def measure(
@@ -55,6 +58,23 @@ def require_positive(name: str, value: int | None) -> None:
         raise SettingsError("unusable option", expected=f"--{name} of at least 1", got=str(value), todo="Correct it.")
 
 
+def use_threads(threads: int | None) -> None:
+    """Let torch use so many threads, where that was asked for.
+
+    Raises:
+        SettingsError: fewer than one, or more than any machine starts.
+    """
+    import torch
+
+    if threads is None:
+        return
+    require_positive("threads", threads)
+    if threads > MOST_THREADS:
+        got, todo = str(threads), "Give the number of the machine's cores."
+        raise SettingsError("unusable option", expected=f"--threads of at most {MOST_THREADS}", got=got, todo=todo)
+    torch.set_num_threads(threads)
+
+
 def _measure_one(
     run: Path, work: "Callable[[Opened], dict[str, Any]]", device: str, data_dir: Path, trusted: list[Path]
 ) -> dict[str, Any]:
@@ -75,6 +95,13 @@ def _measure_one(
             expected_hash=info.data_hash,
             progress=bar.update,
         )
+        if (store.shape, store.classes) != (info.input_shape, info.classes):
+            raise RunError(
+                f"settings of {run} that fit no data",
+                expected=f"samples of {store.shape} in {len(store.classes)} classes, as in {store.path}",
+                got=f"{info.input_shape} in {len(info.classes)} classes",
+                todo="Train the run again, or restore its settings.json.",
+            )
         opened = Opened(info, network, store, place, lambda done, total: bar.update(done, total, run.name))
         found = work(opened)
     return described(run, opened, RunDir(run).weights_sha256(), found)

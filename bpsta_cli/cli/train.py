@@ -9,7 +9,7 @@ from bpsta_cli import rules
 from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.cli.runs import require_positive
+from bpsta_cli.cli.runs import use_threads
 from bpsta_cli.cli.schema import Given, apply_overrides, rule_section, section, with_settings
 from bpsta_cli.config import (
     DatasetSettings,
@@ -189,8 +189,6 @@ def _run(
     threads: int | None,
     data_dir: Path,
 ) -> None:
-    import torch
-
     from bpsta_cli import training
     from bpsta_cli.data import catalogue
     from bpsta_cli.data.run_data import prepared_store
@@ -198,9 +196,7 @@ def _run(
     from bpsta_cli.training.epoch import StepDone
     from bpsta_cli.training.run_directory import RunDir
 
-    if threads is not None:
-        require_positive("threads", threads)
-        torch.set_num_threads(threads)
+    use_threads(threads)
     place = resolve_device(device)
     training.check(settings)
     with Bar("samples") as bar:

@@ -37,9 +37,13 @@ def _explain(invalid: ValidationError, model: type[BaseModel], where: str) -> Se
     if first["type"] == "extra_forbidden":
         siblings = _keys_beside(model, tuple(str(part) for part in first["loc"][:-1]))
         return unknown_key(key, siblings, where, renamed=_new_name(first, model))
+    wanted = first["msg"].removeprefix("Value error, ")
+    if not first["loc"] and first["type"] == "value_error":  # of several keys together
+        problem = f"values in {where} that do not go together"
+        return SettingsError(problem, expected=wanted, got="others", todo="Correct them.")
     return SettingsError(
         f"unusable value in {where}",
-        expected=f"{key}: {first['msg'].removeprefix('Value error, ')}",
+        expected=f"{key}: {wanted}",
         got="nothing" if first["type"] == "missing" else repr(first["input"])[:80],
         todo=f"Correct {key}.",
     )

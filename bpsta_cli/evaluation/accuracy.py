@@ -11,8 +11,10 @@ from torch import Tensor
 
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
+from bpsta_cli.devices import memory_bytes
 from bpsta_cli.errors import DataError
 from bpsta_cli.network import Network, losses
+from bpsta_cli.network.memory import evaluation_batch
 from bpsta_cli.network.neurons import LIF, SpikeActivity
 
 EVAL_BATCH = 256
@@ -51,12 +53,24 @@ def batches(
     device: torch.device,
     samples: int | None = None,
     size: int = EVAL_BATCH,
+    network: Network | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The first `samples` of a split in order, as (input [T, B, C, H, W], labels [B]).
+
+    Args:
+        store: of the split.
+        split: the samples.
+        T: time steps.
+        device: where the inputs go.
+        samples: how many; None for all.
+        size: of a batch.
+        network: what they are for; where so many of its potentials would not fit into memory, batches are smaller.
 
     Raises:
         DataError: the split is empty.
     """
+    if network is not None:
+        size = evaluation_batch(network, store.shape, T=T, most=size, memory=memory_bytes(device))
     count = sample_count(store, split, samples)
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
@@ -103,7 +117,7 @@ def evaluate(
     total = sample_count(store, split, samples)
     loss_sum, done = 0.0, 0
     with counting_spikes(network) as counts:
-        for x, labels in batches(store, split, T, device=device, samples=samples):
+        for x, labels in batches(store, split, T, device=device, samples=samples, network=network):
             votes = network.votes(x)
             loss_sum += losses.loss(loss, votes, labels).item() * len(labels)
             predictions = cumulative_votes(votes)[-1].argmax(1)

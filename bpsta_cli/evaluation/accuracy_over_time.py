@@ -118,7 +118,7 @@ def decisions_over_time(
     steps = torch.arange(1, T + 1, dtype=torch.float64, device=device).unsqueeze(1)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     done = 0
-    for x, labels in batches(store, split, T, device=device, samples=samples):
+    for x, labels in batches(store, split, T, device=device, samples=samples, network=network):
         sums = cumulative_votes(network.votes(x))
         parts.append((sums.argmax(-1).cpu(), margin(sums, steps).cpu(), labels.cpu()))
         done += len(labels)

@@ -175,7 +175,7 @@ def evaluate_with_exit(
     stepper, test = Stepper(network), store.split("test")
     total = sample_count(store, test, samples)
     done, correct, counts = 0, 0, Counter[int]()
-    for x, labels in batches(store, test, T, device=device, samples=samples):
+    for x, labels in batches(store, test, T, device=device, samples=samples, network=network):
         found = decide(stepper, x, confidence=confidence)
         correct += int((found.predictions == labels).sum())
         counts.update(found.steps.tolist())

@@ -8,6 +8,7 @@ from torch import nn
 from bpsta_cli import rules
 from bpsta_cli.errors import StructureError
 from bpsta_cli.network import notation, resnet, sequential
+from bpsta_cli.network.budget import Budget
 from bpsta_cli.network.fusion import link_presynaptic
 from bpsta_cli.network.layers import output_layer
 from bpsta_cli.network.network import Network
@@ -59,6 +60,7 @@ def build(
         return make_norm(norm, channels, threshold=threshold)
 
     if structure in notation.RESIDUAL:
+        Budget().take(VOTERS * classes * (resnet.FILTERS[-1] + 1), f"{classes:,} classes")
         layers = resnet.trunk(input_shape, notation.RESIDUAL[structure], neuron, norm_of)
         layers["output"] = nn.Sequential(output_layer(resnet.FILTERS[-1], classes, VOTERS, neuron))
     else:

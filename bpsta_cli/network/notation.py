@@ -27,15 +27,17 @@ RESIDUAL = {
 """Named structures that the notation cannot spell out."""
 
 _TOKENS: tuple[tuple[re.Pattern[str], Kind], ...] = (
-    (re.compile(r"(\d+)C(\d+)"), "conv"),
-    (re.compile(r"MP(\d+)"), "max-pool"),
-    (re.compile(r"A?P(\d+)"), "avg-pool"),
-    (re.compile(r"(\d+)FC"), "fc"),
+    (re.compile(r"(\d{1,9})C(\d{1,9})"), "conv"),
+    (re.compile(r"MP(\d{1,9})"), "max-pool"),
+    (re.compile(r"A?P(\d{1,9})"), "avg-pool"),
+    (re.compile(r"(\d{1,9})FC"), "fc"),
     (re.compile(r"DP"), "dropout"),
-    (re.compile(r"(\d+)Voting"), "voting"),
-    (re.compile(r"(\d+)x(\d+)x(\d+)"), "input"),
-    (re.compile(r"(\d+)"), "neurons"),
+    (re.compile(r"(\d{1,9})Voting"), "voting"),
+    (re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})"), "input"),
+    (re.compile(r"(\d{1,9})"), "neurons"),
 )
+MOST_TOKENS = 1000
+"""Of a structure: the deepest one that was published in this notation has 14."""
 GRAMMAR = "nCk, MPk, APk, nFC, DP, nVoting, or a number of neurons"
 
 
@@ -68,6 +70,13 @@ def parse(structure: str, *, inputs: int, classes: int) -> list[Token]:
         StructureError: a token that is not of the language, or an output that is missing or misplaced.
     """
     text = NAMED[structure].format(inputs=inputs, classes=classes) if structure in NAMED else structure
+    if text.count("-") >= MOST_TOKENS:
+        raise StructureError(
+            "the structure is too long",
+            expected=f"at most {MOST_TOKENS:,} tokens",
+            got=f"{text.count('-') + 1:,}",
+            todo="Leave some out.",
+        )
     tokens = [_token(word, place, structure) for word, place in _words(text)]
     last = tokens[-1]
     if last.kind not in ("voting", "neurons"):

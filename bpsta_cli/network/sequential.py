@@ -8,6 +8,7 @@ from torch import nn
 
 from bpsta_cli.errors import StructureError
 from bpsta_cli.network import notation
+from bpsta_cli.network.budget import Budget
 from bpsta_cli.network.dropout import NeuronDropout
 from bpsta_cli.network.layers import AvgPool, Conv, Flatten, Linear, MaxPool, ReLU, output_layer
 
@@ -54,6 +55,7 @@ class _Layers:
         self.neuron, self.norm, self.dropout = neuron, norm, dropout
         self.layers: OrderedDict[str, nn.Module] = OrderedDict()
         self.counts: Counter[str] = Counter()
+        self.budget = Budget()
 
     def add(self, token: notation.Token, *, first: bool, before_output: bool) -> None:
         """Append what `token` stands for."""
@@ -82,6 +84,7 @@ class _Layers:
                 )
             voters = 1
         self._flatten()
+        self.budget.take(voters * classes * (self.shape[0] + 1), f"{token.text!r} ({token.place})")
         for kind, layer in output_layer(self.shape[0], classes, voters, self.neuron).items():
             self._append(kind, layer)
 
@@ -94,6 +97,7 @@ class _Layers:
         channels, height, width = self._image(token)
         self.shape = (filters, height + 3 - kernel, width + 3 - kernel)
         self._fits(token)
+        self.budget.take(filters * (channels * kernel**2 + 1), f"{token.text!r} ({token.place})")
         self._append("conv", Conv(channels, filters, kernel, padding=1))
         self._append("norm", self.norm(filters))
         self._append("relu", ReLU())
@@ -108,6 +112,7 @@ class _Layers:
 
     def _hidden(self, token: notation.Token) -> None:
         self._flatten()
+        self.budget.take(token.numbers[0] * (self.shape[0] + 1), f"{token.text!r} ({token.place})")
         self._append("linear", Linear(self.shape[0], token.numbers[0]))
         self._append("relu", ReLU())
         self._append("lif", self.neuron())

@@ -8,9 +8,9 @@ import pandas as pd
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
-from bpsta_cli.reading import UnreadableError, documents
 from bpsta_cli.reporting.artifacts import KEYS, Table
 from bpsta_cli.reporting.collect import RunResults
+from bpsta_cli.reporting.records import read_history
 from bpsta_cli.reporting.tables import display_frame, keys_of, over_seeds
 
 PLACE = {"dataset", "method", "T", "seed", "data.source"}
@@ -109,13 +109,12 @@ def history(run: Path) -> pd.DataFrame:
     Raises:
         RunError: there is none that can be read.
     """
-    file = run / "history.csv"
     try:
-        return documents.table(file)
-    except UnreadableError as refused:
+        return read_history(run / "history.csv")
+    except RunError as refused:
         raise RunError(
             "no history of a run",
-            expected=f"{file}, as bpsta train wrote it",
+            expected=f"{run / 'history.csv'}, as bpsta train wrote it ({refused.expected})",
             got=refused.got,
             todo="Leave the run out, or train it again.",
         ) from None

@@ -3,11 +3,15 @@
 import math
 from pathlib import Path
 
+import torch
+
 from bpsta_cli import rules
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
-from bpsta_cli.errors import SettingsError
-from bpsta_cli.network import notation
+from bpsta_cli.devices import memory_bytes
+from bpsta_cli.errors import MemoryExhaustedError, SettingsError
+from bpsta_cli.network import Network, notation
+from bpsta_cli.network.memory import outputs, training_bytes
 from bpsta_cli.training.run_directory import RunDir
 
 
@@ -35,3 +39,38 @@ def check(settings: RunSettings) -> None:
         settings.make_rule()
     if settings.init_from:
         RunDir(Path(settings.init_from)).info()
+
+
+def check_memory(settings: RunSettings, network: Network, shape: tuple[int, int, int], device: torch.device) -> None:
+    """Refuse a run whose potentials alone, of one part of a batch, take more memory than there is.
+
+    Args:
+        settings: of the run.
+        network: on any device.
+        shape: (C, H, W) of one step.
+        device: where it is to be trained.
+
+    Raises:
+        MemoryExhaustedError: they do; it says what to lower, and how far.
+    """
+    training, T, there = settings.training, settings.T, memory_bytes(device)
+    part = math.ceil(settings.data.batch_size / training.accumulate)
+    values = outputs(network, shape)
+    needed = training_bytes(values, T=T, batch=part, recompute=training.recompute)
+    if needed <= there:
+        return
+    fits = int(part * there / needed)
+    if fits >= 1:
+        parts = math.ceil(settings.data.batch_size / fits)
+        todo = f"Give --batch-size {fits} or less, or --accumulate {parts} or more"
+    else:
+        steps = max(1, int(T * there / (needed / part)))
+        todo = f"Lower --T to {steps} or less with --batch-size 1, or take a smaller network"
+    if not training.recompute:
+        todo += ", or try --recompute"
+    raise MemoryExhaustedError(
+        "not enough memory for the run",
+        expected=f"potentials of at most {there / 2**30:.1f} GiB",
+        got=f"{needed / 2**30:,.1f} GiB for T = {T} and {part} samples at a time",
+        todo=f"{todo}.",
+    )

@@ -18,6 +18,7 @@ from bpsta_cli.network import Network
 from bpsta_cli.network.initial_weights import draw_weights
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.training import checkpoint, run_lock
+from bpsta_cli.training.checks import check_memory
 from bpsta_cli.training.epoch import StepDone, make_learner, one_epoch
 from bpsta_cli.training.monitor import monitoring
 from bpsta_cli.training.resume import open_or_resume
@@ -70,6 +71,7 @@ def train(
     """
     settings = settings.completed()
     network = _initial_network(settings, store)
+    check_memory(settings, network, store.shape, device)
     kernel = network.kernel(device)
     info = _info(settings, store, device, kernel)
     training_part, validation_part = training_parts(settings, store)

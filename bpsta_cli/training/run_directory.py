@@ -277,4 +277,12 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], origin: Path) -
             got=f"{found.get(name, 'none')} in {origin}",
             todo="Use a run of the same network, data set and norm.",
         )
+    damaged = next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None)
+    if damaged is not None:
+        raise RunError(
+            "weights that are no numbers",
+            expected="finite weights",
+            got=f"others in {damaged} of {origin}",
+            todo="Train the run again, or restore the file.",
+        )
     network.load_state_dict(weights)

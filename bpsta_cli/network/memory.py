@@ -1,0 +1,66 @@
+"""How much memory the potentials of a network take by T and the batch, known before it is taken."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bpsta_cli.network.layers import Conv, Linear
+from bpsta_cli.network.network import Network
+
+VALUE_BYTES = 4
+"""Of a potential, a spike or a weight, float32."""
+
+
+def outputs(network: Network, shape: tuple[int, int, int]) -> list[int]:
+    """Values that each layer of neurons integrates for one sample and step, in order: its input currents.
+
+    One sample is passed through the ReLU twin; neither weights nor statistics nor random numbers change.
+
+    Args:
+        network: on any device.
+        shape: (C, H, W) of one step.
+    """
+    counts: list[int] = []
+
+    def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        counts.append(output[0, 0].numel())
+
+    layers = [layer for layer in network.modules() if isinstance(layer, Conv | Linear)]
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    device = next(network.parameters()).device
+    try:
+        with _as_twin(network), torch.no_grad():
+            network.votes(torch.zeros(1, 1, *shape, device=device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counts
+
+
+@contextmanager
+def _as_twin(network: Network) -> Iterator[None]:
+    training, spiking = network.training, network.spiking
+    network.eval()
+    network.spiking = False
+    try:
+        yield
+    finally:
+        network.spiking = spiking
+        network.train(training)
+
+
+def training_bytes(values: list[int], *, T: int, batch: int, recompute: bool) -> int:
+    """The least that one part of a batch takes in training: what every layer keeps for the backward pass.
+
+    With `recompute` the largest layer alone counts.
+    """
+    kept = max(values) if recompute else sum(values)
+    return T * batch * kept * VALUE_BYTES
+
+
+def evaluation_batch(network: Network, shape: tuple[int, int, int], *, T: int, most: int, memory: int) -> int:
+    """Samples that are evaluated together: `most`, or as many as a quarter of `memory` bytes holds, at least one."""
+    each = 2 * T * max(outputs(network, shape)) * VALUE_BYTES
+    return max(1, min(most, memory // 4 // max(1, each)))
