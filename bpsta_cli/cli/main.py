@@ -8,6 +8,7 @@ import typer
 
 from bpsta_cli import __version__
 from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, train
+from bpsta_cli.cli.interruption import StoppedCommand
 from bpsta_cli.cli.output import print_error
 from bpsta_cli.errors import BpstaError
 
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; returns its exit code: 0, 2 for a mistake, 130 when interrupted."""
+    """Run one command line; returns its exit code: 0, 2 for a mistake, 128 and the signal's number when interrupted."""
     debug = "--debug" in arguments
     try:
         code = app(
@@ -68,6 +69,8 @@ def run(arguments: list[str]) -> int:
             prog_name="bpsta",
             standalone_mode=False,
         )
+    except StoppedCommand as stopped:
+        return stopped.code
     except Exception as error:
         message = _explanation(error)
         if message is None or debug:
@@ -75,7 +78,7 @@ def run(arguments: list[str]) -> int:
         print_error(message)
         return USER_ERROR
     if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
-        print_error("interrupted; a training run goes on with --resume")
+        print_error("interrupted; the same command again goes on where it can")
     return code if isinstance(code, int) else 0
 
 

@@ -77,8 +77,8 @@ def sparse_line(shares: dict[str, float]) -> str:
 
 
 def write_result(path: Path | None, value: dict[str, Any]) -> None:
-    """The result as a file, where one was asked for."""
+    """The result as a file with its checksum, where one was asked for."""
     if path is not None:
         from bpsta_cli import files
 
-        files.write_json(path, value)
+        files.write_checked_json(path, value)

@@ -47,7 +47,7 @@ def measure(
     require_positive("samples", samples)
     from bpsta_cli.data import catalogue
 
-    results = [_measure_one(run, work, device, data_dir) for run in runs]
+    results = [_measure_one(run, work, device, data_dir, output) for run in runs]
     for dataset in sorted({row["dataset"] for row in results}):
         if message := catalogue.get(dataset).disclosure:
             output.say(message)
@@ -70,7 +70,9 @@ def require_positive(name: str, value: int | None) -> None:
         raise SettingsError("unusable option", expected=f"--{name} of at least 1", got=str(value), todo="Correct it.")
 
 
-def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path) -> dict[str, Any]:
+def _measure_one(
+    run: Path, work: Callable[[Opened], dict[str, Any]], device: str, data_dir: Path, output: Output
+) -> dict[str, Any]:
     import torch
 
     from bpsta_cli.data.run_data import prepared_store
@@ -79,7 +81,10 @@ def _measure_one(run: Path, work: Callable[[Opened], dict[str, Any]], device: st
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
-    info, network = RunDir(run).network(place)
+    directory = RunDir(run)
+    info, network = directory.network(place)
+    if names := directory.unchecked():
+        output.warn(f"{run}: {' and '.join(names)} cannot be checked: an older version wrote no checksums")
     settings = info.settings
     with Bar("samples") as bar:
         store = prepared_store(

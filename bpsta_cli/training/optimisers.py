@@ -9,6 +9,8 @@ from bpsta_cli.network.layers import Linear
 
 BASE_WIDTH = 64
 """Inputs of a linear layer up to which it learns at the full rate."""
+STATE = ("exp_avg", "exp_avg_sq", "step")
+"""What AdamW keeps of every weight: two averages of the weight's shape, and how many steps it took."""
 
 
 def make(network: Network, settings: TrainingSettings) -> torch.optim.AdamW:
