@@ -60,6 +60,15 @@ def measure(
     return results
 
 
+def warn_unchecked(store: "Store", output: Output) -> None:
+    """Say so where damage of a store's manifest would not be seen."""
+    if not store.checked:
+        output.warn(
+            f"{store.path}: the manifest cannot be checked: an older version wrote no checksum. "
+            "bpsta prepare --verify adds it."
+        )
+
+
 def require_positive(name: str, value: int | None) -> None:
     """Refuse an option's value below 1.
 
@@ -95,6 +104,7 @@ def _measure_one(
             expected_hash=info.data_hash,
             progress=bar.update,
         )
+        warn_unchecked(store, output)
         found = work(Opened(info, network, store, place, lambda done, total: bar.update(done, total, run.name)))
     return {
         "run": str(run),

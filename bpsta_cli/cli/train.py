@@ -11,7 +11,7 @@ from bpsta_cli.cli.interruption import Interruption, StoppedCommand
 from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.cli.runs import require_positive
+from bpsta_cli.cli.runs import require_positive, warn_unchecked
 from bpsta_cli.cli.schema import Given, apply_overrides, rule_section, section, with_settings
 from bpsta_cli.config import (
     DatasetSettings,
@@ -218,6 +218,7 @@ def _run(
     training.check(settings)
     with Bar("samples") as bar:
         store = prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
+    warn_unchecked(store, output)
     with Interruption() as interruption:
         events = training.train(
             settings,

@@ -58,6 +58,8 @@ class Monitor:
             TrainingError: a loss, a layer's input or a gradient is not finite; the layer is named.
         """
         unread, self._unread = self._unread, []
+        if not unread:
+            return []
         numbers = iter(torch.stack([value.double() for values, _ in unread for value in values.values()]).tolist())
         read = []
         for values, samples in unread:

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from training_runs import state, until
 
 from bpsta_cli import training

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bpsta_cli import checksums, files
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.errors import DataError
@@ -82,11 +83,16 @@ def hash_content(manifest: dict[str, Any]) -> str:
     return sha256(canonical.encode()).hexdigest()
 
 
-def read(path: Path) -> Manifest:
-    """The manifest of the store at `path`.
+def write(path: Path, manifest: Manifest) -> None:
+    """Write the manifest of the store at `path`, with a checksum over all of it."""
+    files.write_checked_json(path / FILE, manifest.model_dump(mode="json", by_alias=True))
+
+
+def read(path: Path) -> tuple[Manifest, bool]:
+    """The manifest of the store at `path`, and whether it has a checksum; those of older versions have none.
 
     Raises:
-        DataError: there is none, it cannot be read, or it was changed by hand.
+        DataError: there is none, it is damaged, or it was changed by hand.
     """
     file = path / FILE
     if not file.is_file():
@@ -97,14 +103,17 @@ def read(path: Path) -> Manifest:
             todo="Run `bpsta prepare` for this data set and T, or check the path.",
         )
     try:
-        manifest = Manifest.model_validate_json(file.read_bytes())
+        content, checked = checksums.parse(file.read_bytes())
+        manifest = Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise damaged(file, "a manifest of format 1", f"{where}: {first['msg']}") from error
+    except ValueError as error:
+        raise damaged(file, "a manifest of format 1", str(error)) from error
     if manifest.content_hash != hash_content(manifest.model_dump(mode="json", by_alias=True)):
         raise damaged(file, "settings and arrays that give its content hash", "others: it was changed by hand")
-    return manifest
+    return manifest, checked
 
 
 def damaged(file: Path, expected: str, got: str) -> DataError:
