@@ -12,6 +12,7 @@ but nothing vouches for it.
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,12 @@ def with_checksum(value: dict[str, Any]) -> str:
     return f'{text.removesuffix(_END)},\n  "{KEY}": "{digest}"{_END}'
 
 
-def parse(content: bytes) -> tuple[dict[str, Any], bool]:
+def parse(content: bytes, loads: Callable[[bytes], Any] = json.loads) -> tuple[dict[str, Any], bool]:
     """What a JSON file holds, without its checksum; and whether it has one.
+
+    Args:
+        content: the file's bytes.
+        loads: reads JSON.
 
     Raises:
         DamagedError: the checksum is not that of the rest.
@@ -45,16 +50,15 @@ def parse(content: bytes) -> tuple[dict[str, Any], bool]:
         content = content[: len(content) - len(line[0])] + _END.encode()
         if hashlib.sha256(content).hexdigest().encode() != line[2]:
             raise DamagedError("another checksum than its last line says")
-        return _object(content), True
-    value = _object(content)
+        return _object(loads(content)), True
+    value = _object(loads(content))
     # one changed bit may hide the line: its key is another word of the same length then, or it is not the last
     if KEY in value or (line is not None and len(line[1]) == len(KEY) and re.fullmatch(rb"[0-9a-f]{64}", line[2])):
         raise DamagedError("a last line that is no checksum any more")
     return value, False
 
 
-def _object(content: bytes) -> dict[str, Any]:
-    value = json.loads(content)
+def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected an object, got {type(value).__name__}")  # noqa: TRY004 - a ValueError as json's own
     return value

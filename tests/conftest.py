@@ -8,6 +8,7 @@ import torch
 from small_stores import write_store
 
 from bpsta_cli.config import RunSettings
+from bpsta_cli.data.store import verified
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: the GPU's kernels then run here
@@ -43,3 +44,11 @@ def settings():
 @pytest.fixture(autouse=True)
 def _same_weights_every_time():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _verified_arrays_are_not_noted_in_the_users_cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verified")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verified, "_folder", lambda: folder)
+        yield

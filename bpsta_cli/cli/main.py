@@ -11,6 +11,7 @@ import typer
 from bpsta_cli import __version__
 from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, streams, train, verify
 from bpsta_cli.cli.explain import explanation
+from bpsta_cli.cli.interruption import StoppedCommand
 from bpsta_cli.cli.output import print_error, print_warning
 from bpsta_cli.errors import BpstaWarning, SettingsError
 
@@ -68,7 +69,10 @@ def leave(code: int) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; returns its exit code: 0, 2 for a mistake, 130 when interrupted, 141 for a closed pipe."""
+    """Run one command line; returns its exit code.
+
+    0, 2 for a mistake, 128 and the signal's number when interrupted, 141 for a closed pipe.
+    """
     debug = "--debug" in arguments
     try:
         _refuse_empty(arguments)
@@ -79,6 +83,8 @@ def run(arguments: list[str]) -> int:
                 prog_name="bpsta",
                 standalone_mode=False,
             )
+    except StoppedCommand as stopped:
+        return stopped.code
     except SystemExit:  # what Typer and Rich make of a pipe whose reader has left
         return streams.BROKEN_PIPE
     except Exception as error:
@@ -88,7 +94,7 @@ def run(arguments: list[str]) -> int:
         print_error(*lines)
         return USER_ERROR
     if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
-        print_error("interrupted; a training run goes on with --resume")
+        print_error("interrupted; the same command again goes on where it can")
     return code if isinstance(code, int) else 0
 
 

@@ -88,7 +88,7 @@ def sparse_line(shares: dict[str, float]) -> str:
 
 
 def write_result(path: Path | None, value: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """The result as a file, where one was asked for, and its provenance beside it.
+    """The result as a file with its checksum, where one was asked for, and its provenance beside it.
 
     NAME.json holds what settings, data and code define, so that the same result is the same bytes; NAME.provenance.json
     the commit, the libraries and the machine.
@@ -97,4 +97,4 @@ def write_result(path: Path | None, value: dict[str, Any], provenance: dict[str,
         from bpsta_cli import files
 
         files.write_json(path.with_suffix(".provenance.json"), provenance)
-        files.write_json(path, value)
+        files.write_checked_json(path, value)

@@ -9,6 +9,7 @@ from bpsta_cli import files
 from bpsta_cli.cli.options import DataDir, Json, ParamsFile
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
+from bpsta_cli.cli.runs import warn_unchecked
 from bpsta_cli.cli.schema import Given, apply_overrides, section, with_settings
 from bpsta_cli.config import DatasetSettings, Preparation, RunSettings, StoreSettings, load_params, validate
 from bpsta_cli.errors import SettingsError
@@ -116,11 +117,14 @@ def _store(
     """One store, prepared where it is not there, and what is to be said of it."""
     from bpsta_cli.data import catalogue
     from bpsta_cli.data.run_data import prepared_store
+    from bpsta_cli.data.store import with_checksum
 
     with Bar("samples") as bar:
         store = prepared_store(dataset, settings, T=T, data_dir=data_dir, progress=bar.update, processes=processes)
     if verify:
         store.verify()
+        store = with_checksum(store)
+    warn_unchecked(store, output)
     counts = {part: len(store.split(part)) for part in ("train", "test")}
     distinct = store.split("train").distinct
     repeated = "" if distinct == counts["train"] else f" ({distinct} of them different)"

@@ -9,6 +9,7 @@ from bpsta_cli.cli.progress import Bar
 from bpsta_cli.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
+    from bpsta_cli.data.store import Store
     from bpsta_cli.measurement import Opened
 
 MOST_THREADS = 1024
@@ -34,7 +35,7 @@ def measure(
     require_positive("samples", samples)
     from bpsta_cli.data import catalogue
 
-    results = [_measure_one(run, work, device, data_dir, trust_rule or []) for run in runs]
+    results = [_measure_one(run, work, device, data_dir, output, trust_rule or []) for run in runs]
     made = _provenance(device)
     for dataset in sorted({row["dataset"] for row in results}):
         if message := catalogue.get(dataset).disclosure:
@@ -46,6 +47,15 @@ def measure(
     write_result(out, whole, made)
     output.result({**whole, "provenance": made})
     return results
+
+
+def warn_unchecked(store: "Store", output: Output) -> None:
+    """Say so where damage of a store's manifest would not be seen."""
+    if not store.checked:
+        output.warn(
+            f"{store.path}: the manifest cannot be checked: an older version wrote no checksum. "
+            "bpsta prepare --verify adds it."
+        )
 
 
 def require_positive(name: str, value: int | None) -> None:
@@ -76,7 +86,12 @@ def use_threads(threads: int | None) -> None:
 
 
 def _measure_one(
-    run: Path, work: "Callable[[Opened], dict[str, Any]]", device: str, data_dir: Path, trusted: list[Path]
+    run: Path,
+    work: "Callable[[Opened], dict[str, Any]]",
+    device: str,
+    data_dir: Path,
+    output: Output,
+    trusted: list[Path],
 ) -> dict[str, Any]:
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
@@ -84,7 +99,10 @@ def _measure_one(
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
-    info, network = RunDir(run).network(place, trusted=trusted)
+    directory = RunDir(run)
+    info, network = directory.network(place, trusted=trusted)
+    if names := directory.unchecked():
+        output.warn(f"{run}: {' and '.join(names)} cannot be checked: an older version wrote no checksums")
     settings = info.settings
     with Bar("samples") as bar:
         store = prepared_store(
@@ -102,9 +120,10 @@ def _measure_one(
                 got=f"{info.input_shape} in {len(info.classes)} classes",
                 todo="Train the run again, or restore its settings.json.",
             )
+        warn_unchecked(store, output)
         opened = Opened(info, network, store, place, lambda done, total: bar.update(done, total, run.name))
         found = work(opened)
-    return described(run, opened, RunDir(run).weights_sha256(), found)
+    return described(run, opened, directory.weights_sha256(), found)
 
 
 def _provenance(device: str) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """`bpsta train`: one run, from settings to a run directory."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bpsta_cli import rules
+from bpsta_cli.cli.interruption import Interruption, StoppedCommand
 from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.cli.runs import use_threads
+from bpsta_cli.cli.runs import use_threads, warn_unchecked
 from bpsta_cli.cli.schema import Given, apply_overrides, rule_section, section, with_settings
 from bpsta_cli.config import (
     DatasetSettings,
@@ -26,6 +28,7 @@ from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from bpsta_cli.training import Begun, EpochDone
+    from bpsta_cli.training.loop import Event
 
 WHERE = "the options"
 
@@ -59,15 +62,26 @@ def train(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the unfinished run in --out, if it has the same settings."),
+        typer.Option(
+            "--resume",
+            help="With --overwrite: go on with the run in --out where that is possible. Without it a run of the same "
+            "settings, data and code goes on by itself.",
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in --out.")] = False,
+    checkpoint_minutes: Annotated[
+        float,
+        typer.Option(min=0, help="Minutes from one checkpoint within an epoch to the next; one is written after each."),
+    ] = 10,
     device: Device = "auto",
     threads: Threads = None,
     data_dir: DataDir = Path("data"),
     as_json: Json = False,
 ) -> None:
-    """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first."""
+    """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first.
+
+    A run that was stopped goes on when the same command is started again.
+    """
     study = load_params(params) if params else None
     line = _line(study, run)
     if ("dataset" not in given["run"]) == (line is None):
@@ -90,6 +104,7 @@ def train(
         Output(as_json=as_json),
         resume,
         overwrite,
+        checkpoint_minutes,
         device,
         threads,
         data_dir,
@@ -185,6 +200,7 @@ def _run(
     output: Output,
     resume: bool,
     overwrite: bool,
+    checkpoint_minutes: float,
     device: str,
     threads: int | None,
     data_dir: Path,
@@ -193,7 +209,6 @@ def _run(
     from bpsta_cli.data import catalogue
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
-    from bpsta_cli.training.epoch import StepDone
     from bpsta_cli.training.run_directory import RunDir
 
     use_threads(threads)
@@ -201,17 +216,19 @@ def _run(
     training.check(settings)
     with Bar("samples") as bar:
         store = prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
-    events = training.train(settings, store, out, device=place, resume=resume, overwrite=overwrite)
-    with Bar("steps") as bar:
-        for event in events:
-            if isinstance(event, training.Begun):
-                _say_begin(event, settings, str(place), out, output)
-            elif isinstance(event, StepDone):
-                total = settings.data.epochs * event.steps
-                label = f"epoch {event.epoch + 1}/{settings.data.epochs}"
-                bar.update(event.epoch * event.steps + event.step, total, label)
-            else:
-                _say_epoch(event, settings, output)
+    warn_unchecked(store, output)
+    with Interruption() as interruption:
+        events = training.train(
+            settings,
+            store,
+            out,
+            device=place,
+            resume=resume,
+            overwrite=overwrite,
+            checkpoint_minutes=checkpoint_minutes,
+            stop=interruption.asked,
+        )
+        _follow(events, settings, str(place), out, output, interruption)
     metrics = RunDir(out).metrics()
     output.say(
         f"{out}: test accuracy {percent(metrics['accuracy'])} "
@@ -219,7 +236,48 @@ def _run(
     )
     if message := catalogue.get(settings.dataset).disclosure:
         output.say(message)
-    output.result({"run": str(out), **metrics})
+    shown = {key: value for key, value in metrics.items() if key != "files"}
+    output.result({"run": str(out)} | shown)
+
+
+def _follow(
+    events: "Iterator[Event]",
+    settings: RunSettings,
+    device: str,
+    out: Path,
+    output: Output,
+    interruption: Interruption,
+) -> None:
+    """Say what happens in a training.
+
+    Raises:
+        StoppedCommand: it was stopped by a signal.
+    """
+    from bpsta_cli.training import Begun, EpochDone, Stopped
+
+    begun, epochs = False, settings.data.epochs
+    with Bar("steps") as bar:
+        for event in events:
+            if isinstance(event, Begun):
+                begun = True
+                _say_begin(event, settings, device, out, output)
+            elif isinstance(event, EpochDone):
+                _say_epoch(event, settings, output)
+            elif isinstance(event, Stopped):
+                output.warn(
+                    f"stopped and kept after {_position(event.epoch, event.step)}; the same command with "
+                    f"--out {out} goes on from there"
+                )
+                raise StoppedCommand(interruption.exit_code)
+            else:
+                label = f"epoch {event.epoch + 1}/{epochs}"
+                bar.update(event.epoch * event.steps + event.step, epochs * event.steps, label)
+    if not begun:
+        output.say(f"{out} is finished, by the same settings, data and code: nothing was trained")
+
+
+def _position(epoch: int, step: int) -> str:
+    return f"epoch {epoch}" + (f" and {step} steps of the next" if step else "")
 
 
 def _say_begin(event: "Begun", settings: RunSettings, device: str, out: Path, output: Output) -> None:
@@ -227,6 +285,10 @@ def _say_begin(event: "Begun", settings: RunSettings, device: str, out: Path, ou
         f"{settings.dataset}, {settings.method}, T = {settings.T}, {settings.data.network}, "
         f"{settings.data.epochs} epochs of {event.samples} samples on {device} -> {out}"
     )
+    for warning in event.warnings:
+        output.warn(warning)
+    if event.epoch or event.step:
+        output.say(f"the run there goes on after {_position(event.epoch, event.step)}")
     if event.kernel and event.kernel.name == "reference":
         output.say(f"neurons run on the slower reference kernel: {event.kernel.why}")
 

@@ -36,6 +36,7 @@ def prepared_store(
         DataError: the data cannot be prepared, or are not those that the run was trained on.
     """
     if expected_hash is not None and (ready := store_with(data_dir, dataset, expected_hash)) is not None:
+        ready.verify_once(progress)
         return ready  # a trained run needs its store, and no longer the files it was made from
     source = None if settings.source is None else Path(settings.source)
     store = prepare(
@@ -80,6 +81,7 @@ def rebin(
     source = None if settings.source is None else Path(settings.source)
     ready = whole_store(store_path(data_dir, dataset, preparation, source=source))
     if ready is not None and ready.manifest.source == trained_on.manifest.source:
+        ready.verify_once(progress)
         return ready
     try:
         store = prepare(dataset, preparation, source=source, data_dir=data_dir, progress=progress)

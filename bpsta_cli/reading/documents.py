@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml as pyyaml
 
+from bpsta_cli import checksums
+from bpsta_cli.checksums import DamagedError
 from bpsta_cli.reading.regular import DOCUMENT, MIB, text, unreadable
 
 if TYPE_CHECKING:
@@ -27,12 +29,21 @@ _Loader: Any = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """The object in a JSON file, held against its checksum where it has one, and without it.
 
     Raises:
-        UnreadableError: no file that can be read, no JSON, no object, or one beyond the limits of this module.
+        UnreadableError: no file that can be read, no JSON, no object, one beyond the limits of this module, or another
+            checksum.
     """
-    return parsed_object(path, text(path))
+    return checked_object(path)[0]
+
+
+def checked_object(path: Path) -> tuple[dict[str, Any], bool]:
+    """As `json_object`, and whether the file has a checksum."""
+    try:
+        return checksums.parse(text(path).encode(), lambda found: parsed_object(path, found.decode()))
+    except DamagedError as broken:
+        raise unreadable(path, "JSON as it was written", str(broken)) from None
 
 
 def parsed_object(path: Path, found: str) -> dict[str, Any]:

@@ -1,68 +1,136 @@
-"""What a run writes after each epoch and at its end, and how an interrupted run goes on from there."""
+"""What a run keeps while it trains and at its end, and how an interrupted run goes on from there."""
 
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 from bpsta_cli import rules
-from bpsta_cli.training.epoch import Learner
+from bpsta_cli.training import checkpoint_files, state
+from bpsta_cli.training.epoch import Learner, Sums
+from bpsta_cli.training.monitor import Monitor
 from bpsta_cli.training.run_directory import RunDir, RunInfo
+from bpsta_cli.training.state import Progress
 
 COLUMNS = {"final": "epoch", "validation": "validation_accuracy", "test": "accuracy"}
 """The column of history.csv by which each selection chooses the weights: those of the epoch with the highest value."""
 
 
-@dataclass
-class Progress:
-    """What a run knows after each epoch, beside the learner's state.
+class StoppedError(Exception):
+    """The run was asked to stop after so many epochs, and steps of the next; that is in a checkpoint."""
 
-    Attributes:
-        epoch: how many epochs are done.
-        history: their records.
-        best: the highest value so far in the selection's column; -1 before there is one.
-        best_epoch: the epoch of that value; -1 before there is one.
-    """
-
-    epoch: int
-    history: list[dict[str, Any]]
-    best: float
-    best_epoch: int
+    def __init__(self, epoch: int, step: int) -> None:
+        super().__init__(f"stopped after {epoch} epochs and {step} steps")
+        self.epoch, self.step = epoch, step
 
 
-def restore(run: RunDir, learner: Learner) -> Progress:
-    """Load the state after the last finished epoch into `learner`; where there is none, progress begins at 0.
+def restore(run: RunDir, learner: Learner, steps: int) -> tuple[Progress, list[str]]:
+    """Load the newest whole checkpoint into `learner`; where there is none, progress begins at 0.
+
+    Args:
+        run: the run's directory.
+        learner: as it is at the start of the run.
+        steps: steps of an epoch.
+
+    Returns:
+        How far the run is, and a sentence for each newer checkpoint that cannot be used.
 
     Raises:
-        RunError: the state cannot be read.
+        RunError: there are checkpoints, and none of them can be used.
     """
-    state = run.state()
-    if state is None:
-        return Progress(epoch=0, history=[], best=-1.0, best_epoch=-1)
-    learner.network.load_state_dict(state["network"])
-    learner.optimiser.load_state_dict(state["optimiser"])
-    if learner.scaler.is_enabled():
-        learner.scaler.load_state_dict(state["scaler"])
-    return Progress(state["epoch"], state["history"], state["best"], state["best_epoch"])
+    checksum = run.info_checksum()
+
+    def use(file: Path) -> Progress:
+        content = checkpoint_files.read(file, checksum, lambda header: state.check_header(header, learner))
+        return state.apply(learner, steps, *content)
+
+    progress, warnings = run.checkpoints.newest(use)
+    return progress or Progress(), warnings
 
 
-def save(run: RunDir, learner: Learner, progress: Progress) -> None:
-    """Write the epoch whose record is the last: history, state, and the weights where the selection prefers them."""
-    network, record = learner.network, progress.history[-1]
-    progress.epoch += 1
-    _select(learner, progress)
-    if progress.best_epoch == record["epoch"]:
-        run.write_weights(network.state_dict())
-    run.write_history(progress.history)
-    run.write_state(
-        {
-            "epoch": progress.epoch,
-            "history": progress.history,
-            "best": progress.best,
-            "best_epoch": progress.best_epoch,
-            "network": network.state_dict(),
-            "optimiser": learner.optimiser.state_dict(),
-            "scaler": learner.scaler.state_dict(),
-        }
-    )
+class Keeper:
+    """Writes the checkpoints of a run: after each epoch, within it every so many minutes, and when asked to stop.
+
+    Args:
+        run: the run's directory.
+        learner: what is trained.
+        progress: how far it is; `after_epoch` takes it further.
+        steps: steps of an epoch.
+        minutes: from one checkpoint within an epoch to the next.
+        stop: asked after every step and every batch of an evaluation.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        learner: Learner,
+        progress: Progress,
+        *,
+        steps: int,
+        minutes: float,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.run, self.learner, self.progress = run, learner, progress
+        self.steps, self.minutes, self.stop = steps, minutes, stop
+        self._written = self._began = time.monotonic()
+
+    def begin_epoch(self) -> Sums:
+        """The sums that the next epoch adds to: those of its steps that are done already, or none."""
+        self._began = time.monotonic()
+        sums, self.progress.within = self.progress.within or Sums(), None
+        return sums
+
+    def after_step(self, monitor: Monitor, sums: Sums) -> None:
+        """Write a checkpoint where it is time to.
+
+        Raises:
+            StoppedError: the run shall stop; it is written.
+        """
+        stop = self.stop()
+        if stop or (time.monotonic() - self._written >= 60 * self.minutes and sums.step < self.steps):
+            self._write_within(monitor, sums)
+        if stop:
+            raise StoppedError(self.progress.epoch, sums.step)
+
+    def between_batches(self, monitor: Monitor, sums: Sums) -> Callable[[int, int], None]:
+        """What an evaluation calls after each batch: it too can be stopped, and is made again from its start."""
+
+        def check(_done: int, _total: int) -> None:
+            if self.stop():
+                self._write_within(monitor, sums)
+                raise StoppedError(self.progress.epoch, sums.step)
+
+        return check
+
+    def after_epoch(self, sums: Sums) -> None:
+        """Write the epoch whose record is the last.
+
+        Raises:
+            StoppedError: the run shall stop, and there is more to do.
+        """
+        progress = self.progress
+        progress.epoch += 1
+        progress.seconds.append(round(self._seconds(sums), 3))
+        _select(self.learner, progress)
+        self._write(step=0)
+        self.run.write_history(progress.history)
+        self.run.write_timings({"epoch_seconds": progress.seconds})
+        if self.stop() and progress.epoch < self.learner.settings.data.epochs:
+            raise StoppedError(progress.epoch, 0)
+
+    def _write_within(self, monitor: Monitor, sums: Sums) -> None:
+        sums.note(monitor, self.learner.device, self._seconds(sums))
+        self._began = time.monotonic()
+        self.progress.within = sums
+        self._write(step=sums.step)
+        self.progress.within = None
+
+    def _write(self, *, step: int) -> None:
+        tensors, rest = state.gather(self.learner, self.progress, self.run.info_checksum())
+        self.run.checkpoints.write(self.progress.epoch, step, tensors, rest)
+        self._written = time.monotonic()
+
+    def _seconds(self, sums: Sums) -> float:
+        return sums.seconds + time.monotonic() - self._began
 
 
 def _select(learner: Learner, progress: Progress) -> None:
@@ -72,19 +140,18 @@ def _select(learner: Learner, progress: Progress) -> None:
     candidate = (learner.network.spiking or settings.method == rules.TWIN) and column in record
     if candidate and record[column] > progress.best:
         progress.best, progress.best_epoch = record[column], record["epoch"]
-
-
-def save_seconds(run: RunDir, epoch: int, seconds: float) -> None:
-    """Write how long the epoch took, beside the times of the epochs before it."""
-    timings = run.timings() if epoch and run.timed else {}
-    timings.setdefault("epoch_seconds", []).append(round(seconds, 3))
-    run.write_timings(timings)
+        weights = learner.network.state_dict()
+        progress.selected = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
 
 def finish(run: RunDir, info: RunInfo, progress: Progress) -> None:
     """Write the result, that of the selected epoch: from here on the run is finished."""
     settings = info.settings
+    assert progress.selected is not None, "the last epoch is always a candidate"
     selected = progress.history[progress.best_epoch]
+    run.write_weights(progress.selected)
+    run.write_history(progress.history)
+    run.write_timings({"epoch_seconds": progress.seconds})
     run.write_metrics(
         {
             "dataset": settings.dataset,
@@ -101,6 +168,6 @@ def finish(run: RunDir, info: RunInfo, progress: Progress) -> None:
             "train_accuracy": selected["train_accuracy"],
             "data_hash": info.data_hash,
             "split": info.split,
-            "weights_sha256": run.weights_sha256(),
         }
     )
+    run.checkpoints.clear()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,55 +49,129 @@ class Learner:
     device: torch.device
 
 
+@dataclass
+class Sums:
+    """What an epoch has added up in its first steps, and where its random numbers are: it can go on from there.
+
+    Attributes:
+        step: steps done.
+        loss_sum: the sum over samples of the loss.
+        last: the loss of the last step that was read.
+        rate: the learning rate of the last step.
+        correct: samples that were right.
+        seconds: time that was spent on these steps before the run was stopped.
+        monitor: the monitor's sums; empty before the first step.
+        random: states of torch's generators by their type of device; empty before the first step.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    last: float = float("nan")
+    rate: float = 0.0
+    correct: int | Tensor = 0
+    seconds: float = 0.0
+    monitor: dict[str, Any] = field(default_factory=dict)
+    random: dict[str, Tensor] = field(default_factory=dict)
+
+    def read(self, monitor: Monitor) -> None:
+        """Add the losses of the steps since the last call.
+
+        Raises:
+            TrainingError: the numbers are no longer finite.
+        """
+        for loss, samples in monitor.read():
+            self.loss_sum, self.last = self.loss_sum + loss * samples, loss
+
+    def note(self, monitor: Monitor, device: torch.device, seconds: float) -> None:
+        """Take in what belongs to a checkpoint at this step and lies elsewhere."""
+        self.read(monitor)
+        self.seconds, self.monitor = seconds, monitor.state_dict()
+        self.random = {"cpu": torch.get_rng_state()}
+        if device.type == "cuda":
+            self.random["cuda"] = torch.cuda.get_rng_state(device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The same in nested dictionaries; `note` came before."""
+        return {**vars(self), "correct": int(self.correct)}
+
+    @classmethod
+    def of_state_dict(cls, state: dict[str, Any]) -> "Sums":
+        """The sums that `state_dict` gave."""
+        return cls(**state)
+
+    def go_on(self, monitor: Monitor, device: torch.device) -> None:
+        """Bring the monitor and torch's generators to this step."""
+        monitor.load_state_dict(self.monitor)
+        torch.set_rng_state(self.random["cpu"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(self.random["cuda"], device)
+
+
 def make_learner(network: Network, settings: RunSettings, device: torch.device) -> Learner:
     """The learner at the start of a run, for a network that is on `device` already."""
     optimiser = optimisers.make(network, settings.training)
     return Learner(network, optimiser, optimisers.scaler(settings.training, device), settings, device)
 
 
+def steps_of(part: Split, settings: RunSettings) -> int:
+    """How many steps an epoch over `part` has."""
+    return math.ceil(len(part) / settings.data.batch_size)
+
+
 def one_epoch(
-    learner: Learner, monitor: Monitor, store: Store, part: Split, epoch: int
+    learner: Learner, monitor: Monitor, store: Store, part: Split, epoch: int, sums: Sums
 ) -> Generator[StepDone, None, dict[str, Any]]:
-    """One pass over the training part; yields steps and returns the epoch's record.
+    """One pass over the training part, or what is left of it; yields steps and returns the epoch's record.
+
+    Args:
+        learner: what is trained.
+        monitor: of this epoch.
+        store: the prepared data.
+        part: the samples to train on.
+        epoch: its number.
+        sums: what its first steps added up; they are not done again, and those that follow add to it.
 
     Raises:
         TrainingError: the numbers are no longer finite.
     """
     settings, network = learner.settings, learner.network
-    batches = _batches(settings, store, part, epoch, learner.device)
-    # nothing here draws from torch's generator, but a rule of the user's own may
-    torch.manual_seed(int(Stream("torch", settings.seed, epoch).words(1)[0]))
-    steps = math.ceil(len(part) / settings.data.batch_size)
+    if sums.step:
+        sums.go_on(monitor, learner.device)
+    else:
+        # nothing here draws from torch's generator, but a rule of the user's own may
+        torch.manual_seed(int(Stream("torch", settings.seed, epoch).words(1)[0]))
+    batches = _batches(settings, store, part, epoch, learner.device, first=sums.step)
+    steps = steps_of(part, settings)
     read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
-    loss_sum, last, rate = 0.0, float("nan"), 0.0
-    correct = torch.zeros((), dtype=torch.int64, device=learner.device)
-    # for the training alone: evaluation is dense, as `bpsta eval` is by default, so that both find the same accuracy
     with network.convolution_as(settings.training.convolution), network.dropout_by(settings.seed, epoch):
-        for step, batch in enumerate(batches):
-            rate = _rate(settings, epoch * steps + step, steps)
-            optimisers.set_rate(learner.optimiser, rate)
-            correct += _step(learner, monitor, batch, store.scale)
-            if (step + 1) % read_every == 0 or step + 1 == steps:
-                for loss, samples in monitor.read():
-                    loss_sum, last = loss_sum + loss * samples, loss
-            yield StepDone(epoch, step + 1, steps, last)
+        for step, batch in enumerate(batches, start=sums.step):
+            sums.rate = _rate(settings, epoch * steps + step, steps)
+            optimisers.set_rate(learner.optimiser, sums.rate)
+            sums.correct = sums.correct + _step(learner, monitor, batch, store.scale)
+            sums.step = step + 1
+            if sums.step % read_every == 0 or sums.step == steps:
+                sums.read(monitor)
+            yield StepDone(epoch, sums.step, steps, sums.last)
     optimisers.check_scale(learner.scaler)
     return {
         "epoch": epoch,
         "phase": "spiking" if network.spiking else "twin",
-        "lr": rate,
-        "train_loss": loss_sum / len(part),
-        "train_accuracy": int(correct) / len(part),
+        "lr": sums.rate,
+        "train_loss": sums.loss_sum / len(part),
+        "train_accuracy": int(sums.correct) / len(part),
         **{f"train_firing_rate/{name}": value for name, value in monitor.firing_rates().items()},
         **{f"gradient_norm/{name}": value for name, value in monitor.gradient_norms().items()},
     }
 
 
-def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, device: torch.device) -> Iterator[Batch]:
-    """The epoch's batches; like dropout, their order and augmentation depend on seed, epoch and sample alone.
+def _batches(
+    settings: RunSettings, store: Store, part: Split, epoch: int, device: torch.device, *, first: int
+) -> Iterator[Batch]:
+    """The epoch's batches from number `first` on.
 
-    So a resumed run repeats an unbroken one.
+    Like dropout, their order and augmentation depend on seed, epoch and sample alone: a resumed run repeats an
+    unbroken one.
     """
     size = settings.data.batch_size
     order = Stream("order", settings.seed, epoch).permutation(len(part))
@@ -109,7 +183,7 @@ def _batches(settings: RunSettings, store: Store, part: Split, epoch: int, devic
         seed=settings.seed,
         epoch=epoch,
     )
-    rows = (np.sort(order[start : start + size]) for start in range(0, len(part), size))
+    rows = (np.sort(order[start : start + size]) for start in range(first * size, len(part), size))
     return load(part, rows, changed, device=device)
 
 

@@ -1,7 +1,6 @@
 """The training of one run, epoch by epoch; yields what happens and prints nothing."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,42 @@ from bpsta_cli import rules
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.evaluation.accuracy import evaluate
+from bpsta_cli.errors import RunError
+from bpsta_cli.evaluation.accuracy import OnBatch, evaluate
 from bpsta_cli.kernels.dispatch import Choice, choose
 from bpsta_cli.network import Network
 from bpsta_cli.network.initial_weights import draw_weights
 from bpsta_cli.provenance import device_name, provenance
 from bpsta_cli.training import checkpoint, run_lock
+from bpsta_cli.training.checkpoint import Keeper, StoppedError
 from bpsta_cli.training.checks import check_memory
-from bpsta_cli.training.epoch import StepDone, make_learner, one_epoch
-from bpsta_cli.training.monitor import monitoring
+from bpsta_cli.training.epoch import Learner, StepDone, Sums, make_learner, one_epoch, steps_of
+from bpsta_cli.training.monitor import Monitor, monitoring
 from bpsta_cli.training.resume import open_or_resume
 from bpsta_cli.training.run_directory import RunDir, RunInfo, load_weights, network_of
+from bpsta_cli.training.state import Progress
+
+CHECKPOINT_MINUTES = 10.0
+"""From one checkpoint within an epoch to the next: what a kill costs at most."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """Training starts: with which kernel of the neurons (None: the twin) and how many training samples."""
+    """Training starts, or goes on.
+
+    Attributes:
+        kernel: of the neurons; None: the twin.
+        samples: how many are trained on.
+        epoch: epochs that were done before.
+        step: steps of the next epoch that were done before.
+        warnings: what of the run's checkpoints was damaged and had to be passed over.
+    """
 
     kernel: Choice | None
     samples: int
+    epoch: int = 0
+    step: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,22 @@ class EpochDone:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """The run was asked to stop and is written: it goes on after so many epochs, and steps of the next one."""
+
+    epoch: int
+    step: int
+
+
+Event = Begun | StepDone | EpochDone | Stopped
+
+
+def never() -> bool:
+    """No one asks the run to stop."""
+    return False
+
+
 def train(
     settings: RunSettings,
     store: Store,
@@ -52,20 +84,27 @@ def train(
     device: torch.device,
     resume: bool = False,
     overwrite: bool = False,
-) -> Iterator[Begun | StepDone | EpochDone]:
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
+    stop: Callable[[], bool] = never,
+) -> Iterator[Event]:
     """Train one run into directory `out`, epoch by epoch; the result is in its metrics.json at the end.
+
+    An unfinished run of the same settings, data and code in `out` goes on where it was; a finished one is left as it
+    is, without any event.
 
     Args:
         settings: everything that decides the outcome.
         store: the prepared data.
         out: the run directory; made when the first values are about to be written.
         device: where to compute.
-        resume: go on with an unfinished run of the same settings, data and code in `out`; start where there
-            is none; a finished one is left as it is.
-        overwrite: replace a run in `out` that cannot be continued, or is finished.
+        resume: with `overwrite`: go on where that is possible.
+        overwrite: replace a run in `out`.
+        checkpoint_minutes: from one checkpoint within an epoch to the next; one is also written after each epoch.
+        stop: asked after every step; where it says so, a checkpoint is written and the last event is `Stopped`.
 
     Raises:
-        RunError: `out` holds a run that may neither be continued nor replaced, or is trained in by another process.
+        RunError: `out` holds a run that may neither be continued nor replaced, or a damaged one, or is trained in by
+            another process.
         TrainingError: the numbers are no longer finite; the last good epoch stays.
         BpstaError: settings or data that cannot be used.
     """
@@ -80,36 +119,71 @@ def train(
         if not open_or_resume(run, info, resume=resume, overwrite=overwrite):
             return  # the run is there and finished
         network.to(device)
-        yield Begun(kernel, len(training_part))
-        yield from _train_epochs(network, run, info, store, training_part, validation_part, device)
+        learner = make_learner(network, settings, device)
+        steps = steps_of(training_part, settings)
+        progress, warnings = _restored(run, info, learner, steps, overwrite=overwrite)
+        yield Begun(kernel, len(training_part), *_position(progress), tuple(warnings))
+        keeper = Keeper(run, learner, progress, steps=steps, minutes=checkpoint_minutes, stop=stop)
+        try:
+            yield from _train_epochs(keeper, store, training_part, validation_part)
+        except StoppedError as stopped:
+            yield Stopped(stopped.epoch, stopped.step)
+            return
+        checkpoint.finish(run, info, progress)
+
+
+def _restored(
+    run: RunDir, info: RunInfo, learner: Learner, steps: int, *, overwrite: bool
+) -> tuple[Progress, list[str]]:
+    """How far the run in the directory is; where its checkpoints cannot be used, `overwrite` begins it anew."""
+    try:
+        return checkpoint.restore(run, learner, steps)
+    except RunError as damaged:
+        if not overwrite:
+            raise
+        run.clear()
+        run.write_info(info)
+        return Progress(), [f"{damaged.got}. The run begins anew."]
+
+
+def _position(progress: Progress) -> tuple[int, int]:
+    return progress.epoch, progress.within.step if progress.within else 0
 
 
 def _train_epochs(
-    network: Network,
-    run: RunDir,
-    info: RunInfo,
-    store: Store,
-    training_part: Split,
-    validation_part: Split | None,
-    device: torch.device,
+    keeper: Keeper, store: Store, training_part: Split, validation_part: Split | None
 ) -> Iterator[StepDone | EpochDone]:
-    settings = info.settings
-    learner = make_learner(network, settings, device)
-    progress = checkpoint.restore(run, learner)
+    learner, progress = keeper.learner, keeper.progress
+    network, settings = learner.network, learner.settings
     for epoch in range(progress.epoch, settings.data.epochs):
-        began = time.perf_counter()
+        sums = keeper.begin_epoch()
         network.spiking = _is_spiking(settings, epoch)
         with monitoring(network, may_overflow=learner.scaler.is_enabled()) as monitor:
-            record = yield from one_epoch(learner, monitor, store, training_part, epoch)
+            steps = one_epoch(learner, monitor, store, training_part, epoch, sums)
+            record = yield from _kept(steps, keeper, monitor, sums)
             warnings = monitor.warnings()
         if _is_evaluated(settings, epoch):
-            record |= _evaluate(network, store, validation_part, settings, device)
+            between = keeper.between_batches(monitor, sums)
+            record |= _evaluate(network, store, validation_part, settings, learner.device, between)
         monitor.after_epoch(record.get("loss", record["train_loss"]))
         progress.history.append(record)
-        checkpoint.save(run, learner, progress)
-        checkpoint.save_seconds(run, epoch, time.perf_counter() - began)
+        keeper.after_epoch(sums)
         yield EpochDone(record, warnings)
-    checkpoint.finish(run, info, progress)
+
+
+def _kept(
+    steps: Generator[StepDone, None, dict[str, Any]], keeper: Keeper, monitor: Monitor, sums: Sums
+) -> Generator[StepDone, None, dict[str, Any]]:
+    """The steps of an epoch, with checkpoints between them; returns what `steps` returns."""
+    try:
+        while True:
+            yield next(steps)
+            keeper.after_step(monitor, sums)
+    except StopIteration as end:
+        record: dict[str, Any] = end.value
+        return record
+    finally:
+        steps.close()
 
 
 def _initial_network(settings: RunSettings, store: Store) -> Network:
@@ -118,7 +192,7 @@ def _initial_network(settings: RunSettings, store: Store) -> Network:
     draw_weights(network, settings.seed)
     if settings.init_from:
         origin = RunDir(Path(settings.init_from))
-        load_weights(network, origin.weights(), origin.path)
+        load_weights(network, origin.weights(network), origin.path)
     return network
 
 
@@ -147,12 +221,25 @@ def _is_evaluated(settings: RunSettings, epoch: int) -> bool:
 
 
 def _evaluate(
-    network: Network, store: Store, validation_part: Split | None, settings: RunSettings, device: torch.device
+    network: Network,
+    store: Store,
+    validation_part: Split | None,
+    settings: RunSettings,
+    device: torch.device,
+    on_batch: OnBatch,
 ) -> dict[str, Any]:
     """The test part's columns of the epoch's record, and the validation accuracy where it selects the weights."""
-    test = evaluate(network, store, store.split("test"), T=settings.T, device=device, loss=settings.training.loss)
+    test = evaluate(
+        network,
+        store,
+        store.split("test"),
+        T=settings.T,
+        device=device,
+        loss=settings.training.loss,
+        on_batch=on_batch,
+    )
     record = {"accuracy": test.accuracy, "loss": test.loss, "firing_rate": test.firing_rate}
     if settings.training.selection == "validation" and validation_part is not None:
-        validation = evaluate(network, store, validation_part, T=settings.T, device=device)
+        validation = evaluate(network, store, validation_part, T=settings.T, device=device, on_batch=on_batch)
         record["validation_accuracy"] = validation.accuracy
     return record

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,8 @@ class Monitor:
             TrainingError: a loss, a layer's input or a gradient is not finite; the layer is named.
         """
         unread, self._unread = self._unread, []
+        if not unread:
+            return []
         numbers = iter(torch.stack([value.double() for values, _ in unread for value in values.values()]).tolist())
         read = []
         for values, samples in unread:
@@ -67,6 +70,23 @@ class Monitor:
                     raise _not_finite(f"loss ({value})" if name == LOSS else name)
             read.append((step[LOSS], samples))
         return read
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch's sums so far, all of whose steps were read."""
+        return {
+            "steps": self.steps,
+            "passes": dict(self.passes),
+            "rates": dict(self.rates),
+            "squared_norms": dict(self.squared_norms),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from sums that `state_dict` gave."""
+        device = next(self.network.parameters()).device
+        self.steps = state["steps"]
+        self.passes = Counter(state["passes"])
+        self.rates = {name: total.to(device) for name, total in state["rates"].items()}
+        self.squared_norms = {name: total.to(device) for name, total in state["squared_norms"].items()}
 
     def after_epoch(self, loss: float) -> None:
         """Check the weights and the loss after the epoch's last step, before they are saved.

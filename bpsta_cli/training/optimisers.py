@@ -16,6 +16,8 @@ BASE_WIDTH = 64
 """Inputs of a linear layer up to which it learns at the full rate."""
 CLIP_EPS = 1e-6
 """Added to the norm that gradients are divided by, as torch does, so that a norm of 0 divides nothing by 0."""
+STATE = ("exp_avg", "exp_avg_sq", "step")
+"""What AdamW keeps of every weight: two averages of the weight's shape, and how many steps it took."""
 
 
 def make(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:

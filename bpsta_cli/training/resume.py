@@ -1,37 +1,43 @@
-"""Whether a run may begin in a directory, or continue the run that is there."""
+"""Whether a run begins in a directory, goes on there, or is there already."""
 
+from bpsta_cli import files
 from bpsta_cli.errors import RunError
-from bpsta_cli.training.run_directory import RunDir, RunInfo
+from bpsta_cli.training.run_directory import OLD_STATE, RunDir, RunInfo
 
 RESUMED_FROM = "resumed_from"
 """Where provenance.json keeps what it was before a run went on under another one."""
 
 
 def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
-    """Begin a run in the directory, or continue the unfinished run that it holds; the caller holds its lock.
+    """Begin a run in the directory, or continue the unfinished run of the same settings, data and code there.
+
+    The caller holds the directory's lock.
 
     Args:
         run: the directory.
         info: what is about to be trained.
-        resume: go on with an unfinished run of the same settings, data and code.
-        overwrite: replace a run that cannot be continued, or is finished.
+        resume: with `overwrite`: go on where that is possible, and replace only what cannot be gone on with.
+        overwrite: replace the run that is there.
 
     Returns:
         Whether anything is left to train: False where the same run is there already and is finished.
 
     Raises:
-        RunError: it holds a run that may neither be continued nor replaced.
+        RunError: it holds another run, a damaged one, or is a file.
     """
     if run.exists:
         difference = None if overwrite and not resume else _difference(run, info)
-        if resume and difference is None:
-            if not run.finished:
-                _note_continuation(run, info)
-                return True
-            if not overwrite:
-                return False
-        if not overwrite:
-            raise _taken(run, difference, resume=resume)
+        if difference is not None and not overwrite:
+            raise _taken(run, difference)
+        same = difference is None and (resume or not overwrite)
+        if same and not run.finished:
+            _note_continuation(run, info)
+            return True
+        if same and not overwrite:
+            run.check()
+            files.sweep(run.path)
+            run.checkpoints.clear()  # left where the run was killed just after its result was written
+            return False
         run.clear()
     run.write_info(info)
     return True
@@ -44,12 +50,12 @@ def _note_continuation(run: RunDir, info: RunInfo) -> None:
         run.write_provenance({**info.provenance, RESUMED_FROM: before})
 
 
-def _taken(run: RunDir, difference: str | None, *, resume: bool) -> RunError:
+def _taken(run: RunDir, difference: str) -> RunError:
     return RunError(
         "the run directory is taken",
-        expected="a new directory" + (", or the same settings, data and code" if resume else ""),
-        got=f"{run.path} with {'another ' + difference if difference else 'a run'}",
-        todo="Choose another --out, continue it with --resume, or replace it with --overwrite.",
+        expected="a new directory, or a run of the same settings, data and code",
+        got=f"{run.path} with another {difference}",
+        todo="Choose another --out, or replace the run with --overwrite.",
     )
 
 
@@ -57,11 +63,13 @@ def _difference(run: RunDir, info: RunInfo) -> str | None:
     """What keeps the run in the directory from being continued as `info`; None where nothing does."""
     try:
         there = run.info()
-    except RunError:
-        return "version's settings.json"
+    except RunError as unreadable:
+        return f"version's settings.json, or a damaged one ({unreadable.got})"
     if there.settings != info.settings:
         mine, theirs = info.settings.model_dump(), there.settings.model_dump()
         return "setting of " + next(key for key in mine if mine[key] != theirs[key])
+    if (run.path / OLD_STATE).is_file() and not run.finished:
+        return f"version's training state, {OLD_STATE}, which is not read"
     if "code" not in there.provenance:
         return "version of the code, or one that provenance.json does not tell"
     facts = {

@@ -3,36 +3,47 @@
 A run directory holds
     settings.json       the settings, the input's shape, the classes, the hashes of data and rule file
     provenance.json     commit, code, libraries, machine: what changes while the other files stay the same bytes
-    model.safetensors   the weights of the epoch that the selection chose
     history.csv         a row for each epoch
-    metrics.json        the result, with the SHA-256 of model.safetensors; present once the run is finished
     timings.json        seconds of each epoch; in a file of their own, as all else is the same when a run is repeated
-    state.pt            weights, optimiser and progress after the last finished epoch
+    checkpoints/        while the run is unfinished: all that it needs to go on, and the weights chosen so far
+    model.safetensors   once it is finished: the weights of the epoch that the selection chose
+    metrics.json        once it is finished: the result, and the SHA-256 of the files that belong to it
+Each .json file carries a checksum in its last line, each checkpoint one in its header, and metrics.json is written
+last: what is read is vouched for, whenever the run was killed. Files of older versions have no checksums.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from bpsta_cli import files
+from bpsta_cli import checksums, files
+from bpsta_cli.checksums import DamagedError
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.network import Network, build
 from bpsta_cli.reading import MissingError, UnreadableError, documents
-from bpsta_cli.reading.tensors import safetensors
 from bpsta_cli.rules import Rule
+from bpsta_cli.training import checkpoint_files, tensor_files
+from bpsta_cli.training.checkpoint_files import Checkpoints
 from bpsta_cli.training.rule_trust import rule_of
+from bpsta_cli.training.tensor_files import Header, Shapes
 
-STATE = {"epoch", "history", "best", "best_epoch", "network", "optimiser", "scaler"}
-"""What state.pt holds."""
+SETTINGS, PROVENANCE, HISTORY, TIMINGS, WEIGHTS, METRICS = (
+    "settings.json",
+    "provenance.json",
+    "history.csv",
+    "timings.json",
+    "model.safetensors",
+    "metrics.json",
+)
+OLD_STATE = "state.pt"
+"""An older version's training state, a pickle: it is removed with the run, and never read."""
+RESULT = (SETTINGS, HISTORY, WEIGHTS)
+"""The files whose SHA-256 metrics.json holds under `files`."""
 
 
 class RunInfo(BaseModel):
@@ -58,47 +69,42 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._checkpoints = Checkpoints(path / "checkpoints")
 
     @property
     def exists(self) -> bool:
         """Whether a run began here."""
-        return (self.path / "settings.json").is_file()
+        return (self.path / SETTINGS).is_file()
 
     @property
     def finished(self) -> bool:
         """Whether the run here is finished."""
-        return (self.path / "metrics.json").is_file()
+        return (self.path / METRICS).is_file()
 
     @property
-    def timed(self) -> bool:
-        """Whether the time of an epoch was written; a run that was stopped just before that has none."""
-        return (self.path / "timings.json").is_file()
+    def checkpoints(self) -> Checkpoints:
+        """The training state of an unfinished run."""
+        return self._checkpoints
 
     def clear(self) -> None:
-        """Remove a run's files, and nothing else."""
-        for name in (
-            "metrics.json",
-            "model.safetensors",
-            "state.pt",
-            "history.csv",
-            "timings.json",
-            "provenance.json",
-            "settings.json",
-        ):
+        """Remove a run's files, and nothing else; the result first, so that no half of one is left."""
+        for name in (METRICS, WEIGHTS, OLD_STATE, HISTORY, TIMINGS, PROVENANCE):
             (self.path / name).unlink(missing_ok=True)
+        self.checkpoints.clear()
+        (self.path / SETTINGS).unlink(missing_ok=True)
 
     def write_info(self, info: RunInfo) -> None:
         """Begin the run: provenance.json, then settings.json."""
         self.write_provenance(info.provenance)
-        files.write_json(self.path / "settings.json", info.model_dump(mode="json"))
+        files.write_checked_json(self.path / SETTINGS, info.model_dump(mode="json"))
 
     def info(self) -> RunInfo:
         """Read settings.json and provenance.json; a run without the latter is of unknown provenance.
 
         Raises:
-            RunError: the directory is missing or holds no run, or a file cannot be read.
+            RunError: the directory is missing or holds no run, or a file is damaged or cannot be read.
         """
-        file = self.path / "settings.json"
+        file = self.path / SETTINGS
         if not file.is_file():
             raise RunError(
                 "not a run",
@@ -114,9 +120,9 @@ class RunDir:
             first = invalid.errors(include_url=False)[0]
             problem, got = first["msg"], ".".join(map(str, first["loc"]))
         else:
-            if not (self.path / "provenance.json").is_file():
+            if not (self.path / PROVENANCE).is_file():
                 return info
-            recorded = self._json("provenance.json", todo="Remove it: no number depends on it.")
+            recorded, _ = self._json(PROVENANCE, todo="Remove it: no number depends on it.")
             return info.model_copy(update={"provenance": recorded})
         raise RunError(
             "unreadable run settings",
@@ -127,31 +133,62 @@ class RunDir:
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """provenance.json."""
-        files.write_json(self.path / "provenance.json", provenance)
+        files.write_checked_json(self.path / PROVENANCE, provenance)
+
+    def info_checksum(self) -> str:
+        """SHA-256 of settings.json: what tells this run's files from another's."""
+        return checksums.of_file(self.path / SETTINGS)
 
     def write_weights(self, weights: dict[str, Tensor]) -> None:
         """model.safetensors."""
-        with files.replacing(self.path / "model.safetensors") as file:
-            file.write(save_tensors({name: tensor.contiguous() for name, tensor in weights.items()}))
+        with files.replacing(self.path / WEIGHTS) as file:
+            file.write(tensor_files.pack(weights))
 
     def weights_sha256(self) -> str:
         """SHA-256 of the file model.safetensors, as sha256sum prints it."""
-        return hashlib.sha256((self.path / "model.safetensors").read_bytes()).hexdigest()
+        return checksums.of_file(self.path / WEIGHTS)
 
-    def weights(self) -> dict[str, Tensor]:
-        """Read model.safetensors.
+    def weights(self, network: nn.Module | None = None) -> dict[str, Tensor]:
+        """The weights of the selected epoch; of an unfinished run those selected so far.
+
+        Args:
+            network: whose weights they are to be; their shapes are compared before they are read.
 
         Raises:
-            RunError: it is missing or is no checkpoint.
+            RunError: there are none yet, or they are damaged, of another run or of another structure.
         """
-        file = self.path / "model.safetensors"
+        if not self.finished and self.checkpoints.files():
+            return self._selected_so_far()
+        file = self.path / WEIGHTS
+        todo = "Train the run again, or restore the file."
         try:
-            return load_tensors(safetensors(file))
-        except MissingError:
-            got, todo = f"no {file}", "Finish the training first (bpsta train --resume)."
-        except (UnreadableError, SafetensorError) as broken:
-            got, todo = str(broken), "Train the run again, or restore the file."
+            recorded = self._recorded(WEIGHTS)
+
+            def check(header: Header) -> None:
+                if network is not None:
+                    _check_shapes(network, header.shapes, self.path)
+
+            return tensor_files.read(file, check, sha256=recorded)[0]
+        except FileNotFoundError:
+            got, todo = f"no {file}", "Finish the training first: start bpsta train again with the same --out."
+        except DamagedError as broken:
+            got = f"{file}: {broken}"
         raise RunError("no usable weights", expected="a model.safetensors file", got=got, todo=todo)
+
+    def _selected_so_far(self) -> dict[str, Tensor]:
+        checksum = self.info_checksum()
+        found, _ = self.checkpoints.newest(lambda file: checkpoint_files.read(file, checksum))
+        assert found is not None, "there is a checkpoint"
+        tensors, state = found
+        part = {"network": "network/", "stored": "selected/"}.get(state.get("selected", ""))
+        if part is None:
+            raise RunError(
+                "no usable weights",
+                expected="an epoch of the spiking network",
+                got=f"{self.path}, stopped before one was finished",
+                todo="Start bpsta train again with the same --out: the run goes on.",
+            )
+        return {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
 
     def network(
         self, device: torch.device | str = "cpu", rule: type[Rule] | None = None, trusted: Iterable[Path] = ()
@@ -164,85 +201,107 @@ class RunDir:
             trusted: files that may be run for a rule of the user's own, where they are the run's.
 
         Raises:
-            RunError: no run, no weights, weights of another structure, or a rule that may not be run.
+            RunError: no run, no weights, files that are damaged, weights of another structure, or a rule that may not
+                be run.
         """
         info = self.info()
         rule = rule or rule_of(info.settings.method, info.rule_sha256, self.path, trusted)
+        self._check(SETTINGS)
         network = network_of(info.settings, info.input_shape, len(info.classes), rule)
-        load_weights(network, self.weights(), self.path)
+        load_weights(network, self.weights(network), self.path)
         return info, network.to(device).eval()
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """history.csv."""
         import pandas as pd
 
-        files.write_text(self.path / "history.csv", pd.DataFrame(history).to_csv(index=False))
-
-    def write_state(self, state: dict[str, Any]) -> None:
-        """state.pt."""
-        with files.replacing(self.path / "state.pt") as file:
-            torch.save(state, file)
-
-    def state(self) -> dict[str, Any] | None:
-        """The training state, or None where no epoch was finished.
-
-        Raises:
-            RunError: the file is no training state.
-        """
-        file = self.path / "state.pt"
-        if not file.is_file():
-            return None
-        try:
-            loaded: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as broken:  # torch.load raises what its many readers raise
-            raise RunError(
-                "unreadable training state",
-                expected="the state.pt that bpsta train wrote",
-                got=f"{file}: {' '.join(str(broken).split())[:120]}",
-                todo="Start the run anew with --overwrite.",
-            ) from None
-        if set(loaded) != STATE:
-            raise RunError(
-                "unreadable training state",
-                expected=f"{', '.join(sorted(STATE))} in {file}",
-                got=f"it holds {', '.join(sorted(map(str, loaded)))}",
-                todo="Start the run anew with --overwrite.",
-            )
-        return loaded
+        files.write_text(self.path / HISTORY, pd.DataFrame(history).to_csv(index=False))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """metrics.json: from here on the run is finished."""
-        files.write_json(self.path / "metrics.json", metrics)
+        """metrics.json, with the SHA-256 of the files beside it: from here on the run is finished."""
+        sums = {name: checksums.of_file(self.path / name) for name in RESULT if (self.path / name).is_file()}
+        files.write_checked_json(self.path / METRICS, {**metrics, "files": sums})
 
     def metrics(self) -> dict[str, Any]:
         """Read metrics.json.
 
         Raises:
-            RunError: the run is not finished, or the file cannot be read.
+            RunError: the run is not finished, or the file is damaged.
         """
-        return self._json("metrics.json", todo="Continue the run with bpsta train --resume.")
+        return self._json(METRICS, todo="Continue the run: bpsta train with the same --out.")[0]
 
     def write_timings(self, timings: dict[str, Any]) -> None:
         """timings.json."""
-        files.write_json(self.path / "timings.json", timings)
+        files.write_checked_json(self.path / TIMINGS, timings)
 
     def timings(self) -> dict[str, Any]:
         """Read timings.json.
 
         Raises:
-            RunError: it is missing or cannot be read.
+            RunError: it is missing or damaged.
         """
-        return self._json("timings.json", todo="Start the run anew with --overwrite.")
+        return self._json(TIMINGS, todo="Start the run anew with --overwrite.")[0]
 
-    def _json(self, name: str, *, todo: str) -> dict[str, Any]:
+    def check(self) -> None:
+        """Hold every file of a finished run against its checksum.
+
+        Raises:
+            RunError: one is damaged, missing or another run's.
+        """
+        self.info()
+        for name in self._json(METRICS, todo="")[0].get("files", {}):
+            self._check(name)
+
+    def unchecked(self) -> list[str]:
+        """The files that were written without a checksum, by an older version, or whose metrics.json is gone."""
+        recorded = self._json(METRICS, todo="")[0].get("files", {}) if self.finished else {}
+        if not self.finished and self.checkpoints.files():
+            return []
+        names = [name for name in RESULT if (self.path / name).is_file() and name not in recorded]
+        if not self._json(SETTINGS, todo="")[1]:
+            return names
+        return [name for name in names if name != SETTINGS]
+
+    def _check(self, name: str) -> None:
+        """Compare a file with what metrics.json holds of it."""
+        recorded = self._recorded(name)
+        if recorded is None:
+            return
+        file = self.path / name
+        if not file.is_file():
+            wrong = "no such file"
+        elif checksums.of_file(file) != recorded:
+            wrong = "another checksum than metrics.json says"
+        else:
+            return
+        raise RunError(
+            "damaged run",
+            expected=f"the {name} that bpsta train wrote",
+            got=f"{file}: {wrong}",
+            todo="Restore the file, or train the run anew with --overwrite.",
+        )
+
+    def _recorded(self, name: str) -> str | None:
+        """The SHA-256 of a file that metrics.json holds; None of an unfinished run or an older version."""
+        if not self.finished:
+            return None
+        sums = self._json(METRICS, todo="")[0].get("files", {})
+        recorded = sums.get(name) if isinstance(sums, dict) else None
+        return None if recorded is None else str(recorded)
+
+    def _json(self, name: str, *, todo: str) -> tuple[dict[str, Any], bool]:
+        """What a file holds, and whether it has a checksum."""
         file = self.path / name
         try:
-            return documents.json_object(file)
+            return documents.checked_object(file)
         except MissingError:
             raise RunError("run not finished", expected=str(file), got="no such file", todo=todo) from None
         except UnreadableError as broken:
             raise RunError(
-                "unreadable file", expected=broken.expected, got=f"{file}: {broken.got}", todo=todo
+                "unreadable file",
+                expected=broken.expected,
+                got=f"{file}: {broken.got}",
+                todo=todo or "Restore the file, or train the run anew with --overwrite.",
             ) from None
 
 
@@ -267,8 +326,12 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], origin: Path) -
     Raises:
         RunError: names or shapes do not match.
     """
+    _check_shapes(network, {name: tuple(tensor.shape) for name, tensor in weights.items()}, origin)
+    network.load_state_dict(weights)
+
+
+def _check_shapes(network: nn.Module, found: Shapes, origin: Path) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if wanted != found:
         name = next(name for name in (*wanted, *found) if wanted.get(name) != found.get(name))
         raise RunError(
@@ -277,12 +340,3 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], origin: Path) -
             got=f"{found.get(name, 'none')} in {origin}",
             todo="Use a run of the same network, data set and norm.",
         )
-    damaged = next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None)
-    if damaged is not None:
-        raise RunError(
-            "weights that are no numbers",
-            expected="finite weights",
-            got=f"others in {damaged} of {origin}",
-            todo="Train the run again, or restore the file.",
-        )
-    network.load_state_dict(weights)

@@ -121,7 +121,7 @@ def _compared(record: Record, store: Store, again: RunDir, device: torch.device,
 
 def _weights(record: Record, again: RunDir) -> dict[str, Difference | None]:
     """The weights' difference; none is told where the run has neither weights nor their hash."""
-    there, sha256 = RunDir(record.path), record.metrics.get("weights_sha256")
+    there, sha256 = RunDir(record.path), record.metrics.get("files", {}).get("model.safetensors")
     if (record.path / "model.safetensors").is_file():
         return {"weights": differences.of_weights(there.weights(), again.weights())}
     return {} if sha256 is None else {"weights": differences.of_hashes(sha256, again.weights_sha256())}

@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -8,10 +7,12 @@ import numpy as np
 import pytest
 from data_files import write_mnist, write_n_mnist
 
+from bpsta_cli import checksums
 from bpsta_cli.config import Preparation
 from bpsta_cli.data.store import build, open_store, prepare, store_path
 from bpsta_cli.data.store.status import catalogue_status
 from bpsta_cli.errors import DataError
+from bpsta_cli.files import write_json
 
 
 @pytest.fixture
@@ -107,16 +108,6 @@ def test_an_array_of_another_type_does_not_open(mnist):
         open_store(file.parent)
 
 
-def test_a_changed_value_is_found_by_its_checksum(mnist):
-    file = mnist.path / "test_x.npy"
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    open_store(mnist.path)
-    with pytest.raises(DataError, match="SHA-256"):
-        open_store(mnist.path, verify=True)
-
-
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -128,9 +119,9 @@ def test_a_changed_value_is_found_by_its_checksum(mnist):
 )
 def test_a_manifest_changed_by_hand_does_not_open(mnist, edit, message):
     file = mnist.path / "manifest.json"
-    manifest = json.loads(file.read_text())
+    manifest, _ = checksums.parse(file.read_bytes())
     edit(manifest)
-    file.write_text(json.dumps(manifest))
+    write_json(file, manifest)  # as an older version wrote it
     with pytest.raises(DataError, match=message):
         open_store(mnist.path)
 
@@ -220,7 +211,7 @@ def test_two_processes_that_prepare_the_same_do_not_disturb_each_other(tmp_path)
         "mnist", Preparation(T=4), source=source, data_dir=tmp_path, progress=lambda *step: calls.append(step)
     )
     assert other.wait() == 0
-    assert len(calls) == 1, "the second process waited and found the store made"
+    assert not [text for *_, text in calls if text.startswith("mnist t")], "the second waited and found the store made"
     store.verify()
 
 

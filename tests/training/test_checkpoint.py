@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 import torch
-from training_runs import CPU, SAME, history, run, until
+from training_runs import CPU, history, network_state, run, state, until
 
 from bpsta_cli.errors import RunError, TrainingError
 from bpsta_cli.evaluation.accuracy import evaluate
@@ -41,8 +41,7 @@ def test_the_kept_epoch_is_the_one_that_the_selection_names(settings, digits, tm
     weights, out = {}, tmp_path / "run"
     for event in train(chosen, digits, out, device=CPU):
         if isinstance(event, EpochDone):
-            state = RunDir(out).state()
-            weights[event.record["epoch"]] = {name: tensor.clone() for name, tensor in state["network"].items()}
+            weights[event.record["epoch"]] = network_state(out)
     metrics = RunDir(out).metrics()
     assert (metrics["selection"], metrics["selected_epoch"]) == (selection, epoch)
     assert metrics["accuracy"] == [0.9, 0.2, 0.5, 0.3, 0.5][epoch]
@@ -60,7 +59,7 @@ def test_the_metrics_are_those_of_the_kept_weights(settings, digits, tmp_path, s
     row = history(done.path).iloc[metrics["selected_epoch"]]
     assert (metrics["accuracy"], metrics["train_accuracy"]) == (row["accuracy"], row["train_accuracy"])
     assert (metrics["data_hash"], metrics["epochs"]) == (digits.content_hash, 4)
-    assert metrics["weights_sha256"] == hashlib.sha256((done.path / "model.safetensors").read_bytes()).hexdigest()
+    assert metrics["files"]["model.safetensors"] == hashlib.sha256((done.path / "model.safetensors").read_bytes()).hexdigest()
 
 
 def test_no_weights_are_kept_before_there_are_spikes(settings, digits, tmp_path):
@@ -100,7 +99,7 @@ def test_a_rate_far_too_high_ends_the_run_without_a_result(settings, digits, tmp
     with pytest.raises(TrainingError, match="training diverged"):
         run(settings(training={"lr": 1e30, "lr_warmup_epochs": 0}), digits, out)
     assert not RunDir(out).finished
-    assert RunDir(out).state() is None
+    assert RunDir(out).checkpoints.files() == []
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])  # before the first step, in the middle, and after the last has been counted
@@ -112,17 +111,17 @@ def test_a_run_that_diverges_keeps_its_last_good_epoch(settings, digits, tmp_pat
         nonlocal before
         for event in events:
             if isinstance(event, EpochDone) and event.record["epoch"] == 1:
-                before = {name: (out / name).read_bytes() for name in (*SAME[:3], "state.pt")}
+                before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
                 poison = before if step == 0 else None
             else:
                 poison = isinstance(event, StepDone) and (event.epoch, event.step) == (2, 3 if step == 2 else 1)
             if poison:
-                network = events.gi_yieldfrom.gi_frame.f_locals["network"]
+                network = events.gi_frame.f_locals["network"]
                 with torch.no_grad():
                     network.layers.conv2.weight[0, 0, 0, 0] = float("nan")
 
     with pytest.raises(TrainingError, match="last good epoch is kept"):
         poisoned()
-    assert {name: (out / name).read_bytes() for name in before} == before
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
     assert not RunDir(out).finished
-    assert RunDir(out).state()["epoch"] == 2
+    assert state(out)[1]["epoch"] == 2

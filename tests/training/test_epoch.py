@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from training_runs import state, until
 
 from bpsta_cli import training
 from bpsta_cli.data import batches
@@ -51,11 +52,9 @@ def test_without_a_norm_the_gradient_of_parts_is_that_of_the_whole_batch(setting
 
 def test_a_batch_in_parts_is_one_step_of_the_optimiser(settings, digits, tmp_path):
     chosen = settings(data={"network": "20FC-2Voting"}, training={"accumulate": 3})
-    events = list(training.train(chosen, digits, tmp_path / "run", device=CPU))
-    steps = [event for event in events if isinstance(event, StepDone)]
-    assert [(event.step, event.steps) for event in steps[:3]] == [(1, 3), (2, 3), (3, 3)]
-    state = RunDir(tmp_path / "run").state()["optimiser"]["state"]
-    assert {int(weight["step"]) for weight in state.values()} == {9}
+    until(training.train(chosen, digits, tmp_path / "run", device=CPU), training.EpochDone, 3)
+    tensors, _ = state(tmp_path / "run")
+    assert {int(each) for name, each in tensors.items() if name.endswith("/step")} == {9}
     whole = run(settings(data={"network": "20FC-2Voting"}), digits, tmp_path / "whole")
     first, second = (pd.read_csv(tmp_path / name / "history.csv") for name in ("run", "whole"))
     assert first["train_loss"][0] == pytest.approx(second["train_loss"][0], rel=1e-4)
@@ -112,14 +111,13 @@ def test_the_scale_of_float16_goes_on_where_it_was(settings, digits, tmp_path, m
     chosen = settings(training={"precision": "float16"})
     whole = run(chosen, digits, tmp_path / "whole")
     events = training.train(chosen, digits, tmp_path / "broken", device=CPU)
-    while not isinstance(next(events), training.EpochDone):
-        pass
-    events.close()
-    for _ in training.train(chosen, digits, tmp_path / "broken", device=CPU, resume=True):
-        pass
-    assert contents(whole) == contents(RunDir(tmp_path / "broken"))
-    assert whole.state()["scaler"] == RunDir(tmp_path / "broken").state()["scaler"]
-    assert whole.state()["scaler"]["scale"] != 2.0**16
+    until(events, StepDone, 4)
+    until(training.train(chosen, digits, tmp_path / "broken", device=CPU), training.EpochDone, 2)
+    until(training.train(chosen, digits, tmp_path / "unbroken", device=CPU), training.EpochDone, 3)
+    scales = [state(tmp_path / name)[1]["scaler"] for name in ("broken", "unbroken")]
+    assert scales[0] == scales[1]
+    assert scales[0]["scale"] != 2.0**16
+    assert contents(whole) == contents(run(chosen, digits, tmp_path / "broken"))
 
 
 def with_interval(real):
@@ -145,7 +143,7 @@ def test_what_is_not_finite_between_two_looks_ends_the_run_all_the_same(settings
     monkeypatch.setitem(epoch.READ_EVERY, "cpu", 100)
     with pytest.raises(TrainingError, match="training diverged"):
         run(settings(training={"lr": 1e30, "lr_warmup_epochs": 0}), digits, tmp_path / "run")
-    assert RunDir(tmp_path / "run").state() is None
+    assert RunDir(tmp_path / "run").checkpoints.files() == []
 
 
 @pytest.fixture(params=["inline", "thread"])

@@ -25,6 +25,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(settings, digits,
     run(chosen, digits, out, resume=True)
     assert_same_run(whole.path, out)
     assert len(RunDir(out).timings()["epoch_seconds"]) == 3
+    assert not (out / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(("kind", "count"), [(StepDone, 5), (EpochDone, 2)])
@@ -40,14 +41,6 @@ def test_an_interrupted_run_with_augmentation_goes_on_as_if_nothing_had_happened
     assert whole.info().settings.data.augmentation == "standard"
 
 
-def test_a_run_interrupted_before_its_times_were_written_goes_on(settings, digits, tmp_path):
-    until(train(settings(), digits, tmp_path / "run", device=CPU), EpochDone, 1)
-    (tmp_path / "run" / "timings.json").unlink()
-    done, _ = run(settings(), digits, tmp_path / "run", resume=True)
-    assert done.finished
-    assert len(done.timings()["epoch_seconds"]) == 2
-
-
 def test_resuming_repeats_no_finished_epoch(settings, digits, tmp_path):
     until(train(settings(), digits, tmp_path / "run", device=CPU), EpochDone, 2)
     _, events = run(settings(), digits, tmp_path / "run", resume=True)
@@ -55,20 +48,23 @@ def test_resuming_repeats_no_finished_epoch(settings, digits, tmp_path):
     assert {event.epoch for event in events if isinstance(event, StepDone)} == {2}
 
 
-def test_resume_starts_where_there_is_no_run_and_leaves_a_finished_one(settings, digits, tmp_path):
-    done, _ = run(settings(), digits, tmp_path / "run", resume=True)
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_finished_run_of_the_same_settings_is_left_as_it_is(settings, digits, tmp_path, resume):
+    done, _ = run(settings(), digits, tmp_path / "run", resume=resume)
     before = {file: file.stat().st_mtime_ns for file in done.path.iterdir()}
-    _, events = run(settings(), digits, tmp_path / "run", resume=True)
+    _, events = run(settings(), digits, tmp_path / "run", resume=resume)
     assert events == []
     assert {file: file.stat().st_mtime_ns for file in done.path.iterdir()} == before
 
 
-def test_a_taken_directory_is_refused(settings, digits, tmp_path):
+def test_what_a_kill_just_after_the_result_left_is_removed(settings, digits, tmp_path):
     done, _ = run(settings(), digits, tmp_path / "run")
-    before = contents(done.path)
-    with pytest.raises(RunError, match=r"the run directory is taken.*with a run"):
-        run(settings(), digits, tmp_path / "run")
-    assert contents(done.path) == before
+    before = sorted(done.path.iterdir())
+    (done.path / "checkpoints").mkdir()
+    (done.path / "checkpoints" / "epoch-000003-step-000000000.safetensors").touch()
+    (done.path / ".metrics.json.abcdefgh.partial").touch()
+    assert run(settings(), digits, tmp_path / "run")[1] == []
+    assert sorted(done.path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

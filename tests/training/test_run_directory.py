@@ -1,9 +1,9 @@
-import json
-
 import pytest
 import torch
 
+from bpsta_cli import checksums
 from bpsta_cli.errors import RunError
+from bpsta_cli.files import write_checked_json
 from bpsta_cli.training.run_directory import RunDir, RunInfo, load_weights, network_of
 
 
@@ -90,9 +90,9 @@ def test_settings_that_cannot_be_read_are_refused(run, content):
 def test_settings_with_a_key_of_another_version_are_refused_by_name(run):
     run, _ = run
     file = run.path / "settings.json"
-    values = json.loads(file.read_text())
+    values, _ = checksums.parse(file.read_bytes())
     values["settings"]["training"]["momentum"] = 0.9
-    file.write_text(json.dumps(values))
+    write_checked_json(file, values)
     with pytest.raises(RunError, match=r"settings\.training\.momentum"):
         run.info()
 
@@ -100,7 +100,7 @@ def test_settings_with_a_key_of_another_version_are_refused_by_name(run):
 def test_missing_weights_are_refused_with_what_to_do(run):
     run, _ = run
     (run.path / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"no usable weights.*--resume"):
+    with pytest.raises(RunError, match=r"no usable weights.*same --out"):
         run.network()
 
 
@@ -139,56 +139,16 @@ def test_a_weight_too_many_or_too_few_is_named(run, tmp_path):
         load_weights(network, weights, tmp_path)
 
 
-def test_a_state_of_other_contents_is_refused(run):
-    run, _ = run
-    run.write_state({"epoch": 3})
-    with pytest.raises(RunError, match="it holds epoch"):
-        run.state()
-
-
-def test_a_state_comes_back_and_none_is_none(run):
-    run, network = run
-    assert run.state() is None
-    state = {"epoch": 3, "history": [{"a": 1.5, "b": None, "c": "twin"}], "network": network.state_dict()}
-    state |= {"best": 0.5, "best_epoch": 2, "optimiser": {}, "scaler": {}}
-    run.write_state(state)
-    again = run.state()
-    assert (again["epoch"], again["history"]) == (3, state["history"])
-    assert again["network"]["layers.conv1.weight"].equal(network.layers.conv1.weight)
-
-
-@pytest.mark.parametrize("length", [0, 10, 1000])
-def test_a_truncated_state_is_refused(run, length):
-    run, network = run
-    run.write_state({"network": network.state_dict()})
-    file = run.path / "state.pt"
-    file.write_bytes(file.read_bytes()[:length])
-    with pytest.raises(RunError, match=r"unreadable training state.*--overwrite"):
-        run.state()
-
-
-class Code:
-    def __reduce__(self):
-        return print, ("code was run",)
-
-
-def test_a_state_that_holds_code_is_refused_and_not_run(run, capsys):
-    run, _ = run
-    torch.save({"epoch": Code()}, run.path / "state.pt")
-    with pytest.raises(RunError, match="unreadable training state"):
-        run.state()
-    assert "code was run" not in capsys.readouterr().out
-
-
 def test_an_unfinished_run_has_no_metrics(run):
     run, _ = run
     assert run.exists
     assert not run.finished
-    with pytest.raises(RunError, match=r"run not finished.*--resume"):
+    with pytest.raises(RunError, match=r"run not finished.*same --out"):
         run.metrics()
     run.write_metrics({"accuracy": 0.5})
     assert run.finished
-    assert run.metrics() == {"accuracy": 0.5}
+    assert run.metrics()["accuracy"] == 0.5
+    assert set(run.metrics()["files"]) == {"settings.json", "model.safetensors"}
     (run.path / "metrics.json").write_text("{")
     with pytest.raises(RunError, match="unreadable file"):
         run.metrics()
@@ -202,10 +162,11 @@ def test_history_has_a_column_for_whatever_an_epoch_said(run):
 
 def test_clearing_removes_the_runs_files_and_nothing_else(run):
     run, _ = run
-    run.write_state({})
+    run.checkpoints.write(1, 0, {"a": torch.zeros(1)}, {})
     run.write_history([{"epoch": 0}])
-    run.write_metrics({})
-    run.write_timings({})
+    run.write_metrics({"accuracy": 0.5})
+    run.write_timings({"epoch_seconds": []})
+    (run.path / "state.pt").touch()
     (run.path / "notes.txt").write_text("mine")
     run.clear()
     assert [file.name for file in run.path.iterdir()] == ["notes.txt"]

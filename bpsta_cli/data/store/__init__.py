@@ -2,6 +2,6 @@
 
 from bpsta_cli.data.store.keep_or_build import prepare
 from bpsta_cli.data.store.locate import store_path, store_with
-from bpsta_cli.data.store.store import Split, Store, open_store, whole_store
+from bpsta_cli.data.store.store import Split, Store, open_store, whole_store, with_checksum
 
-__all__ = ["Split", "Store", "open_store", "prepare", "store_path", "store_with", "whole_store"]
+__all__ = ["Split", "Store", "open_store", "prepare", "store_path", "store_with", "whole_store", "with_checksum"]

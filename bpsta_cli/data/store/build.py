@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from bpsta_cli import files
 from bpsta_cli.data import encoding
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.parallel import enough_processes, parallel_map
@@ -23,6 +24,7 @@ from bpsta_cli.data.store.manifest import ArrayRecord, Manifest, chunks
 from bpsta_cli.data.store.write import ArrayWriter
 from bpsta_cli.errors import DataError
 
+_BUILDING = ".building"
 _CUTTERS = {"number": encoding.split_by_number, "time": encoding.split_by_time}
 
 
@@ -31,18 +33,32 @@ def locked(target: Path) -> Iterator[None]:
     """Hold the one lock for building `target`; another process that wants it waits.
 
     The system releases the lock when its process ends, so a half-built folder that is found under the lock belongs
-    to no living process and is removed.
+    to no living process and is removed; so are those of other stores beside it whose lock is free.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("w") as file:
+    with _lock(target).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         for leftover in (_building(target), _replaced(target)):
             shutil.rmtree(leftover, ignore_errors=True)
+        _sweep(target.parent)
         yield
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half-built of any store in `folder`."""
+    for leftover in folder.glob(f".*{_BUILDING}"):
+        name = leftover.name.removeprefix(".").removesuffix(_BUILDING)
+        with contextlib.suppress(BlockingIOError), _lock(folder / name).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _lock(target: Path) -> Path:
+    return target.parent / f".{target.name}.lock"
+
+
 def _building(target: Path) -> Path:
-    return target.parent / f".{target.name}.building"
+    return target.parent / f".{target.name}{_BUILDING}"
 
 
 def _replaced(target: Path) -> Path:
@@ -87,6 +103,7 @@ def build(
     if target.exists():
         target.rename(_replaced(target))
     folder.rename(target)
+    files.sync_folder(target.parent)
     shutil.rmtree(_replaced(target), ignore_errors=True)
 
 
@@ -114,8 +131,7 @@ def _write(
         arrays[f"{split}_y"] = _saved(folder / f"{split}_y.npy", samples.y)
         if isinstance(samples, Samples) and samples.rows is not None:
             arrays[f"{split}_rows"] = _saved(folder / f"{split}_rows.npy", samples.rows)
-    text = _manifest(dataset, how, source, arrays).model_dump_json(indent=2, by_alias=True)
-    (folder / manifest.FILE).write_text(text + "\n", encoding="utf-8")
+    manifest.write(folder, _manifest(dataset, how, source, arrays))
 
 
 def _saved(file: Path, array: npt.NDArray[Any]) -> ArrayRecord:

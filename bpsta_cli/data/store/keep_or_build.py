@@ -27,7 +27,7 @@ def prepare(
     """The store of data set `name`, built if it is not there or not as asked.
 
     A store that is there is kept, unless a `source` is given whose files differ from those it was
-    made from in name or size. A damaged store is built anew.
+    made from in name or size. A damaged store is built anew; its arrays are read for that once on each machine.
 
     Args:
         name: a name in the catalogue.
@@ -43,10 +43,10 @@ def prepare(
     dataset = catalogue.described(name, source)
     how = applied(preparation, dataset)
     target = how.path(data_dir, folder_name(dataset, source))
-    store = _usable(target, dataset, how)
+    progress = progress or _silent
+    store = _usable(target, dataset, how, progress)
     if store is not None and source is None:
         return store
-    progress = progress or _silent
     progress(0, 0, f"{name}: looking for the files, or downloading them")
     found = find(dataset, source, data_dir / "raw")
     if store is not None and store.manifest.source == found.fingerprint():
@@ -62,7 +62,7 @@ def _built(
     """The store at `target`, built by this process or meanwhile by another one."""
     try:
         with build.locked(target):
-            store = _usable(target, dataset, how)
+            store = _usable(target, dataset, how, progress)
             if store is None or store.manifest.source != found.fingerprint():
                 build.build(target, dataset, how, found, progress, processes)
             return open_store(target)
@@ -79,7 +79,13 @@ def _silent(_done: int, _total: int, _text: str) -> None:
     """No progress."""
 
 
-def _usable(target: Path, dataset: Dataset, how: AppliedPreparation) -> Store | None:
+def _usable(target: Path, dataset: Dataset, how: AppliedPreparation, progress: Progress) -> Store | None:
     """The store at `target` if it is whole and as asked."""
     store = whole_store(target)
-    return store if store is not None and store.manifest.wanted(dataset, how) else None
+    if store is None or not store.manifest.wanted(dataset, how):
+        return None
+    try:
+        store.verify_once(progress)
+    except DataError:
+        return None
+    return store

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bpsta_cli import files
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.errors import DataError
@@ -83,11 +84,16 @@ def hash_content(manifest: dict[str, Any]) -> str:
     return sha256(canonical.encode()).hexdigest()
 
 
-def read(path: Path) -> Manifest:
-    """The manifest of the store at `path`.
+def write(path: Path, manifest: Manifest) -> None:
+    """Write the manifest of the store at `path`, with a checksum over all of it."""
+    files.write_checked_json(path / FILE, manifest.model_dump(mode="json", by_alias=True))
+
+
+def read(path: Path) -> tuple[Manifest, bool]:
+    """The manifest of the store at `path`, and whether it has a checksum; those of older versions have none.
 
     Raises:
-        DataError: there is none, it cannot be read, or it was changed by hand.
+        DataError: there is none, it is damaged, or it was changed by hand.
     """
     file = path / FILE
     if not file.is_file():
@@ -98,7 +104,8 @@ def read(path: Path) -> Manifest:
             todo="Run `bpsta prepare` for this data set and T, or check the path.",
         )
     try:
-        manifest = Manifest.model_validate(documents.json_object(file))
+        content, checked = documents.checked_object(file)
+        manifest = Manifest.model_validate(content)
     except UnreadableError as broken:
         raise damaged(file, f"a manifest of format 1, {broken.expected}", broken.got) from None
     except ValidationError as error:
@@ -107,7 +114,7 @@ def read(path: Path) -> Manifest:
         raise damaged(file, "a manifest of format 1", f"{where}: {first['msg']}") from error
     if manifest.content_hash != hash_content(manifest.model_dump(mode="json", by_alias=True)):
         raise damaged(file, "settings and arrays that give its content hash", "others: it was changed by hand")
-    return manifest
+    return manifest, checked
 
 
 def damaged(file: Path, expected: str, got: str) -> DataError:

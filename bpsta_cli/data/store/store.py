@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Kind
-from bpsta_cli.data.sources import SPLITS, SplitName
-from bpsta_cli.data.store import manifest
+from bpsta_cli.data.sources import SPLITS, Progress, SplitName
+from bpsta_cli.data.store import manifest, verified
 from bpsta_cli.data.store.manifest import Manifest
 from bpsta_cli.errors import DataError
 from bpsta_cli.reading import UnreadableError
@@ -64,10 +64,12 @@ class Store:
     Attributes:
         path: its folder.
         manifest: what it says of itself.
+        checked: whether all of the manifest is covered by a checksum; one of an older version is not.
     """
 
     path: Path
     manifest: Manifest
+    checked: bool = True
 
     @property
     def content_hash(self) -> str:
@@ -143,8 +145,9 @@ class Store:
             array = mapped_npy(file)
         except UnreadableError as error:
             raise manifest.damaged(file, error.expected, error.got) from error
-        if (array.dtype.name, array.shape) != (expected.dtype, expected.shape):
-            got = f"{array.dtype.name} {array.shape}"
+        # the types are compared with their byte order, which the name leaves out
+        if (array.dtype, array.shape) != (np.dtype(expected.dtype), expected.shape) or not array.flags.c_contiguous:
+            got = f"{array.dtype.str} {array.shape}"
             raise manifest.damaged(file, f"{expected.dtype} {expected.shape}", got)
         return array
 
@@ -154,10 +157,32 @@ class Store:
         Raises:
             DataError: one differs from the manifest.
         """
-        for name, expected in self.manifest.arrays.items():
-            got = manifest.checksum(self._array(name))
-            if got != expected.sha256:
-                raise manifest.damaged(self.path / f"{name}.npy", f"SHA-256 {expected.sha256}", got)
+        for name in self.manifest.arrays:
+            self._verify(name)
+
+    def verify_once(self, progress: Progress | None = None) -> None:
+        """The same for those arrays that this machine has not found whole before, in this version of their files.
+
+        Args:
+            progress: called with arrays done, their number, and which is read.
+
+        Raises:
+            DataError: one differs from the manifest.
+        """
+        for done, name in enumerate(self.manifest.arrays):
+            file = self.path / f"{name}.npy"
+            version = verified.version(file, self.manifest.arrays[name].sha256)
+            if verified.is_known(version):
+                continue
+            if progress is not None:
+                progress(done, len(self.manifest.arrays), f"checking {file}")
+            self._verify(name)
+            verified.remember(version)
+
+    def _verify(self, name: str) -> None:
+        expected, got = self.manifest.arrays[name].sha256, manifest.checksum(self._array(name))
+        if got != expected:
+            raise manifest.damaged(self.path / f"{name}.npy", f"SHA-256 {expected}", got)
 
 
 def open_store(path: Path, *, verify: bool = False) -> Store:
@@ -166,7 +191,7 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
     Raises:
         DataError: there is no store, or it is damaged.
     """
-    store = Store(path, manifest.read(path))
+    store = Store(path, *manifest.read(path))
     for split in SPLITS:
         store.split(split)
     if verify:
@@ -180,3 +205,11 @@ def whole_store(path: Path) -> Store | None:
         return open_store(path)
     except DataError:
         return None
+
+
+def with_checksum(store: Store) -> Store:
+    """The same store, whose manifest gets a checksum where an older version wrote it without one."""
+    if store.checked:
+        return store
+    manifest.write(store.path, store.manifest)
+    return open_store(store.path)

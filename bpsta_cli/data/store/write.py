@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -56,10 +57,11 @@ class ArrayWriter:
         self.done += len(chunk)
 
     def record(self) -> ArrayRecord:
-        """The finished file's record; call after the last chunk."""
+        """The finished file's record; call after the last chunk. The file is on the disk then."""
         self._out.flush()
         if self.dtype is None or self.done != self.rows:
             raise ValueError(f"{self.done} of {self.rows} rows were written")
+        os.fsync(self._out.fileno())
         size = self._out.tell()
         return ArrayRecord(dtype=self.dtype.name, shape=self.shape, bytes=size, sha256=self._digest.hexdigest())
 

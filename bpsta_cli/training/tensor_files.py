@@ -1,0 +1,110 @@
+"""Tensors in a safetensors file: its sizes are checked before it is read, its bytes and values before use.
+
+The format: eight bytes with the header's length, the header (JSON: type, shape and place of each tensor), the numbers.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from bpsta_cli.checksums import DamagedError
+from bpsta_cli.reading import MissingError, UnreadableError
+from bpsta_cli.reading.tensors import safetensors
+
+_LENGTH_BYTES = 8
+_CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_UNSET = "0" * 64
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its tensors: shape and type of each, and words beside them."""
+
+    shapes: Shapes
+    dtypes: dict[str, str]
+    metadata: dict[str, str]
+
+
+def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes of a file; with `metadata` a checksum over all of them stands among it."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if metadata is None:
+        return bytes(save_tensors(contiguous))
+    content = bytearray(save_tensors(contiguous, {**metadata, "sha256": _UNSET}))
+    place = _checksum_place(content)
+    content[place] = hashlib.sha256(content).hexdigest().encode()
+    return bytes(content)
+
+
+def read(
+    file: Path, check: Callable[[Header], None] | None = None, *, sha256: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file and its metadata, checked.
+
+    Args:
+        file: of weights or of a training state.
+        check: called with the header before the numbers are taken; raises where it is not what is wanted.
+        sha256: of the whole file; None: the checksum is in its metadata, where there is one.
+
+    Raises:
+        DamagedError: sizes, checksum or format are not as they were written, or a value is not finite.
+        FileNotFoundError: it is not there.
+    """
+    try:
+        content = bytearray(safetensors(file))
+    except MissingError:
+        raise FileNotFoundError(file) from None
+    except UnreadableError as broken:
+        raise DamagedError(broken.got) from None
+    header = _header(content)
+    if check is not None:
+        check(header)
+    _check_sum(content, sha256, header)
+    try:
+        tensors = load_tensors(bytes(content))
+    except SafetensorError as broken:
+        raise DamagedError(str(broken)) from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise DamagedError(f"{name} with a value that is not finite")
+    return tensors, header.metadata
+
+
+def _header(content: bytearray) -> Header:
+    """What `safetensors` has found to describe the rest of the file."""
+    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    described: dict[str, Any] = json.loads(content[_LENGTH_BYTES:end])
+    metadata = {str(key): str(value) for key, value in described.pop("__metadata__", {}).items()}
+    shapes = {name: tuple(map(int, each["shape"])) for name, each in described.items()}
+    return Header(shapes, {name: str(each["dtype"]) for name, each in described.items()}, metadata)
+
+
+def _checksum_place(content: bytes | bytearray) -> slice:
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    found = _CHECKSUM.search(content, 0, _LENGTH_BYTES + length)
+    if found is None:
+        raise DamagedError("no checksum")
+    return slice(*found.span(1))
+
+
+def _check_sum(content: bytearray, sha256: str | None, header: Header) -> None:
+    if sha256 is None:
+        if not header.metadata:
+            return
+        place = _checksum_place(content)
+        sha256 = content[place].decode()
+        content[place] = _UNSET.encode()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedError("another checksum than was recorded")
