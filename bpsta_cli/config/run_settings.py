@@ -69,8 +69,8 @@ class TrainingSettings(Strict):
     )
     convolution: Literal["auto", "dense"] = Field(
         "auto",
-        description="training on a CPU, auto: products with 0 left out where few inputs are ones; dense: every product; "
-        "both give the same bits",
+        description="training on a CPU, auto: products with 0 left out where few inputs are ones; dense: every "
+        "product; both give the same bits",
     )
 
 
