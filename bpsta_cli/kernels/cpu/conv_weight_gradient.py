@@ -1,0 +1,54 @@
+"""The gradients of a convolution's weights and bias on the CPU, in one order of adding for dense and sparse inputs.
+
+README.md in the folder above has the order of the sums, which conv_weight_gradient.cpp, sparse_weight_gradient.cpp and
+bias_gradient.cpp follow. A linear layer is a convolution of images of one pixel with a kernel of one place.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bpsta_cli.kernels.cpu.library import call
+from bpsta_cli.kernels.cpu.sparse_conv import Sizes
+
+FEW_IMAGES = 512
+"""Images of one pixel up to which the kernel for linear layers is the faster."""
+
+
+def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor:
+    """Gradient of the weights: the sum over images and output pixels of the output's gradient times the input.
+
+    Args:
+        x: the convolution's input [N, C, H, W], float32 or float64.
+        grad: the gradient of its output [N, filters, H', W'].
+        sizes: of the convolution.
+        batch: samples; the N images are N / batch steps of them, one step after another.
+
+    Returns:
+        [filters, C, kernel height, kernel width].
+    """
+    kernel = (sizes.kernel_height, sizes.kernel_width)
+    out = torch.empty(sizes.filters, sizes.channels, *kernel, dtype=grad.dtype)
+    if (sizes.height, sizes.width, *kernel, sizes.padding) == (1, 1, 1, 1, 0) and 0 < sizes.images <= FEW_IMAGES:
+        numbers = (sizes.images, batch, sizes.channels, sizes.filters)
+        call("linear_weight_gradient", grad.dtype, _rows(x), _rows(grad), *numbers, out)
+    else:
+        call("conv_weight_gradient", grad.dtype, sizes, batch, _rows(x), _rows(grad), out)
+    return out
+
+
+def bias_gradient(grad: Tensor, batch: int) -> Tensor:
+    """Gradient of the bias [filters]: the sum of the output's gradient [N, filters, H', W'] over images and pixels.
+
+    `batch` as in `weight_gradient`; the order is that of the weights' gradient.
+    """
+    images, filters, height, width = grad.shape
+    out = torch.empty(filters, dtype=grad.dtype)
+    call("bias_gradient", grad.dtype, _rows(grad), filters, images, batch, height, width, out)
+    return out
+
+
+def _rows(images: Tensor) -> Tensor:
+    """Images [N, C, H, W] with the channels of a pixel next to each other."""
+    return images.detach().permute(0, 2, 3, 1).contiguous()
