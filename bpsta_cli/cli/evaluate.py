@@ -12,7 +12,7 @@ from bpsta_cli.cli.runs import Opened, measure
 def evaluate(
     runs: Runs,
     samples: Samples = None,
-    convolution: Convolution = "dense",
+    convolution: Convolution = "auto",
     device: Device = "auto",
     data_dir: DataDir = Path("data"),
     out: Out = None,
@@ -38,7 +38,7 @@ def evaluate(
                 loss=run.info.settings.training.loss,
                 on_batch=run.on_batch,
             )
-        extra = {} if convolution == "dense" else {"convolution": convolution, "sparse_shares": shares}
+        extra = {} if convolution == "auto" else {"convolution": convolution, "sparse_shares": shares}
         return asdict(found) | extra
 
     results = measure(runs, work, device=device, data_dir=data_dir, samples=samples, output=output, out=out)

@@ -21,8 +21,8 @@ Threads = Annotated[
 Convolution = Annotated[
     str,
     typer.Option(
-        help="How convolutions are computed: dense; sparse, skipping zeros wherever the input is spikes; auto, sparse "
-        "where few are ones. The last two add in another order.",
+        help="How convolutions are computed, with the same bits: auto, sparse where few inputs are ones; dense; "
+        "sparse, skipping zeros wherever the input is spikes.",
     ),
 ]
 DataDir = Annotated[Path, typer.Option(help="Folder of raw and prepared data.")]

@@ -67,10 +67,10 @@ class TrainingSettings(Strict):
         "float32",
         description="number format of convolutions and linear layers in training; weights and evaluation stay float32",
     )
-    convolution: Literal["dense", "auto"] = Field(
-        "dense",
-        description="training on a CPU, dense: every product; auto: those with 0 left out where few inputs are ones, "
-        "which adds in another order; evaluation stays dense",
+    convolution: Literal["auto", "dense"] = Field(
+        "auto",
+        description="training on a CPU, auto: products with 0 left out where few inputs are ones; dense: every "
+        "product; both give the same bits",
     )
 
 

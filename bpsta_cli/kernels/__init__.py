@@ -1,4 +1,5 @@
-"""The multi-step operations on [T, ...] tensors, forward and backward: neuron, block and sparse convolution.
+"""The multi-step operations on [T, ...] tensors, forward and backward: neuron, block, convolution and
+linear layer.
 
 README.md beside this file has the derivation, the paper's equation numbers and what is detached.
 """
@@ -15,12 +16,21 @@ from bpsta_cli.errors import SettingsError, StructureError
 from bpsta_cli.kernels import block_autograd, dispatch, reference
 from bpsta_cli.kernels.block_spec import BlockSpec, Statistics
 from bpsta_cli.kernels.cpu import block as cpu_block
-from bpsta_cli.kernels.cpu import sparse_conv as cpu_sparse_conv
-from bpsta_cli.kernels.cpu import sparse_conv_training
+from bpsta_cli.kernels.cpu import convolution as cpu_convolution
 from bpsta_cli.kernels.cpu.lif import lif as cpu_lif
 from bpsta_cli.kernels.gpu import ops
 
-__all__ = ["BlockOutput", "block", "check_constants", "lif", "lif_step", "sparse_conv", "supports_block"]
+__all__ = [
+    "BlockOutput",
+    "ConvOutput",
+    "block",
+    "check_constants",
+    "conv",
+    "lif",
+    "lif_step",
+    "linear",
+    "supports_block",
+]
 
 BLOCK_BACKENDS: dict[str, block_autograd.Backend] = {"cpu": cpu_block, "gpu": ops}
 
@@ -167,30 +177,66 @@ def supports_block(device: torch.device, dtype: torch.dtype, rule: rules.Rule, *
     return dispatch.choose(backend, device=device, dtype=dtype, rule=rule).name in BLOCK_BACKENDS
 
 
-def sparse_conv(
-    layer: nn.Conv2d, x: Tensor, *, max_density: float | None = None, zero_gradient_without_spike: bool = False
-) -> Tensor | None:
-    """The convolution `layer` of images `x` [N, C, H, W] of zeros and ones, with the products by 0 left out.
+class ConvOutput(NamedTuple):
+    """What a convolution gives.
 
-    It differs from the dense convolution by the order in which it adds. With gradients enabled, the gradients are
-    sparse too, each where that is faster.
+    Attributes:
+        images: [N, filters, H', W'], channels last in memory where a kernel computed it.
+        sparse: whether the products by 0 were left out.
+    """
+
+    images: Tensor
+    sparse: bool
+
+
+def conv(
+    layer: nn.Conv2d,
+    x: Tensor,
+    *,
+    batch: int,
+    convolution: str = "auto",
+    zero_gradient_without_spike: bool = False,
+) -> ConvOutput:
+    """The convolution `layer` of images `x` [N, C, H, W], in one order of adding on every machine with the kernels.
+
+    Dense and sparse give the same bits. Where the kernels do not support the layer, the input or the machine, it is
+    torch's own.
 
     Args:
         layer: the convolution.
         x: its input.
-        max_density: share of ones in `x` up to which everything is sparse; None for up to where it is faster.
+        batch: samples; the N images are N / batch steps of them, one step after another.
+        convolution: "dense" computes every product; "sparse" leaves out those with 0 where all inputs are 0 or 1;
+            "auto" does so where it is faster, for each part of the forward and the backward pass by itself.
         zero_gradient_without_spike: whether the gradient of `x` comes to nothing where `x` is 0, and may be left out
             there, as 0.
-
-    Returns:
-        [N, filters, H', W'], channels last in memory; None where a dense convolution is needed: for a higher density,
-        for any value in `x` that is neither 0 nor 1, and for a layer, dtype or device that is not supported.
     """
-    if not torch.is_grad_enabled():
-        return cpu_sparse_conv.convolve(layer, x, max_density=max_density)
-    return sparse_conv_training.convolve(
-        layer, x, max_density=max_density, zero_gradient_without_spike=zero_gradient_without_spike
+    operation = cpu_convolution.operation_of(layer)
+    if operation is None or not cpu_convolution.supports(operation, x):
+        return ConvOutput(nn.Conv2d.forward(layer, x), False)
+    return ConvOutput(
+        *cpu_convolution.convolve(
+            layer,
+            operation,
+            x,
+            batch=batch,
+            max_density={"dense": 0.0, "sparse": 1.0}.get(convolution),
+            zero_gradient_without_spike=zero_gradient_without_spike,
+        )
     )
+
+
+def linear(layer: nn.Linear, x: Tensor, *, batch: int) -> Tensor:
+    """The linear `layer` of `x` [N, inputs], as a convolution of images of one pixel: [N, outputs].
+
+    `batch` and what is not supported are as in `conv`.
+    """
+    operation = cpu_convolution.operation_of(layer)
+    assert operation is not None
+    images = x[:, :, None, None] if x.dim() == 2 else x
+    if not cpu_convolution.supports(operation, images):
+        return nn.Linear.forward(layer, x)
+    return cpu_convolution.convolve(layer, operation, images, batch=batch, max_density=0.0).images[:, :, 0, 0]
 
 
 def check_constants(threshold: float, decay: float) -> None:

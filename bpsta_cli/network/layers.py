@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bpsta_cli import kernels, rules
 from bpsta_cli.errors import SettingsError
 
-CONVOLUTIONS = ("dense", "auto", "sparse")
+CONVOLUTIONS = ("auto", "dense", "sparse")
 """How a convolution may be computed; `Conv.convolution` says what each is."""
 
 
@@ -51,16 +51,14 @@ class Conv(nn.Conv2d):
     Attributes:
         convolution: how the outputs and the gradients are computed. "dense" computes every product. "sparse" is a
             sparse convolution, which adds the weights of the spikes, wherever all inputs are 0 or 1. "auto" is
-            "sparse" where few enough inputs are 1, and "dense" elsewhere. The values of the input alone decide, so
-            every run decides alike. A sparse convolution adds in another order than "dense": a potential within
-            rounding of the threshold may fall on its other side.
+            "sparse" where few enough inputs are 1, and "dense" elsewhere. All give the same bits.
         presynaptic: the neurons whose spikes, pooled or not, are the input; () where the input may be anything else.
             Where the rules of all of them pass an error on at spikes alone, a sparse convolution sets the input's
             gradient to 0 where the input is 0.
         observers: each is called at every call with the number of images and whether the convolution was sparse.
     """
 
-    convolution = "dense"
+    convolution = "auto"
     presynaptic: tuple["Presynaptic", ...] = ()
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -69,23 +67,22 @@ class Conv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] -> [T, B, C', H', W']."""
-        return over_time(self._images, x)
+        return over_time(lambda images: self._images(images, batch=x.shape[1]), x)
 
-    def _images(self, x: Tensor) -> Tensor:
-        output = None if self.convolution == "dense" else self._sparse(x)
-        for observer in self.observers:
-            observer(len(x), output is not None)
-        return super().forward(x) if output is None else output
-
-    def _sparse(self, x: Tensor) -> Tensor | None:
-        """The sparse convolution; None where the input does not suit it."""
-        max_density = 1.0 if self.convolution == "sparse" else None
+    def _images(self, images: Tensor, *, batch: int) -> Tensor:
         zero_gradient_without_spike = bool(self.presynaptic) and all(
             neurons.active and rules.zero_gradient_without_spike(neurons.rule) for neurons in self.presynaptic
         )
-        return kernels.sparse_conv(
-            self, x, max_density=max_density, zero_gradient_without_spike=zero_gradient_without_spike
+        output = kernels.conv(
+            self,
+            images,
+            batch=batch,
+            convolution=self.convolution,
+            zero_gradient_without_spike=zero_gradient_without_spike,
         )
+        for observer in self.observers:
+            observer(len(images), output.sparse)
+        return output.images
 
 
 def check_convolution(name: str) -> None:
@@ -99,7 +96,7 @@ def check_convolution(name: str) -> None:
             "unknown way of convolving",
             expected=f"one of {', '.join(CONVOLUTIONS)}",
             got=repr(name),
-            todo='"dense" computes every product, "sparse" leaves out those with 0, "auto" takes the faster.',
+            todo='"auto" takes the faster, "dense" computes every product, "sparse" leaves out those with 0.',
         )
 
 
@@ -108,7 +105,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, N] -> [T, B, N']."""
-        return over_time(super().forward, x)
+        return over_time(lambda rows: kernels.linear(self, rows, batch=x.shape[1]), x)
 
 
 class ReLU(nn.ReLU):

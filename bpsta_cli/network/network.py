@@ -46,12 +46,12 @@ class Network(nn.Module):
 
     @property
     def convolution(self) -> str:
-        """How its convolutions are computed: one of `layers.CONVOLUTIONS`, "dense" to begin with.
+        """How its convolutions are computed: one of `layers.CONVOLUTIONS`, "auto" to begin with.
 
         Raises:
             SettingsError: set to another name.
         """
-        return next((conv.convolution for conv in self.convolutions().values()), "dense")
+        return next((conv.convolution for conv in self.convolutions().values()), "auto")
 
     @convolution.setter
     def convolution(self, value: str) -> None:

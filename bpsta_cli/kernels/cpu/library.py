@@ -1,6 +1,7 @@
 """The compiled kernels: built by g++ when they are first needed, and kept in a cache folder.
 
 The folder is `BPSTA_CACHE`, else that of this user's caches: `bpsta` in `XDG_CACHE_HOME`, else ~/.cache/bpsta.
+`BPSTA_CPU_ISA` asks for instructions by name (`ISAS`); without it, they are the widest that the processor has.
 """
 
 from __future__ import annotations
@@ -44,8 +45,16 @@ FLAGS = (
     "-fopenmp",
     "-fPIC",
 )
-WIDE_FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512")
-"""Where torch itself uses AVX-512: another library beside that for AVX2, with the same results."""
+ISAS = {
+    "avx2": (),
+    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
+    "wide-emulated": ("-DVECTOR_BYTES=64",),
+}
+"""Instructions that the kernels can be compiled for, with the flags that ask for them: each another library beside the
+others, with the same results. "wide-emulated" is AVX2 with vectors of AVX-512's width in two halves: slow, but where
+AVX-512 is missing it tests what is written for it."""
+PROBE = HERE / "probe" / "instructions.cpp"
+PROBE_FLAGS = ("-O1", "-fPIC")
 LINK_FLAGS = ("-shared", "-Wl,--as-needed")
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -114,7 +123,7 @@ def _library() -> ctypes.CDLL | str:
     """The compiled kernels, or why there are none."""
     try:
         _check_machine()
-        return ctypes.CDLL(str(_built()))
+        return ctypes.CDLL(str(_built(SOURCES, FLAGS + ISAS[isa()])))
     except _UnusableError as error:
         return str(error)
     except subprocess.CalledProcessError as error:
@@ -127,22 +136,29 @@ def _check_machine() -> None:
     machine = f"{sys.platform} {platform.machine()}"
     if machine != "linux x86_64":
         raise _UnusableError(f"it is written for Linux on x86-64 and this is {machine}")
-    capability = torch.backends.cpu.get_cpu_capability()
-    if capability not in ("AVX2", "AVX512"):
-        raise _UnusableError(f"it needs AVX2 and torch uses {capability} here")
-    if not all(map(_torch_fuses, DTYPES)):
-        raise _UnusableError("torch rounds decay * v + x twice here, and it once")
     try:
         ctypes.CDLL(_torch_openmp(), mode=os.RTLD_NOLOAD)
     except OSError as error:
         raise _UnusableError("torch's threads are not those of libgomp") from error
 
 
-def _torch_fuses(dtype: torch.dtype) -> bool:
-    """Whether torch's alpha * v + x is rounded once: (1 + eps)^2 - (1 + 2 eps) is eps^2 then, and 0 otherwise."""
-    eps = torch.finfo(dtype).eps
-    v = torch.full((37,), 1 + eps, dtype=dtype)  # whole vectors and a rest
-    return bool((torch.add(torch.full_like(v, -1 - 2 * eps), v, alpha=1 + eps) == eps**2).all())
+@functools.cache
+def isa() -> str:
+    """The instructions that the kernels are compiled for, one of `ISAS`.
+
+    Raises:
+        _UnusableError: the processor has none of them, or not those that `BPSTA_CPU_ISA` asks for.
+    """
+    # the processor is asked from within this process, which may be emulated
+    level = int(ctypes.CDLL(str(_built((PROBE,), PROBE_FLAGS))).instructions())
+    asked = os.environ.get("BPSTA_CPU_ISA") or ("avx512" if level > 1 else "avx2")
+    if asked not in ISAS:
+        raise _UnusableError(f"BPSTA_CPU_ISA is {asked}, none of {', '.join(ISAS)}")
+    if level < 1:
+        raise _UnusableError("it needs AVX2 and this processor has none")
+    if asked == "avx512" and level < 2:
+        raise _UnusableError("BPSTA_CPU_ISA is avx512 and this processor has none")
+    return asked
 
 
 def _torch_openmp() -> str:
@@ -151,42 +167,38 @@ def _torch_openmp() -> str:
     return str(bundled[0]) if bundled else "libgomp.so.1"
 
 
-def _built() -> Path:
+def _built(sources: Sequence[Path], flags: Sequence[str]) -> Path:
     """The library in the cache, compiled if it is not there yet; its name holds all that it depends on."""
     compiler = shutil.which(COMPILER)
     if compiler is None:
         raise _UnusableError(f"there is no compiler {COMPILER}")
     openmp = Path(_torch_openmp())
     version = _stdout(compiler, "-dumpfullversion", "-dumpmachine")
-    depends = [version, openmp.name, *_flags(), *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *SOURCES))]
+    depends = [version, openmp.name, *flags, *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *sources))]
     name = hashlib.sha256("\0".join(depends).encode()).hexdigest()[:16]
     library = cache_folder() / f"cpu-{name}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory() as folder:
-            output = _compile(compiler, openmp, Path(folder))
+            output = _compile(compiler, sources, flags, openmp, Path(folder))
             with replacing(library) as file:  # two processes may build at once: each puts a whole file in place
                 file.write(output.read_bytes())
     return library
 
 
-def _flags() -> tuple[str, ...]:
-    return FLAGS + WIDE_FLAGS if torch.backends.cpu.get_cpu_capability() == "AVX512" else FLAGS
-
-
-def _compile(compiler: str, openmp: Path, folder: Path) -> Path:
+def _compile(compiler: str, sources: Sequence[Path], flags: Sequence[str], openmp: Path, folder: Path) -> Path:
     """All sources at once, then the library; returns its path in `folder`."""
     output = folder / "cpu.so"
 
     def to_object(source: Path) -> str:
         target = str(folder / f"{source.stem}.o")
-        _stdout(compiler, *_flags(), "-c", str(source), "-o", target)
+        _stdout(compiler, *flags, "-c", str(source), "-o", target)
         return target
 
-    with ThreadPoolExecutor(len(SOURCES)) as workers:
-        objects = list(workers.map(to_object, SOURCES))
+    with ThreadPoolExecutor(len(sources)) as workers:
+        objects = list(workers.map(to_object, sources))
     # torch's own runtime comes before the compiler's, which -fopenmp adds
     inputs = [*objects, str(openmp)] if openmp.is_absolute() else objects
-    _stdout(compiler, *_flags(), *LINK_FLAGS, *inputs, "-o", str(output))
+    _stdout(compiler, *flags, *LINK_FLAGS, *inputs, "-o", str(output))
     return output
 
 

@@ -4,7 +4,7 @@
 // A spike is listed by its place in an image row (sparse_conv.hpp). So the spikes that an output sees in one row of the
 // kernel are neighbours in the list, and their weights' rows are found from their places. The weights lie
 // [group of filters][kernel row][kernel column][input channel][filter in group].
-// A group's sums stay in registers. Each is taken in one order, so that the number of threads changes nothing.
+// A group's sums stay in registers. Each is the dense convolution's (README.md in the folder above), bit for bit.
 
 #include <algorithm>
 #include <atomic>
@@ -80,6 +80,7 @@ void gather(const Sizes &a, const int32_t *starts, const Place *places, const fl
                 }
             }
             const int64_t filled = std::min(width, a.filters - group * width); // the last group may be wider than left
+            for (int j = 0; j < V; ++j) sum[j] += Vector{}; // a zero is +0
             if (filled == width)
                 for (int j = 0; j < V; ++j) *reinterpret_cast<Vector *>(target + LANES * j) = sum[j];
             else std::copy_n(reinterpret_cast<const float *>(sum), filled, target);

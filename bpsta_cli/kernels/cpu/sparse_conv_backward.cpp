@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <immintrin.h>
 #include <vector>
 
 #include "sparse_conv.hpp"
@@ -115,7 +116,8 @@ inline void multiply(const float *grad, const float *weights, int64_t filters, c
         const float *const row = weights + (*spike - first) * filters;
         Vector sum = *reinterpret_cast<const Vector *>(sums);
 #pragma GCC unroll 8
-        for (int j = 0; j < V; ++j) sum += g[j] * *reinterpret_cast<const Vector *>(row + LANES * j);
+        for (int j = 0; j < V; ++j)
+            sum = Vector(_mm256_fmadd_ps(__m256(g[j]), _mm256_loadu_ps(row + LANES * j), __m256(sum)));
         *reinterpret_cast<Vector *>(sums) = sum;
     }
 }
@@ -166,12 +168,14 @@ extern "C" void sparse_conv_input_gradient_float32(const Sizes *sizes, const int
                         if (left >= 8) take(multiply<1>, 8);
                         for (const Place *spike = begin; left && spike < end; ++spike)
                             for (int64_t f = 0; f < left; ++f)
-                                sums[size_t((spike - begin) * LANES + f)] += g[f] * w[(*spike - first) * a.filters + f];
+                                sums[size_t((spike - begin) * LANES + f)] =
+                                    __builtin_fmaf(g[f], w[(*spike - first) * a.filters + f],
+                                                   sums[size_t((spike - begin) * LANES + f)]);
                     }
                 float *const target = out + (row * a.width + column) * a.channels - first;
                 for (const Place *spike = begin; spike < end; ++spike) {
                     const float *const s = &sums[size_t((spike - begin) * LANES)];
-                    target[*spike] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+                    target[*spike] = (((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))) + 0.0F;
                 }
             }
         }
