@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bpsta_cli.kernels.cpu.library import call
-from bpsta_cli.kernels.cpu.sparse_conv import Sizes
+from bpsta_cli.kernels.cpu.sparse_conv import Sizes, SpikeList
 
 FEW_IMAGES = 512
 """Images of one pixel up to which the kernel for linear layers is the faster."""
@@ -35,6 +35,14 @@ def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor
         call("linear_weight_gradient", grad.dtype, _rows(x), _rows(grad), *numbers, out)
     else:
         call("conv_weight_gradient", grad.dtype, sizes, batch, _rows(x), _rows(grad), out)
+    return out
+
+
+def sparse_weight_gradient(spikes: SpikeList, grad: Tensor, batch: int) -> Tensor:
+    """As `weight_gradient` for the images whose spikes are given, with the same bits: float32 alone."""
+    sizes = spikes.sizes
+    out = torch.empty(sizes.filters, sizes.channels, sizes.kernel_height, sizes.kernel_width)
+    call("sparse_weight_gradient", out.dtype, sizes, batch, spikes.starts, spikes.places, _rows(grad), out)
     return out
 
 
