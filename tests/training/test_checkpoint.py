@@ -59,7 +59,10 @@ def test_the_metrics_are_those_of_the_kept_weights(settings, digits, tmp_path, s
     row = history(done.path).iloc[metrics["selected_epoch"]]
     assert (metrics["accuracy"], metrics["train_accuracy"]) == (row["accuracy"], row["train_accuracy"])
     assert (metrics["data_hash"], metrics["epochs"]) == (digits.content_hash, 4)
-    assert metrics["files"]["model.safetensors"] == hashlib.sha256((done.path / "model.safetensors").read_bytes()).hexdigest()
+    assert (
+        metrics["files"]["model.safetensors"]
+        == hashlib.sha256((done.path / "model.safetensors").read_bytes()).hexdigest()
+    )
 
 
 def test_no_weights_are_kept_before_there_are_spikes(settings, digits, tmp_path):

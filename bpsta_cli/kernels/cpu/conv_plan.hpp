@@ -44,11 +44,12 @@ struct Axis {
 struct Walk {
     int64_t images, height, width, source_height, source_width, depth, units, kernel_height, kernel_width, kernel_step,
         source_step;
+    bool without_source_zero; // a target that no source reaches
     Axis rows, columns;
 
     static Walk forward(const Sizes &a) {
         Walk walk{a.images, a.out_height, a.out_width, a.height, a.width, a.channels, a.channels, a.kernel_height,
-                  a.kernel_width, 1, 1, {}, {}};
+                  a.kernel_width, 1, 1, false, {}, {}};
         const auto span = [&](int64_t target, int64_t sources, int64_t kernel) {
             const int64_t start = target * a.stride - a.padding, first = std::max(-start, int64_t(0));
             return Span{first, std::max(std::min(sources - start, kernel) - first, int64_t(0)), start + first};
@@ -61,7 +62,7 @@ struct Walk {
     // The gradient of the output has `depth` values a pixel: the filters, filled up to whole `unit`s.
     static Walk backward(const Sizes &a, int64_t depth, int64_t unit) {
         Walk walk{a.images, a.height, a.width, a.out_height, a.out_width, depth, depth / unit, a.kernel_height,
-                  a.kernel_width, a.stride, -1, {}, {}};
+                  a.kernel_width, a.stride, -1, true, {}, {}};
         const auto span = [&](int64_t target, int64_t sources, int64_t kernel) {
             const int64_t place = target + a.padding, least = std::max(place - a.stride * (sources - 1), int64_t(0));
             const int64_t first = least + (place - least) % a.stride, last = std::min(kernel - 1, place);
@@ -101,9 +102,10 @@ inline std::vector<Strip> strips(const Walk &walk, int64_t element, int64_t grou
     return found;
 }
 
-// A tile: so many targets of a strip, from `begin` on, of one kind of rows and columns.
+// A tile: so many targets of a strip, from `begin` on, of one kind of rows and columns (row kind x column kinds + column
+// kind).
 struct Tile {
-    int64_t begin, count, row_kind, column_kind;
+    int64_t begin, count, kind;
 };
 
 // The targets of a strip in the order of the tiles: their sources (the first of each, in elements) and their places
@@ -112,6 +114,7 @@ struct Plan {
     int64_t images = -1, top = 0, bottom = 0;
     std::vector<int64_t> sources, targets;
     std::vector<Tile> tiles;
+    std::vector<int64_t> bare; // targets that no source reaches, by their places
 
     bool is_for(const Strip &strip) const {
         return images == strip.images && top == strip.top && bottom == strip.bottom;
@@ -119,25 +122,38 @@ struct Plan {
 
     void make(const Walk &walk, const Strip &strip, int64_t most) {
         images = strip.images, top = strip.top, bottom = strip.bottom;
-        sources.clear(), targets.clear(), tiles.clear();
+        sources.clear(), targets.clear(), tiles.clear(), bare.clear();
         for (size_t row_kind = 0; row_kind < walk.rows.kinds.size(); ++row_kind)
             for (size_t column_kind = 0; column_kind < walk.columns.kinds.size(); ++column_kind) {
                 const auto begin = int64_t(sources.size());
+                const bool is_bare = walk.without_source_zero && (walk.rows.kinds[row_kind].count == 0 ||
+                                                                  walk.columns.kinds[column_kind].count == 0);
                 for (int64_t image = 0; image < images; ++image)
                     for (const auto &[y, source_y] : walk.rows.members[row_kind])
                         if (y >= top && y < bottom)
                             for (const auto &[x, source_x] : walk.columns.members[column_kind]) {
+                                const int64_t target = (image * walk.height + y) * walk.width + x;
+                                if (is_bare) {
+                                    bare.push_back(target);
+                                    continue;
+                                }
                                 sources.push_back(((image * walk.source_height + source_y) * walk.source_width +
                                                    source_x) * walk.depth);
-                                targets.push_back((image * walk.height + y) * walk.width + x);
+                                targets.push_back(target);
                             }
                 const int64_t count = int64_t(sources.size()) - begin, parts = (count + most - 1) / most;
                 for (int64_t part = 0; part < parts; ++part) {
                     const int64_t first = part * count / parts, last = (part + 1) * count / parts;
-                    tiles.push_back({begin + first, last - first, int64_t(row_kind), int64_t(column_kind)});
+                    tiles.push_back({begin + first, last - first,
+                                     int64_t(row_kind * walk.columns.kinds.size() + column_kind)});
                 }
             }
     }
+};
+
+// Where terms are: elements from a target's first source, and from the group's weights.
+struct Place {
+    int64_t source, weight;
 };
 
 // Terms [first, last) in each direction; a block of several rows has whole rows, one of several columns whole columns.
@@ -170,20 +186,35 @@ inline std::vector<Block> blocks(const Walk &walk, int64_t most) {
     return found;
 }
 
-// What a block leaves of a Span: `count` places of the kernel after `skipped`.
-struct Cut {
-    int64_t skipped, count;
+// The places of a block's terms for targets of one kind of rows and one of columns, `run` terms at each.
+struct Work {
+    std::vector<Place> places;
+    int64_t run;
 };
 
-inline std::vector<Cut> cuts(const Axis &axis, const Range &range, int64_t step) {
-    std::vector<Cut> found;
-    for (const Span &span : axis.kinds) {
-        const auto before = [&](int64_t place) {
-            return std::clamp((place - span.first + step - 1) / step, int64_t(0), span.count);
-        };
-        const int64_t skipped = range.first > span.first ? before(range.first) : 0;
-        found.push_back({skipped, range.last > span.first ? before(range.last) - skipped : 0});
-    }
+// The places of the kernel in `range` that a span has, as how manieth of the span.
+inline Range within(const Span &span, const Range &range, int64_t step) {
+    const auto before = [&](int64_t place) {
+        return std::clamp((place - span.first + step - 1) / step, int64_t(0), span.count);
+    };
+    return {range.first > span.first ? before(range.first) : 0, range.last > span.first ? before(range.last) : 0};
+}
+
+// `unit` elements of the source and `width` elements of the weights a term.
+inline Work work(const Walk &walk, const Block &block, const Span &row, const Span &column, int64_t unit,
+                 int64_t width) {
+    const int64_t step = walk.kernel_step;
+    const Range rows = within(row, block.rows, step), columns = within(column, block.columns, step);
+    Work found{{}, block.units.last - block.units.first};
+    const bool neighbours = walk.source_step == 1 && step == 1 && found.run == walk.units; // columns in one run
+    const int64_t together = neighbours ? std::max(columns.last - columns.first, int64_t(1)) : 1;
+    found.run *= together;
+    for (int64_t i = rows.first; i < rows.last; ++i)
+        for (int64_t j = columns.first; j < columns.last; j += together) {
+            const int64_t y = row.first + i * step, x = column.first + j * step, first = block.units.first;
+            found.places.push_back({(i * walk.source_width + j) * walk.source_step * walk.depth + first * unit,
+                                    ((y * walk.kernel_width + x) * walk.units + first) * width});
+        }
     return found;
 }
 

@@ -7,15 +7,17 @@
 
 #pragma once
 
+#include "conv_plan.hpp"
 #include "vector.hpp"
 
 namespace bpsta {
 
 constexpr int64_t SHARED_LANES = 8; // chains that a value of the input's gradient is summed in
 
-// What a tile adds: `rows` x `columns` x `run` terms. Steps are in elements, from one row or column of them to the next.
+// What a tile adds: at each place `run` terms, one unit of the sources after another.
 struct Terms {
-    int64_t rows, columns, run, source_row, source_column, weight_row, weight_column;
+    const Place *places;
+    int64_t count, run;
 };
 
 // Where a tile's sums come from and go to: vectors `begin_step` apart for each pixel, and what is set of `sums` (to go
@@ -106,22 +108,22 @@ void tile(const Real *const *sources, const Real *weights, const Terms &terms, c
 #pragma GCC unroll 4
         for (int v = 0; v < COUNT; ++v) sum[p][v] = V::load(ends.begin + p * ends.begin_step + v * V::LANES);
     }
-    for (int64_t row = 0; row < terms.rows; ++row)
-        for (int64_t column = 0; column < terms.columns; ++column) {
-            const Real *w = weights + row * terms.weight_row + column * terms.weight_column;
-            int64_t at = row * terms.source_row + column * terms.source_column;
-            for (const int64_t end = at + terms.run * Kind::UNIT; at < end; at += Kind::UNIT, w += GROUP * V::LANES) {
-                V multiplied[COUNT];
+    const Place *const last = terms.places + terms.count;
+    for (const Place *place = terms.places; place < last; ++place) {
+        const Real *w = weights + place->weight;
+        int64_t at = place->source;
+        for (const int64_t end = at + terms.run * Kind::UNIT; at < end; at += Kind::UNIT, w += GROUP * V::LANES) {
+            V multiplied[COUNT];
 #pragma GCC unroll 4
-                for (int v = 0; v < COUNT; ++v) multiplied[v] = V::load(w + v * V::LANES);
+            for (int v = 0; v < COUNT; ++v) multiplied[v] = V::load(w + v * V::LANES);
 #pragma GCC unroll 16
-                for (int p = 0; p < P; ++p) {
-                    const V value = Kind::template source<V>(source[p] + at);
+            for (int p = 0; p < P; ++p) {
+                const V value = Kind::template source<V>(source[p] + at);
 #pragma GCC unroll 4
-                    for (int v = 0; v < COUNT; ++v) sum[p][v] = fma(value, multiplied[v], sum[p][v]);
-                }
+                for (int v = 0; v < COUNT; ++v) sum[p][v] = fma(value, multiplied[v], sum[p][v]);
             }
         }
+    }
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p)
         if (ends.targets) Kind::template finish<Real, V, COUNT>(sum[p], ends.targets[p], ends.filled);

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.cpu import conv, sparse_conv
+from bpsta_cli.kernels.cpu import conv, conv_weight_gradient, sparse_conv
 from bpsta_cli.kernels.cpu.conv import PackedWeights, Sizes
 from bpsta_cli.kernels.cpu.library import unsupported_reason
 from bpsta_cli.kernels.cpu.sparse_conv import SpikeList
@@ -198,11 +198,8 @@ class _Convolution(torch.autograd.Function):
         elif needs_x:
             of_x = conv.input_gradient(grad, ctx.sizes, weight)
         if needs_weight and spikes is not None and ctx.sparse_weight:
-            of_weight = sparse_conv.weight_gradient(spikes, grad)
+            of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, ctx.batch)
         elif needs_weight:
-            stride, padding = [ctx.sizes.stride] * 2, [ctx.sizes.padding] * 2
-            backward = torch.ops.aten.convolution_backward
-            wanted = [False, True, False]
-            _, of_weight, _ = backward(grad, saved[-1], weight, None, stride, padding, [1, 1], False, [0, 0], 1, wanted)
-        of_bias = grad.sum((0, 2, 3)) if needs_bias else None
+            of_weight = conv_weight_gradient.weight_gradient(saved[-1], grad, ctx.sizes, ctx.batch)
+        of_bias = conv_weight_gradient.bias_gradient(grad, ctx.batch) if needs_bias else None
         return of_x, of_weight, of_bias, None, None, None, None, None

@@ -54,6 +54,8 @@ others, with the same results. "wide-emulated" is AVX2 with vectors of AVX-512's
 AVX-512 is missing it tests what is written for it."""
 PROBE = HERE / "probe" / "instructions.cpp"
 PROBE_FLAGS = ("-O1", "-fPIC")
+BUILD_TIMEOUT = 600
+"""Seconds for each command of the compiler, on a machine that has much else to do."""
 LINK_FLAGS = ("-shared", "-Wl,--as-needed")
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -181,7 +183,7 @@ def _loaded(sources: Sequence[Path], flags: Sequence[str]) -> ctypes.CDLL:
 
 
 def _compile(compiler: str, sources: Sequence[Path], flags: Sequence[str], openmp: Path, folder: Path) -> Path:
-    """All sources at once, then the library; returns its path in `folder`."""
+    """The sources, one a processor at a time, then the library; returns its path in `folder`."""
     output = folder / "cpu.so"
 
     def to_object(source: Path) -> str:
@@ -189,7 +191,7 @@ def _compile(compiler: str, sources: Sequence[Path], flags: Sequence[str], openm
         _stdout(compiler, *flags, "-c", str(source), "-o", target)
         return target
 
-    with ThreadPoolExecutor(len(sources)) as workers:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as workers:
         objects = list(workers.map(to_object, sources))
     # torch's own runtime comes before the compiler's, which -fopenmp adds
     inputs = [*objects, str(openmp)] if openmp.is_absolute() else objects
@@ -204,4 +206,6 @@ def cache_folder() -> Path:
 
 
 def _stdout(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=120).stdout
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=True, timeout=BUILD_TIMEOUT
+    ).stdout

@@ -72,17 +72,6 @@ template <typename Real, int BYTES, int V> struct Tiles {
     static Tile<Real> of(int64_t columns) { return choose(columns, std::make_index_sequence<size_t(MOST)>{}); }
 };
 
-template <typename Real, int BYTES, int V>
-void sum_tiles(const Real *x, const Real *grad, int64_t step, int64_t filters, const std::vector<int64_t> &ends,
-               Real *out, int64_t inputs, int64_t width) {
-    using All = Tiles<Real, BYTES, V>;
-    const int64_t tiles = (filters + All::MOST - 1) / All::MOST;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t first = tile * filters / tiles, last = (tile + 1) * filters / tiles;
-        All::of(last - first)(x, grad + first, step, ends, out + first * inputs, inputs, width);
-    }
-}
-
 // The images in the order of the shares, and where each share that is not empty ends.
 struct Order {
     std::vector<int64_t> images, ends;
@@ -104,6 +93,7 @@ void weight_gradient(const Real *x, const Real *grad, int64_t number, int64_t ba
     const int64_t groups = (inputs + GROUP - 1) / GROUP;
     const int64_t together = std::clamp(PANEL_BYTES / (number * GROUP * SIZE), int64_t(1), (groups + threads - 1) / threads);
     const int64_t wide = std::min(std::max(PANEL_BYTES / 2 / (number * SIZE) / 12 * 12, int64_t(12)), filters);
+    constexpr int64_t most = Tiles<Real, BYTES, 2>::MOST;
     const int64_t parts = (filters + wide - 1) / wide, step = (wide + LINE - 1) / LINE / 2 * 2 * LINE + LINE;
     std::vector<Real> of_filters(size_t(parts * number * step)); // [part][image][step]
 #pragma omp parallel num_threads(threads)
@@ -123,14 +113,19 @@ void weight_gradient(const Real *x, const Real *grad, int64_t number, int64_t ba
                     std::memcpy(&panel[size_t(((group - first) * number + i) * GROUP)],
                                 x + order.images[size_t(i)] * inputs + group * GROUP,
                                 size_t(std::min(GROUP, inputs - group * GROUP) * SIZE));
-            for (int64_t part = 0; part < parts; ++part)
+            for (int64_t filter = 0; filter < filters;) { // a tile's filters for all inputs of the panel: their rows go on
+                const int64_t part = filter / wide, within = filter % wide;
+                const int64_t columns = std::min({most, filters - filter, wide - within});
+                const Real *const factors = &of_filters[size_t(part * number * step + within)];
                 for (int64_t group = first; group < last; ++group) {
                     const int64_t width = std::min(GROUP, inputs - group * GROUP);
-                    const auto chosen = width > GROUP / 2 ? sum_tiles<Real, BYTES, 2> : sum_tiles<Real, BYTES, 1>;
-                    chosen(&panel[size_t((group - first) * number * GROUP)], &of_filters[size_t(part * number * step)],
-                           step, std::min(wide, filters - part * wide), order.ends,
-                           out + part * wide * inputs + group * GROUP, inputs, width);
+                    const Tile<Real> chosen = width > GROUP / 2 ? Tiles<Real, BYTES, 2>::of(columns)
+                                                                : Tiles<Real, BYTES, 1>::of(columns);
+                    chosen(&panel[size_t((group - first) * number * GROUP)], factors, step, order.ends,
+                           out + filter * inputs + group * GROUP, inputs, width);
                 }
+                filter += columns;
+            }
         }
     }
 }
