@@ -198,7 +198,7 @@ class _Convolution(torch.autograd.Function):
         elif needs_x:
             of_x = conv.input_gradient(grad, ctx.sizes, weight)
         if needs_weight and spikes is not None and ctx.sparse_weight:
-            of_weight = sparse_conv.weight_gradient(spikes, grad)
+            of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, ctx.batch)
         elif needs_weight:
             of_weight = conv_weight_gradient.weight_gradient(saved[-1], grad, ctx.sizes, ctx.batch)
         of_bias = conv_weight_gradient.bias_gradient(grad, ctx.batch) if needs_bias else None

@@ -91,13 +91,3 @@ def input_gradient(spikes: SpikeList, grad: Tensor, weight: Tensor) -> Tensor:
     weights = weight.detach().permute(2, 3, 1, 0).contiguous()
     call("sparse_conv_input_gradient", out.dtype, sizes, spikes.starts, spikes.places, rows(grad), weights, out)
     return out.permute(0, 3, 1, 2)
-
-
-def weight_gradient(spikes: SpikeList, grad: Tensor) -> Tensor:
-    """Gradient of the weights [filters, C, height, width]; `grad` is that of the output."""
-    sizes = spikes.sizes
-    group = filters_in_group(sizes.filters)
-    groups, kernel = math.ceil(sizes.filters / group), (sizes.kernel_height, sizes.kernel_width)
-    out = torch.zeros(groups, *kernel, sizes.channels, group)
-    call("sparse_conv_weight_gradient", out.dtype, sizes, group, spikes.starts, spikes.places, rows(grad), out)
-    return out.permute(0, 4, 1, 2, 3).flatten(0, 1)[: sizes.filters].permute(0, 3, 1, 2)
