@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bpsta_cli.portable_math import exp
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -69,7 +71,7 @@ class Sigmoid(Surrogate):
 
     def derivative(self, x: Tensor) -> Tensor:
         """h3(x), as s (1 - s) / a with s the logistic function of x/a, which cannot overflow."""
-        s = self.primitive(x)
+        s = 1 / (1 + _exponential(-(x / self.width)))
         return s * (1 - s) / self.width
 
     def primitive(self, x: Tensor) -> Tensor:
@@ -82,11 +84,18 @@ class Gaussian(Surrogate):
 
     def derivative(self, x: Tensor) -> Tensor:
         """h4(x)."""
-        return (x * x / (-2 * self.width)).exp() / math.sqrt(2 * math.pi * self.width)
+        return _exponential(x * x / (-2 * self.width)) / math.sqrt(2 * math.pi * self.width)
 
     def primitive(self, x: Tensor) -> Tensor:
         """H4(x) = (1 + erf(x / sqrt(2a))) / 2."""
         return ((x / math.sqrt(2 * self.width)).erf() + 1) / 2
+
+
+def _exponential(x: Tensor) -> Tensor:
+    """e^x; on the CPU with the same bits on every machine, unless autograd is to go through it."""
+    if x.device.type != "cpu" or x.requires_grad:
+        return x.exp()
+    return x.new_tensor(exp(x.double().numpy()))
 
 
 SURROGATES: Mapping[str, type[Surrogate]] = {

@@ -48,7 +48,7 @@ def from_moments(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> 
     if not per_step:
         rows, sums = rows * len(sums), in_order(sums)
     away = sums[:, 0] / rows
-    return Statistics(origin.double() + away, (sums[:, 1] / rows - away.square()).clamp_(min=0))
+    return Statistics(origin.double() + away, (sums[:, 1] / rows - away * away).clamp_(min=0))
 
 
 def in_order(sums: Tensor) -> Tensor:

@@ -42,9 +42,9 @@ def _step(v: Tensor | None, x: Tensor, *, u: Tensor, o: Tensor, v_out: Tensor, t
     if v is None:
         u.copy_(x)
     else:
-        torch.add(x, v, alpha=decay, out=u)
+        torch.mul(v, decay, out=u).add_(x)
     torch.ge(u, threshold, out=o)
-    torch.addcmul(u, u, o, value=-1, out=v_out)  # u - u o: exact, o being 0 or 1
+    torch.sub(u, torch.mul(u, o, out=v_out), out=v_out)  # u - u o: exact, o being 0 or 1
 
 
 def _forward(x: Tensor, threshold: float, decay: float, *, keep_u: bool) -> tuple[Tensor, Tensor]:
@@ -88,5 +88,5 @@ class _LIF(torch.autograd.Function):
             torch.mul(grad_o[t], spike_gradient, out=grad_u[t])
             if t < last:
                 reset_gradient = rule.reset_gradient(u[t], o, spike_gradient)
-                grad_u[t].addcmul_(grad_u[t + 1], reset_gradient, value=ctx.decay)
+                grad_u[t].add_((grad_u[t + 1] * ctx.decay).mul_(reset_gradient))
         return grad_u.to(ctx.dtype), None, None, None

@@ -44,7 +44,7 @@ class BPSTA(BPSA):
 
     def reset_gradient(self, u: Tensor, o: Tensor, spike_gradient: Tensor) -> Tensor:  # noqa: ARG002
         """(1 - o) + alpha o/u (Eq. 10)."""
-        return (1 - o).add_(spike_gradient, alpha=self.alpha)
+        return (1 - o).add_(spike_gradient * self.alpha)
 
 
 def zero_gradient_without_spike(rule: Rule) -> bool:

@@ -36,4 +36,4 @@ class STBP(Rule):
 
     def reset_gradient(self, u: Tensor, o: Tensor, spike_gradient: Tensor) -> Tensor:
         """(1 - o) - u h(u - threshold); with `detach_reset`, 1 - o."""
-        return 1 - o if self.detach_reset else (1 - o).addcmul_(u, spike_gradient, value=-1)
+        return 1 - o if self.detach_reset else (1 - o).sub_(u * spike_gradient)

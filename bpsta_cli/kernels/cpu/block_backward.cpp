@@ -20,7 +20,7 @@ INLINE void update_potential(const Real *__restrict x, const Real *__restrict sc
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i)
-            u[i] = fused(decay, after_reset(before[i], threshold), current(x[i], scale[i], shift[i], floor));
+            u[i] = decay * after_reset(before[i], threshold) + current(x[i], scale[i], shift[i], floor);
     }
 }
 
@@ -69,7 +69,7 @@ void backward_step(const Row<Real> &row, const Block<Real> &a, const void *share
         const Real o = u[i] >= threshold ? Real(1) : Real(0);
         const Real spike = rule.spike(u[i], o);
         const Real reset = rule.reset(u[i], o, spike);
-        const Real grad_u = fused(decay * carry[i], reset, g[i] * spike);
+        const Real grad_u = decay * carry[i] * reset + g[i] * spike;
         carry[i] = grad_u;
         const Real grad_y = fused(x[i], scale[i], shift[i]) <= floor ? Real(0) : grad_u;
         grad[i] = kept != 0 ? grad[i] + grad_y : grad_y; // what was there may be anything, NaN too

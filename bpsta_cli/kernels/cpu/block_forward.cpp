@@ -15,10 +15,10 @@ INLINE Real fire(const Real *__restrict x, const Real *__restrict scale, const R
     Real spike_count = 0;
 #pragma omp simd reduction(+ : spike_count)
     for (int64_t i = 0; i < n; ++i) {
-        const Real u = fused(decay, v[i], current(x[i], scale[i], shift[i], floor));
+        const Real u = decay * v[i] + current(x[i], scale[i], shift[i], floor);
         const Real o = u >= threshold ? Real(1) : Real(0);
         spikes[i] = o;
-        v[i] = fused(-u, o, u);
+        v[i] = u - u * o;
         spike_count += o;
     }
     return spike_count;

@@ -30,10 +30,10 @@ void forward(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t
             Real *__restrict spikes_t = spikes + t * size + start;
 #pragma omp simd
             for (int64_t i = 0; i < n; ++i) {
-                const Real u = fused(decay, v[i], x_t[i]);
+                const Real u = decay * v[i] + x_t[i];
                 const Real o = u >= threshold ? Real(1) : Real(0);
                 spikes_t[i] = o;
-                v[i] = fused(-u, o, u);
+                v[i] = u - u * o;
             }
         }
     }
@@ -62,7 +62,7 @@ template <typename Real, typename Rule> void backward_step(const Step<Real> &ste
             const Real o = u[i] >= threshold ? Real(1) : Real(0);
             const Real spike = rule.spike(u[i], o);
             const Real reset = rule.reset(u[i], o, spike);
-            grad_u[i] = fused(decay * after[i], reset, grad_o[i] * spike);
+            grad_u[i] = decay * after[i] * reset + grad_o[i] * spike;
         }
     }
 }
@@ -100,7 +100,7 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_,
                 const Real *__restrict u_before = u + (t - 1) * chunk;
                 Real *__restrict u_t = u + t * chunk;
 #pragma omp simd
-                for (int64_t i = 0; i < n; ++i) u_t[i] = fused(decay, after_reset(u_before[i], threshold), x_t[i]);
+                for (int64_t i = 0; i < n; ++i) u_t[i] = decay * after_reset(u_before[i], threshold) + x_t[i];
             }
             for (int64_t t = a.steps - 1; t >= 0; --t) {
                 Real *const grad_u = a.grad_x + t * a.size + start;

@@ -1,7 +1,8 @@
 // What the kernels share: how they round, e^x, the learning rules and the surrogates' curves.
 //
-// README.md in the folder above has the equations and says how each line rounds: `fused` stands where torch rounds a
-// product and a sum once, and the compiler fuses nothing by itself (-ffp-contract=off).
+// README.md in the folder above has the equations and says how each line rounds: the compiler fuses nothing by itself
+// (-ffp-contract=off), so that the neuron has the bits of separate products and sums; `fused` stands where a product and
+// a sum are rounded once.
 
 #pragma once
 
@@ -20,7 +21,7 @@ INLINE double fused(double a, double b, double c) { return __builtin_fma(a, b, c
 // u[t] = decay v[t-1] + x[t] with v = u - u o: u o is exact, and infinity - infinity is NaN as in the reference.
 template <typename Real> INLINE Real after_reset(Real u, Real threshold) {
     const Real o = u >= threshold ? Real(1) : Real(0);
-    return fused(-u, o, u);
+    return u - u * o;
 }
 
 constexpr double factorial(int k) { return k < 2 ? 1 : k * factorial(k - 1); }
@@ -61,14 +62,14 @@ template <typename Real> INLINE Real exponential(Real x) {
 template <typename Real> struct Bpsta { // bpsa: alpha = 0
     Real threshold, alpha;
     INLINE Real spike(Real u, Real o) const { return 1 / (u < threshold ? threshold : u) * o; }
-    INLINE Real reset(Real, Real o, Real spike) const { return fused(alpha, spike, 1 - o); }
+    INLINE Real reset(Real, Real o, Real spike) const { return alpha * spike + (1 - o); }
 };
 
 template <typename Real, typename Curve, bool detach_reset> struct Stbp {
     Real threshold;
     Curve curve;
     INLINE Real spike(Real u, Real) const { return curve(u - threshold); }
-    INLINE Real reset(Real u, Real o, Real spike) const { return detach_reset ? 1 - o : fused(-u, spike, 1 - o); }
+    INLINE Real reset(Real u, Real o, Real spike) const { return detach_reset ? 1 - o : (1 - o) - u * spike; }
 };
 
 template <typename Real> struct Rectangular {

@@ -32,7 +32,7 @@ def update_potential(
             current = fused(current, norm[0], norm[1])
         if RELU:
             current = tl.where(current < 0, 0, current)
-        result = result + (fused(decay, v[cell], current),)
+        result = result + (decay * v[cell] + current,)
     return result
 
 
@@ -41,7 +41,7 @@ def reset(u, threshold, STATE: tl.constexpr):
     """Potentials after the spike, u - u o: exact, and infinity - infinity is NaN as in the reference."""
     result = ()
     for cell in tl.static_range(len(u)):
-        result = result + (fused(-u[cell], (u[cell] >= threshold).to(STATE), u[cell]),)
+        result = result + (u[cell] - u[cell] * (u[cell] >= threshold).to(STATE),)
     return result
 
 
@@ -74,7 +74,7 @@ def neuron_backward(
     spike = spike_gradient(u, u >= threshold, threshold, RULE, PARAMETER, STATE)
     kept = reset_gradient(u, u >= threshold, spike, RULE, PARAMETER, DETACH, STATE)
     g = error * spike
-    return tl.where(is_last, g, fused(decay * after, kept, g))
+    return tl.where(is_last, g, decay * after * kept + g)
 
 
 @triton.jit

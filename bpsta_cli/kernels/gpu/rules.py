@@ -1,7 +1,7 @@
 """The learning rules and the surrogates' curves for kernels.py, and how it rounds: rules.hpp in Triton.
 
-README.md in the folder above has the equations, and says how each line rounds. `fused` stands where torch rounds a
-product and a sum once; launch.py has the compiler fuse nothing by itself.
+README.md in the folder above has the equations, and says how each line rounds. `fused` stands where the CPU's kernels
+round a product and a sum once; launch.py has the compiler fuse nothing by itself.
 """
 
 import triton
@@ -65,7 +65,7 @@ def reset_gradient(
     """dv/du, given do/du: Eq. 10 for rule 0 (bpsa: alpha = 0)."""
     kept = tl.full((), 1, STATE) - fires.to(STATE)
     if RULE == 0:
-        kept = fused(tl.full((), PARAMETER, STATE), spike, kept)
+        kept = tl.full((), PARAMETER, STATE) * spike + kept
     elif not DETACH:
-        kept = fused(-u, spike, kept)
+        kept = kept - u * spike
     return kept
