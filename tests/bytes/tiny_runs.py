@@ -15,24 +15,21 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
-
 import torch
 from odd_addresses import OddAddresses
-from small_stores import write_store
+from sklearn.datasets import load_digits
 
 from bpsta_cli.config import Preparation, RunSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.datasets import synthetic
 from bpsta_cli.data.preparation import applied
+from bpsta_cli.data.sources import Images, Source
 from bpsta_cli.data.store import build, open_store
 from bpsta_cli.training import train
 from bpsta_cli.training.epoch import StepDone
 from bpsta_cli.training.run_directory import RunDir
 
-HASHES = HERE / "hashes.json"
+HASHES = Path(__file__).parent / "hashes.json"
 CPU = torch.device("cpu")
 ODD_NETWORK = "5C3-MP2-9C3-AP2-2Voting"
 """Filters that fill no vector of any processor."""
@@ -67,7 +64,7 @@ RUNS = {
 }
 """What differs from a run on digits of two epochs without warm-up, under its name."""
 DATA = {"epochs": 2, "warmup_epochs": 0, "batch_size": 32}
-SIZES = {"synthetic-gestures": (22, 11), "synthetic-speech": (20, 10)}
+SIZES = {"digits": (96, 40), "synthetic-gestures": (22, 11), "synthetic-speech": (20, 10)}
 """Samples to train on and to test on."""
 INTERRUPTED_AT = ("resumed", 5)
 """This run is broken off after so many steps, in its second epoch, and taken up again."""
@@ -81,18 +78,28 @@ def settings_of(name):
 
 def store_of(settings, folder):
     """The prepared data of a run, of few samples, made in `folder`."""
-    if settings.dataset == "digits":
-        from sklearn.datasets import load_digits
-
-        bunch = load_digits()
-        x, y = bunch.images[:136, None].astype(np.uint8), bunch.target[:136].astype(np.int64)
-        return write_store(folder, x, y, train=96, classes=10)
-    row = dataclasses.replace(catalogue.get(settings.dataset), counts=SIZES[settings.dataset])
-    load = synthetic.synthetic_gestures if row.kind == "events" else synthetic.synthetic_speech
+    row = catalogue.get(settings.dataset)
     how = applied(Preparation(T=settings.T, size=32 if row.kind == "events" else None), row)
+    row = dataclasses.replace(row, counts=SIZES[settings.dataset])
+    source = SOURCES[settings.dataset](row, None, folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    build.build(folder, row, how, load(row, None, folder.parent), lambda *_: None, processes=1)
+    build.build(folder, row, how, source, lambda *_: None, processes=1)
     return open_store(folder)
+
+
+def _digits(row, _, folder):
+    """The first of scikit-learn's digits."""
+    bunch, (train_samples, test_samples) = load_digits(), row.counts
+    x, y = bunch.images[:, None].astype(np.uint8), bunch.target.astype(np.int64)
+    rows = {"train": slice(train_samples), "test": slice(train_samples, train_samples + test_samples)}
+    return Source(folder, (), lambda split: Images(x[rows[split]], y[rows[split]]))
+
+
+SOURCES = {
+    "digits": _digits,
+    "synthetic-gestures": synthetic.synthetic_gestures,
+    "synthetic-speech": synthetic.synthetic_speech,
+}
 
 
 def trained(name, folder, *, kill_at=None):
