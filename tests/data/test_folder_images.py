@@ -1,10 +1,16 @@
 """Images in a folder of the user's own: sizes, modes, resizing, and files that cannot be used."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from folder_files import read, write_split
 from PIL import Image
 
+from bpsta_cli.data.formats.images import read_image
 from bpsta_cli.errors import DataError
 
 
@@ -97,3 +103,17 @@ def test_a_png_that_is_named_jpg_is_read_all_the_same(tmp_path):
     for file in list(source.rglob("*.png")):
         file.rename(file.with_suffix(".jpg"))
     assert read(source, tmp_path).split("train").x[:, 0, 0, 0].tolist() == [0, 1, 2, 10, 11, 12]
+
+
+def test_a_jpeg_is_read_alike_with_and_without_the_decoders_vector_instructions(tmp_path):
+    x = np.random.RandomState(0).randint(0, 256, (5, 7, 3)).repeat(9, axis=0).repeat(11, axis=1).astype(np.uint8)
+    for quality, subsampling in ((60, "4:2:0"), (90, "4:4:4")):
+        Image.fromarray(x).save(tmp_path / f"{quality}.jpg", quality=quality, subsampling=subsampling)
+    files = [str(tmp_path / "60.jpg"), str(tmp_path / "90.jpg")]
+    script = (
+        "import sys, pathlib; from bpsta_cli.data.formats.images import read_image\n"
+        "for file in sys.argv[1:]: sys.stdout.buffer.write(read_image(pathlib.Path(file), 20).tobytes())"
+    )
+    plain = {**os.environ, "JSIMD_FORCENONE": "1", "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"}
+    done = subprocess.run([sys.executable, "-c", script, *files], env=plain, capture_output=True, check=True)
+    assert done.stdout == b"".join(read_image(Path(file), 20).tobytes() for file in files)
