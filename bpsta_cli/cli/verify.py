@@ -67,6 +67,7 @@ def verify(
     for number, record in enumerate(chosen, start=1):
         verdicts.append(_verify(record, place, data_dir, f"{number}/{len(chosen)} {record.name}"))
         _say(verdicts[-1], output)
+    _say_changes(verdicts, output)
     _summary(verdicts, len(records), output)
     output.result({"runs": [_described(verdict) for verdict in verdicts], "holds": _hold(verdicts)})
     if not _hold(verdicts):
@@ -99,8 +100,21 @@ def _say(verdict: "Verdict", output: Output) -> None:
     if verdict.unpromised:
         output.say(f"  equal bytes are not promised here: {verdict.unpromised}")
     for figure, distance in verdict.too_far.items():
-        output.say(f"  {figure}: {distance:.3g} apart, more than another order of sums explains")
-    output.say(f"  what changed since: {'; '.join(verdict.changed) or 'nothing that is recorded'}")
+        output.say(f"  {figure}: {distance:.3g} apart, more than sums in another order explain")
+    if not verdict.too_far and not verdict.holds and verdict.trained:
+        output.say("  the figures are as close as with sums in another order, but equal bytes are promised here")
+
+
+def _say_changes(verdicts: "list[Verdict]", output: Output) -> None:
+    """What changed since the runs that differ were made; once for all to which the same happened."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for verdict in verdicts:
+        if not verdict.same_bytes and verdict.trained:
+            groups.setdefault(tuple(verdict.changed), []).append(verdict.record.name)
+    for changed, names in groups.items():
+        output.say(f"What changed since {', '.join(names)} {'was' if len(names) == 1 else 'were'} made:")
+        for line in changed or ("nothing that is recorded",):
+            output.say(f"  {line}")
 
 
 def _summary(verdicts: "list[Verdict]", given: int, output: Output) -> None:
