@@ -48,10 +48,16 @@ def changes(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 def _flat(provenance: dict[str, Any]) -> dict[str, str]:
     """Its entries as text, those of libraries and machine by their own names; hashes by their beginnings."""
-    flat: dict[str, Any] = {name: provenance[name][:DIGITS] for name in ("commit", "code") if name in provenance}
+    flat: dict[str, Any] = {name: _short(provenance[name]) for name in ("commit", "code") if name in provenance}
     flat["python"] = provenance.get("python")
     flat |= provenance.get("libraries", {}) | provenance.get("machine", {})
     flat |= {name: provenance.get(name) for name in ("threads", "kernel")}
     if "device" in provenance:  # a CPU is told by its machine
         flat["device"] = COMPILED if provenance["device"].startswith("cpu") else provenance["device"]
     return {name: str(value) for name, value in flat.items() if value is not None}
+
+
+def _short(digest: str) -> str:
+    """The beginning of a hash; what follows it, as in "-dirty", stays."""
+    head, sign, rest = digest.partition("-")
+    return head[:DIGITS] + sign + rest

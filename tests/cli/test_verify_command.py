@@ -131,6 +131,15 @@ def test_where_the_compiled_kernels_do_not_run_bytes_are_not_promised_and_a_tole
     assert "accuracy: 0.11 apart, more than sums in another order explain" in printed.out
 
 
+def test_a_run_of_a_gpu_is_compared_within_a_tolerance_wherever_that_is_possible(verify, results):
+    change(results / "train" / NAME / "provenance.json", device="cuda (H100)", kernel="gpu")
+    metrics = results / "train" / NAME / "metrics.json"
+    change(metrics, loss=json.loads(metrics.read_text())["loss"] + 0.001)
+    code, printed = verify("--device", "cpu")
+    assert code == 0
+    assert "equal bytes are not promised here: it was trained on cuda (H100)" in printed.out
+
+
 def test_other_data_are_the_difference_and_nothing_is_trained(verify, results, monkeypatch):
     monkeypatch.setattr(again.training, "train", None)
     change(results / "train" / NAME / "settings.json", data_hash="0" * 64)

@@ -44,6 +44,7 @@ def test_why_no_bytes_are_promised_is_told(recorded, here, kernel, precision, re
     [
         ({}, []),
         ({"commit": "e" * 40}, ["commit: eeeeeeeeeeee -> cccccccccccc"]),
+        ({"commit": "c" * 40 + "-dirty"}, ["commit: cccccccccccc-dirty -> cccccccccccc"]),
         ({"code": "e" * 64}, ["code: eeeeeeeeeeee -> dddddddddddd"]),
         ({"libraries": {"torch": "2.11.0"}}, ["torch: 2.11.0 -> 2.14.1"]),
         ({"machine": {"processor": "B"}}, ["processor: B -> A 1-2-3"]),
