@@ -21,7 +21,7 @@ repro: setup
 	python pipelines/repro.py $(if $(JOBS),--jobs $(JOBS))
 
 verify: setup
-	bpsta verify results/train/*/ $(if $(ALL),,--sample 4)
+	bpsta verify results/train/*/ $(if $(ALL),,--sample 3)
 
 test: setup
 	ruff check .

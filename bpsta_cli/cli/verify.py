@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Device, Json, Runs, Threads
+from bpsta_cli.cli.options import DataDir, Json, Runs, Threads
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
 from bpsta_cli.cli.runs import require_positive
@@ -37,7 +37,14 @@ def verify(
         ),
     ] = None,
     threads: Threads = None,
-    device: Device = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N. (default: cpu; auto for a run "
+            "that was trained on a GPU)",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = Path("data"),
     as_json: Json = False,
 ) -> None:
@@ -60,17 +67,23 @@ def verify(
         torch.set_num_threads(threads)
     for file in trust_rule or []:
         rules.find(str(file))
-    place = resolve_device(device)
     records = [read_record(run) for run in runs]
     chosen = records if sample is None else spread(records, sample)
     verdicts = []
     for number, record in enumerate(chosen, start=1):
+        place = resolve_device(device or _device_of(record))
         verdicts.append(_verify(record, place, data_dir, f"{number}/{len(chosen)} {record.name}"))
         _say(verdicts[-1], output)
+    _say_changes(verdicts, output)
     _summary(verdicts, len(records), output)
     output.result({"runs": [_described(verdict) for verdict in verdicts], "holds": _hold(verdicts)})
     if not _hold(verdicts):
         raise typer.Exit(DIFFERENT)
+
+
+def _device_of(record: "Record") -> str:
+    """Where a run is made again: as it was made, as far as that is here."""
+    return "cpu" if record.provenance.get("device", "cpu").startswith("cpu") else "auto"
 
 
 def _verify(record: "Record", place: Any, data_dir: Path, label: str) -> "Verdict":
@@ -99,8 +112,21 @@ def _say(verdict: "Verdict", output: Output) -> None:
     if verdict.unpromised:
         output.say(f"  equal bytes are not promised here: {verdict.unpromised}")
     for figure, distance in verdict.too_far.items():
-        output.say(f"  {figure}: {distance:.3g} apart, more than another order of sums explains")
-    output.say(f"  what changed since: {'; '.join(verdict.changed) or 'nothing that is recorded'}")
+        output.say(f"  {figure}: {distance:.3g} apart, more than sums in another order explain")
+    if not verdict.too_far and not verdict.holds and verdict.trained:
+        output.say("  the figures are as close as with sums in another order, but equal bytes are promised here")
+
+
+def _say_changes(verdicts: "list[Verdict]", output: Output) -> None:
+    """What changed since the runs that differ were made; once for all to which the same happened."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for verdict in verdicts:
+        if not verdict.same_bytes and verdict.trained:
+            groups.setdefault(tuple(verdict.changed), []).append(verdict.record.name)
+    for changed, names in groups.items():
+        output.say(f"What changed since {', '.join(names)} {'was' if len(names) == 1 else 'were'} made:")
+        for line in changed or ("nothing that is recorded",):
+            output.say(f"  {line}")
 
 
 def _summary(verdicts: "list[Verdict]", given: int, output: Output) -> None:

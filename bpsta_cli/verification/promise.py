@@ -7,6 +7,8 @@ from bpsta_cli.kernels.dispatch import Choice
 COMPILED = "cpu"
 """The name of the compiled kernels, and how the name of the device begins that they run on."""
 NOT_RECORDED = "not recorded"
+DIGITS = 12
+"""So much of a hash is shown."""
 
 
 def unpromised(recorded: dict[str, Any], here: dict[str, Any], kernel: Choice, precision: str) -> str:
@@ -40,17 +42,22 @@ def changes(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
         return [f"provenance: {NOT_RECORDED}"]
     before, now = _flat(recorded), _flat(here)
     return [
-        f"{name}: {before.get(name, NOT_RECORDED)} -> {now.get(name, 'none')}"
-        for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name)
+        f"{name}: {before[name]} -> {now.get(name, NOT_RECORDED)}" for name in before if before[name] != now.get(name)
     ]
 
 
 def _flat(provenance: dict[str, Any]) -> dict[str, str]:
-    """Its entries as text, those of libraries and machine by their own names."""
-    flat: dict[str, Any] = {name: provenance[name] for name in ("commit", "code", "python") if name in provenance}
+    """Its entries as text, those of libraries and machine by their own names; hashes by their beginnings."""
+    flat: dict[str, Any] = {name: _short(provenance[name]) for name in ("commit", "code") if name in provenance}
+    flat["python"] = provenance.get("python")
     flat |= provenance.get("libraries", {}) | provenance.get("machine", {})
-    flat |= {name: provenance[name] for name in ("threads", "kernel") if name in provenance}
+    flat |= {name: provenance.get(name) for name in ("threads", "kernel")}
     if "device" in provenance:  # a CPU is told by its machine
         flat["device"] = COMPILED if provenance["device"].startswith("cpu") else provenance["device"]
-    return {name: str(value) for name, value in flat.items()}
+    return {name: str(value) for name, value in flat.items() if value is not None}
+
+
+def _short(digest: str) -> str:
+    """The beginning of a hash; what follows it, as in "-dirty", stays."""
+    head, sign, rest = digest.partition("-")
+    return head[:DIGITS] + sign + rest

@@ -149,6 +149,16 @@ def test_the_machine_shows_in_the_provenance_and_runs_of_two_machines_are_two_ro
     assert rows["runs"].to_dict() == {"Vendor 1-2-3; t 2": "1", "-": "3"}
 
 
+def test_a_run_whose_provenance_nobody_recorded_is_reported_as_such(results):
+    for file in results.glob("train/*/metrics.json"):
+        metrics = json.loads(file.read_text())
+        del metrics["provenance"]
+        file.write_text(json.dumps(metrics))
+    report = write_report(results, results / "params.yaml")
+    assert (report.provenance[["commit", "device"]] == "not recorded").all(axis=None)
+    assert "not recorded" in report.page.read_text()
+
+
 def test_no_results_and_unreadable_results_are_refused(results, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(RunError, match="Run dvc repro"):

@@ -33,6 +33,7 @@ class Verdict:
         unpromised: why equal bytes are not promised; empty where they are.
         too_far: figures that are further off than another order of sums explains, with their distance.
         changed: what of the provenance is another, "name: before -> now".
+        trained: whether the run was made again; False where its data are others.
     """
 
     record: Record
@@ -41,6 +42,7 @@ class Verdict:
     unpromised: str = ""
     too_far: dict[str, float] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    trained: bool = True
 
     @property
     def same_bytes(self) -> bool:
@@ -83,7 +85,7 @@ def verify(
     """
     if store.content_hash != record.info.data_hash:
         detail = f"trained on {record.info.data_hash[:12]}, the settings now give {store.content_hash[:12]}"
-        return Verdict(record, ["data"], [Difference("data", detail)])
+        return Verdict(record, ["data"], [Difference("data", detail)], trained=False)
     with tempfile.TemporaryDirectory(prefix="bpsta-verify-") as folder:
         again = RunDir(Path(folder) / record.name)
         _train(record, store, again, device, on_step)
