@@ -89,7 +89,7 @@ def test_half_an_rwlock_is_emptied(text):
 
 
 def test_half_a_dvc_lock_is_replaced_by_the_last_whole_one_wherever_it_was_cut():
-    for cut in range(0, len(WHOLE), 211):
+    for cut in range(0, len(WHOLE), 1499):
         dvc_locks.LOCK.write_bytes(WHOLE)
         assert dvc_locks.mend() == []
         half = WHOLE[:cut].rstrip()  # a cut at the end of a line may be a whole file of fewer stages
