@@ -82,6 +82,7 @@ class Processes:
         """
         if not any(process.poll() is None for process in self.running):
             return
+        say("stopping, once nothing is half-written; another signal stops at once")
         for number in STOPPING:
             signal.signal(number, lambda *_: self._send(signal.SIGKILL))
         with dvc_locks.quiet():
