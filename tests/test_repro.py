@@ -1,6 +1,7 @@
 """pipelines/repro.py: what is run at the same time, what is left out, and what the exit code says."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -164,12 +165,20 @@ def test_what_was_started_ends_with_it(monkeypatch, tmp_path):
 
 
 STAGE = """
-import sys, time
+import signal, sys, time
 sys.path.insert(0, "PIPELINES")
 import stage
-stage.end_with_dvc()
+seen = []
+def save(*_):  # as a training does: a second signal ends it at once
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    seen.append(time.monotonic())
+HANDLED
+stage.end_with_dvc(training=TRAINING, patience=PATIENCE)
 print("begun", flush=True)
-time.sleep(60)
+while not seen:
+    time.sleep(0.01)
+time.sleep(0.5)
+print("saved", flush=True)
 """
 DVC = """
 import subprocess, sys
@@ -179,12 +188,30 @@ child.wait()
 """
 
 
-def test_a_training_ends_with_the_dvc_that_was_killed():
-    code = STAGE.replace("PIPELINES", str(Path(repro.__file__).parent))
-    with subprocess.Popen([sys.executable, "-c", DVC, code], stdout=subprocess.PIPE, text=True) as dvc:
+@pytest.mark.parametrize(
+    ("training", "handled", "patience", "group", "saved"),
+    [
+        (True, "signal.signal(signal.SIGTERM, save)", 60, False, True),
+        (True, "signal.signal(signal.SIGTERM, save)", 60, True, True),
+        (True, "", 1, False, False),
+        (False, "", 60, False, False),
+    ],
+    ids=["training", "training that got the signal too", "training that cannot be asked", "no training"],
+)
+def test_a_command_ends_with_the_dvc_that_was_killed(training, handled, patience, group, saved):
+    code = STAGE.replace("PIPELINES", str(Path(repro.__file__).parent)).replace("TRAINING", str(training))
+    code = code.replace("HANDLED", handled).replace("PATIENCE", str(patience))
+    with subprocess.Popen(
+        [sys.executable, "-c", DVC, code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as dvc:
         lines = {dvc.stdout.readline().strip() for _ in range(2)}
         (pid,) = lines - {"begun"}
-        dvc.kill()
+        if group:
+            os.killpg(dvc.pid, signal.SIGTERM)
+        else:
+            dvc.kill()
+        rest = dvc.stdout.read()  # ends when the command does
+    assert (rest == "saved\n") == saved
     deadline = time.monotonic() + 30
     while not ended(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
