@@ -122,7 +122,9 @@ def adopt_orphans() -> None:
 
 def changed_runs(study: Params) -> tuple[bool, list[Run]]:
     """Whether anything is left to do, and the runs that have a stage to do."""
-    status = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], stdout=subprocess.PIPE, check=False)
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"], stdout=subprocess.PIPE, check=False
+    )
     if status.returncode:
         raise SystemExit(status.returncode)
     changed = json.loads(status.stdout)
