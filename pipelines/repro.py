@@ -7,14 +7,18 @@ runs out; the report names them. What is done is what `dvc repro` does and in th
 other, and after a kill.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
+import dvc_locks
 import typer
 
 from bpsta_cli.config import Params, Run, load_params
@@ -22,6 +26,9 @@ from bpsta_cli.errors import SettingsError
 
 PARAMS, STORES = Path("params.yaml"), Path("data/stores")
 CORES = len(os.sched_getaffinity(0))
+STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+PATIENCE = 120.0
+"""Seconds that a training has to save its state."""
 FIRST = ("params-check", "code-train", "code-measure", "prepare")
 LAST = ("metrics", "report")
 """What all runs depend on, and what is made of all of them, or of those that are there."""
@@ -54,6 +61,7 @@ class Processes:
 
     def __init__(self) -> None:
         self.running: list[subprocess.Popen[bytes]] = []
+        adopt_orphans()
 
     def start(self, *arguments: str) -> None:
         """Start `dvc`; where another one holds DVC's lock for a moment it waits."""
@@ -66,16 +74,57 @@ class Processes:
         self.running.clear()
         return not any(codes)
 
-    def end(self) -> None:
-        """End all, with the commands that they run."""
+    def end(self, seconds: float = PATIENCE) -> None:
+        """End all, with the commands that they run, and wait until they have saved their state and are gone.
+
+        DVC writes its files in place, and is ended where it is not writing them. What takes longer than `seconds` is
+        killed, and so is everything at another signal.
+        """
+        if not any(process.poll() is None for process in self.running):
+            return
+        say("stopping, once nothing is half-written; another signal stops at once")
+        for number in STOPPING:
+            signal.signal(number, lambda *_: self._send(signal.SIGKILL))
+        with dvc_locks.quiet():
+            self._send(signal.SIGTERM)
+            for process in self.running:
+                process.wait()
+        deadline = time.monotonic() + seconds
+        while self._anything_left():
+            if time.monotonic() > deadline:
+                self._send(signal.SIGKILL)
+            time.sleep(0.02)
+        dvc_locks.mend(tuple(process.pid for process in self.running))
+
+    def _send(self, number: int) -> None:
         for process in self.running:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+
+    def _anything_left(self) -> bool:
+        """Whether a command that a `dvc` ran is still there; those that ended are collected."""
+        left = False
+        for process in self.running:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-process.pid, os.WNOHANG)[0]:
+                    pass
+                left = True
+        return left
+
+
+def adopt_orphans() -> None:
+    """Have the system make this process the parent of commands whose `dvc` has ended, so that it can wait for them."""
+    PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def changed_runs(study: Params) -> tuple[bool, list[Run]]:
     """Whether anything is left to do, and the runs that have a stage to do."""
-    status = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], stdout=subprocess.PIPE, check=False)
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"], stdout=subprocess.PIPE, check=False
+    )
     if status.returncode:
         raise SystemExit(status.returncode)
     changed = json.loads(status.stdout)
@@ -122,16 +171,16 @@ def say(text: str) -> None:
 
 def run(jobs: int) -> int:
     """Bring everything up to date, and leave no process behind; returns the exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     dvc = Processes()
     try:
+        for line in dvc_locks.mend():
+            say(line)
         return regenerate(load_params(PARAMS), jobs, dvc)
     except SettingsError as error:
         say(str(error))
         return 2
-    except KeyboardInterrupt:
-        return 130
     finally:
         dvc.end()
 

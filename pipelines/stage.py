@@ -51,14 +51,37 @@ def commands(stage: str, study: Params) -> list[list[str]]:
     )
 
 
-def end_with_dvc() -> None:
-    """Have the system stop this process, as a user would, when DVC is killed: no training goes on unseen."""
+def end_with_dvc(*, training: bool, patience: int = 120) -> None:
+    """Have this process ended when DVC is killed, so that nothing goes on unseen.
+
+    A training is asked once to stop, and saves its state. One that is stopping already, as where a whole group of
+    processes got a signal, is left to it: a second signal would cut that short.
+
+    Args:
+        training: whether there is a state to save.
+        patience: seconds that one may take to begin, or to stop.
+    """
     import ctypes
+
+    left = patience
+
+    def dvc_is_gone(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if callable(signal.getsignal(signal.SIGTERM)):
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif left > 0:
+            signal.alarm(1)
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     PR_SET_PDEATHSIG = 1  # linux/prctl.h
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if prctl is None:
+        return
+    for number in (signal.SIGUSR1, signal.SIGALRM) if training else ():
+        signal.signal(number, dvc_is_gone)
+    prctl(PR_SET_PDEATHSIG, signal.SIGUSR1 if training else signal.SIGTERM)
 
 
 def main(
@@ -67,7 +90,7 @@ def main(
     """Run what makes one stage, in one process; the first command that fails ends it."""
     if "prepare@" not in stage:
         os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
-    end_with_dvc()
+    end_with_dvc(training="train" in stage)
     try:
         lines = commands(stage, load_params(PARAMS))
     except BpstaError as error:

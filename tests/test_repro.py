@@ -1,9 +1,12 @@
 """pipelines/repro.py: what is run at the same time, what is left out, and what the exit code says."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,3 +162,110 @@ def test_what_was_started_ends_with_it(monkeypatch, tmp_path):
     while not ended(pid.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert ended(pid.read_text())
+
+
+STAGE = """
+import signal, sys, time
+sys.path.insert(0, "PIPELINES")
+import stage
+seen = []
+def save(*_):  # as a training does: a second signal ends it at once
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    seen.append(time.monotonic())
+HANDLED
+stage.end_with_dvc(training=TRAINING, patience=PATIENCE)
+print("begun", flush=True)
+while not seen:
+    time.sleep(0.01)
+time.sleep(0.5)
+print("saved", flush=True)
+"""
+DVC = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("training", "handled", "patience", "group", "saved"),
+    [
+        (True, "signal.signal(signal.SIGTERM, save)", 60, False, True),
+        (True, "signal.signal(signal.SIGTERM, save)", 60, True, True),
+        (True, "", 1, False, False),
+        (False, "", 60, False, False),
+    ],
+    ids=["training", "training that got the signal too", "training that cannot be asked", "no training"],
+)
+def test_a_command_ends_with_the_dvc_that_was_killed(training, handled, patience, group, saved):
+    code = STAGE.replace("PIPELINES", str(Path(repro.__file__).parent)).replace("TRAINING", str(training))
+    code = code.replace("HANDLED", handled).replace("PATIENCE", str(patience))
+    with subprocess.Popen(
+        [sys.executable, "-c", DVC, code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as dvc:
+        lines = {dvc.stdout.readline().strip() for _ in range(2)}
+        (pid,) = lines - {"begun"}
+        if group:
+            os.killpg(dvc.pid, signal.SIGTERM)
+        else:
+            dvc.kill()
+        rest = dvc.stdout.read()  # ends when the command does
+    assert (rest == "saved\n") == saved
+    deadline = time.monotonic() + 30
+    while not ended(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended(pid)
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """A DVC that runs a command, once that has begun; the command's number is in a file `pid`."""
+
+    def start(command):
+        (tmp_path / "dvc").mkdir()
+        (tmp_path / "dvc" / "__init__.py").touch()
+        (tmp_path / "dvc" / "__main__.py").write_text(
+            f"import subprocess\nsubprocess.run(['{sys.executable}', 'command.py'])\n"
+        )
+        ready = "import os, pathlib\npathlib.Path('p').write_text(str(os.getpid()))\npathlib.Path('p').rename('pid')\n"
+        (tmp_path / "command.py").write_text(f"import signal, sys, time\n{command}{ready}time.sleep(60)\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(repro.signal, "signal", lambda *_: None)  # those of pytest stay
+        processes = repro.Processes()
+        processes.start("repro")
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return processes
+
+    return start
+
+
+def test_ending_waits_until_what_a_dvc_ran_has_saved_its_state(started, tmp_path):
+    """A command that takes a moment over a stop signal, though its DVC dies at once."""
+    processes = started(
+        "def stop(*_):\n    time.sleep(0.5)\n    pathlib.Path('saved').touch()\n    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+    )
+    processes.end()
+    assert (tmp_path / "saved").exists()
+
+
+def test_what_takes_too_long_over_a_stop_signal_is_killed(started, tmp_path):
+    processes = started("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n")
+    processes.end(seconds=0.1)
+    assert ended((tmp_path / "pid").read_text())
+
+
+def test_no_dvc_is_ended_in_the_middle_of_its_book_keeping(started):
+    """It holds its lock then, and writes dvc.lock in place."""
+    processes = started("")
+    with ThreadPoolExecutor(1) as other:
+        with repro.dvc_locks.quiet() as ours:
+            assert ours
+            ending = other.submit(processes.end)
+            time.sleep(0.2)
+            assert processes.running[0].poll() is None
+        ending.result(60)
+    assert processes.running[0].poll() == -signal.SIGTERM

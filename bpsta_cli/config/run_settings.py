@@ -91,6 +91,7 @@ class StoreSettings(Strict):
     size: int | None = Field(
         None,
         ge=1,
+        le=4096,
         description="events, and images of your own: side of the frames in pixels; none: the sensor's",
     )
     resize: Literal["sum", "nearest"] = Field(
@@ -121,7 +122,9 @@ class DatasetSettings(StoreSettings):
         None, ge=1, description="training samples used, drawn by class and seed; none: all of them"
     )
     source: str | None = Field(
-        None, description="folder of an existing copy of the raw files, read where it lies; none: download"
+        None,
+        min_length=1,
+        description="folder of an existing copy of the raw files, read where it lies; none: download",
     )
     augmentation: Literal["none", "standard"] = Field(
         "none",
@@ -157,7 +160,17 @@ class RunSettings(Strict):
     neuron: NeuronSettings = NeuronSettings()
     rule: RuleSettings = Field({}, description="settings of the method's own")
     training: TrainingSettings = TrainingSettings()
-    init_from: str | None = Field(None, description="run whose weights are the starting point; none: random weights")
+    init_from: str | None = Field(
+        None, min_length=1, description="run whose weights are the starting point; none: random weights"
+    )
+
+    @model_validator(mode="after")
+    def _a_part_of_a_batch_has_a_sample(self) -> "RunSettings":
+        if self.training.accumulate > self.data.batch_size:
+            raise ValueError(
+                f"accumulate ({self.training.accumulate}) must be at most batch_size ({self.data.batch_size})"
+            )
+        return self
 
     @field_validator("rule")
     @classmethod
@@ -168,19 +181,20 @@ class RunSettings(Strict):
         """The learning rule with its settings; None for the ReLU twin.
 
         Args:
-            rule: its class; None: the method's, and a file with a rule of the user's own is run for it.
+            rule: its class; None: the method's. Settings may have been read from anywhere, so that no file is run for
+                them: one with a rule of the user's own has to be run before (`rules.find`).
 
         Raises:
-            SettingsError: an unknown rule, an unusable file, or settings that are not the rule's.
+            SettingsError: an unknown rule, one in a file that was not run, or settings that are not the rule's.
         """
         if self.method == rules.TWIN:
             return None
-        rule = rule or rules.find(self.method)
+        rule = rule or rules.registered(self.method)
         own = {each.name for each in rules.settings_of(rule)}
         return rule(**rules.read(rule, of_its_own(own, self.rule)))
 
     def completed(self) -> "RunSettings":
-        """The same with every setting of the rule, also of one in a file, which is run for it.
+        """The same with every setting of the rule, also of one in a file that was run before.
 
         Raises:
             SettingsError: as `make_rule`.
