@@ -26,7 +26,9 @@ MEASUREMENT = (
     "energy",
     "evaluation/accuracy_over_time.py",
     "evaluation/early_exit.py",
+    "training/checkpoint_files.py",
     "training/run_directory.py",
+    "training/tensor_files.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""
 

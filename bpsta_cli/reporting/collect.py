@@ -1,14 +1,15 @@
 """Reads what the pipeline wrote for each run of params.yaml."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bpsta_cli import checksums
 from bpsta_cli.config import Params
 from bpsta_cli.errors import RunError
+from bpsta_cli.reporting.history import read_history
 
 MEASURED = ("energy", "latency")
 """What is measured after training of each run under `measured`, and read here."""
@@ -73,7 +74,7 @@ def collect(results: Path, params: Params) -> Collected:
             RunResults(
                 name,
                 train=_read(folder / "metrics.json"),
-                history=pd.read_csv(folder / "history.csv"),
+                history=_history(folder),
                 energy=measured.get("energy", {}),
                 latency=measured.get("latency", {}),
                 recipe=run.recipe,
@@ -97,10 +98,22 @@ def _read_if_there(file: Path) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """A JSON file, held against its checksum where it has one."""
     try:
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return checksums.parse(file.read_bytes())[0]
     except ValueError as broken:
         raise RunError(
             "unreadable result", expected="JSON", got=f"{file}: {broken}", todo="Remove it and run dvc repro."
         ) from None
-    return loaded
+
+
+def _history(run: Path) -> pd.DataFrame:
+    try:
+        return read_history(run)
+    except ValueError as broken:
+        raise RunError(
+            "unreadable result",
+            expected="the history.csv that bpsta train wrote",
+            got=str(broken),
+            todo=f"Remove {run} and run dvc repro.",
+        ) from None

@@ -10,6 +10,7 @@ from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting.artifacts import KEYS, Table
 from bpsta_cli.reporting.collect import RunResults
+from bpsta_cli.reporting.history import read_history
 from bpsta_cli.reporting.tables import display_frame, keys_of, over_seeds
 
 PLACE = {"dataset", "method", "T", "seed", "data.source"}
@@ -108,13 +109,12 @@ def history(run: Path) -> pd.DataFrame:
     Raises:
         RunError: there is none that can be read.
     """
-    file = run / "history.csv"
     try:
-        return pd.read_csv(file)
+        return read_history(run)
     except (OSError, ValueError) as refused:
         raise RunError(
             "no history of a run",
-            expected=f"{file}, as bpsta train wrote it",
+            expected=f"{run / 'history.csv'}, as bpsta train wrote it",
             got=str(refused),
             todo="Leave the run out, or train it again.",
         ) from None
