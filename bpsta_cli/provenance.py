@@ -37,8 +37,10 @@ MEASUREMENT = (
     "evaluation/accuracy_over_time.py",
     "evaluation/early_exit.py",
     "measurement.py",
+    "training/checkpoint_files.py",
     "training/rule_trust.py",
     "training/run_directory.py",
+    "training/tensor_files.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""
 

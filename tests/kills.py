@@ -7,6 +7,7 @@ counts as different where a file differs from that of a run that nobody killed, 
 last command fails. Processes are forked from one that has loaded torch, so that a trial takes about a second.
 """
 
+import importlib
 import os
 import random
 import signal
@@ -138,6 +139,8 @@ def trials(count: int, seed: int, folder: Path) -> Trials:
     done = Trials(folder, random.Random(seed))
     run(["prepare", "--dataset", "digits", "--data-dir", str(folder / "data")])
     # kept for the children: what takes long and is the same for all
+    for module in ("pandas", "sklearn.model_selection", "sklearn.datasets", "torch._dynamo", "rich.progress"):
+        importlib.import_module(module)
     provenance.commit()
     provenance.code_hash()
     bpsta_cli.lif(torch.rand(1, 1, 1))

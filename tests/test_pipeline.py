@@ -38,7 +38,10 @@ DECIDING = {
 """What is said to decide the numbers, and what the commands call in the core."""
 BY_NAME = ("bpsta_cli.data.", "bpsta_cli.kernels.gpu.")
 """Where modules are found by their names, which the graph of imports does not show."""
-DECIDES_NO_NUMBER = {"bpsta_cli", "bpsta_cli.errors", "bpsta_cli.files", "bpsta_cli.machine", "bpsta_cli.provenance"}
+DECIDES_NO_NUMBER = {
+    *("bpsta_cli", "bpsta_cli.checksums", "bpsta_cli.errors", "bpsta_cli.files"),
+    *("bpsta_cli.machine", "bpsta_cli.provenance"),
+}
 
 
 def script(name):

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bpsta_cli import checksums
 from bpsta_cli.errors import RunError
 from bpsta_cli.reading import UnreadableError, documents
 
+METRICS = "metrics.json"
 _TODO = "Remove the file and run dvc repro."
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
@@ -125,12 +127,15 @@ def read(file: Path, kind: Kind) -> dict[str, Any]:
 
 
 def read_history(file: Path) -> pd.DataFrame:
-    """history.csv: a row for each epoch from 0 on, evaluated at the end.
+    """history.csv: a row for each epoch from 0 on, evaluated at the end; held against the SHA-256 in metrics.json.
 
     Raises:
         RunError: it cannot be read, or lacks what a report needs.
     """
     try:
+        recorded = documents.json_object(file.with_name(METRICS)).get("files", {}).get(file.name)
+        if recorded is not None and checksums.of_file(file) != recorded:
+            raise _unusable(file, f"the checksum that {METRICS} says", "another")
         found = documents.table(file)
     except UnreadableError as broken:
         raise _unusable(file, broken.expected, broken.got) from None

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import json
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bpsta_cli import checksums, files
 from bpsta_cli.cli.main import run
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.data import catalogue
@@ -70,8 +72,8 @@ def test_the_keys_of_train_are_the_promised_ones(capsys, data, tmp_path):
     assert {"run", "dataset", "method", "T", "seed", "accuracy", "epochs", "selection"} <= set(found)
     assert (found["dataset"], found["method"], found["T"], found["epochs"]) == ("digits", "bpsta", 2, 2)
     assert 0 <= found["accuracy"] <= 1
-    files = {file.name for file in Path(found["run"]).iterdir()}
-    assert {"model.safetensors", "settings.json", "metrics.json", "history.csv", "state.pt"} <= files
+    written = {file.name for file in Path(found["run"]).iterdir()}
+    assert written == {"model.safetensors", "settings.json", "metrics.json", "history.csv", "timings.json"}
 
 
 def test_augmentation_is_an_option_and_kept_with_the_settings(capsys, data, tmp_path):
@@ -223,10 +225,10 @@ def test_a_checkpoint_that_is_none_is_refused_by_every_command(damage, capsys, d
 
 def test_other_data_than_the_run_was_trained_on_are_refused(capsys, data, trained, tmp_path):
     for file in trained.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    info = json.loads((tmp_path / "settings.json").read_text())
-    info["data_hash"] = "0" * 64
-    (tmp_path / "settings.json").write_text(json.dumps(info))
+        if file.name != "metrics.json":  # which would tell that the settings are other ones
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    info, _ = checksums.parse((tmp_path / "settings.json").read_bytes())
+    files.write_checked_json(tmp_path / "settings.json", {**info, "data_hash": "0" * 64})
     assert "content hash 000000000000" in refusal(capsys, ["eval", tmp_path, "--data-dir", data])
 
 
@@ -240,10 +242,33 @@ def test_debug_shows_the_traceback(tmp_path):
 
 def test_a_taken_directory_is_refused_and_overwrite_replaces_it(capsys, data, trained):
     again = ["train", *TINY, "--data-dir", str(data), "--out", str(trained)]
-    assert "--overwrite" in refusal(capsys, again)
-    assert run([*again, "--resume"]) == 0
-    assert "setting of seed" in refusal(capsys, [*again, "--resume", "--seed", "1"])
+    for resume in ([], ["--resume"]):
+        assert run([*again, *resume]) == 0
+        assert "nothing was trained" in capsys.readouterr().out
+        assert "setting of seed" in refusal(capsys, [*again, *resume, "--seed", "1"])
     assert run([*again, "--overwrite"]) == 0
+    assert "epoch   2/2" in capsys.readouterr().out
+
+
+def test_a_run_without_checksums_is_measured_with_a_note_and_a_damaged_one_is_refused(capsys, data, trained, tmp_path):
+    old = shutil.copytree(trained, tmp_path / "old")
+    for name in ("settings.json", "metrics.json"):
+        values, _ = checksums.parse((old / name).read_bytes())
+        files.write_json(old / name, {key: each for key, each in values.items() if key != "files"})
+    assert run(["eval", str(old), "--data-dir", str(data), "--samples", "9"]) == 0
+    assert "model.safetensors cannot be checked" in " ".join(capsys.readouterr().err.split())
+    weights = bytearray((trained / "model.safetensors").read_bytes())
+    weights[-5] ^= 1
+    damaged = shutil.copytree(trained, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(weights)
+    for command in ("eval", "energy", "latency"):
+        assert "another checksum than was recorded" in refusal(capsys, [command, damaged, "--data-dir", data])
+
+
+def test_a_measurement_is_written_with_its_checksum(data, trained, tmp_path):
+    out = tmp_path / "eval.json"
+    assert run(["eval", str(trained), "--data-dir", str(data), "--samples", "9", "--out", str(out)]) == 0
+    assert checksums.parse(out.read_bytes())[1]
 
 
 def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp_path, monkeypatch):
@@ -261,7 +286,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(capsys, data, tmp
     monkeypatch.setattr(loop, "_evaluate", interrupted)
     capsys.readouterr()
     assert run(arguments) == 130
-    assert "--resume" in capsys.readouterr().err
+    assert "the same command again goes on" in capsys.readouterr().err
     assert not (tmp_path / "run" / "metrics.json").exists()
     assert run([*arguments, "--resume"]) == 0
     assert "epoch   1/2" not in capsys.readouterr().out

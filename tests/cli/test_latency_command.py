@@ -6,7 +6,9 @@ import shutil
 import pandas as pd
 import pytest
 
+from bpsta_cli import checksums
 from bpsta_cli.cli.main import run
+from bpsta_cli.files import write_checked_json
 
 TINY = ["--dataset", "digits", "--network", "4C3-AP8-10Voting", "--epochs", "2", "--threads", "1"]
 
@@ -167,9 +169,10 @@ def test_a_run_of_the_twin_is_refused_by_name_before_the_others_are_measured(ref
 
 def test_runs_of_different_data_sets_are_refused(refused, runs, tmp_path):
     shutil.copytree(runs["bpsta", 3, 0], tmp_path / "other")
-    info = json.loads((tmp_path / "other" / "settings.json").read_text())
+    file = tmp_path / "other" / "settings.json"
+    info, _ = checksums.parse(file.read_bytes())
     info["settings"]["dataset"] = "mnist"
-    (tmp_path / "other" / "settings.json").write_text(json.dumps(info))
+    write_checked_json(file, info)
     assert "runs of different data sets" in refused(runs["bpsta", 3, 0], tmp_path / "other")
 
 

@@ -14,6 +14,7 @@ import yaml
 from bpsta_cli.cli.main import run
 from bpsta_cli.config import Run, load_params
 from bpsta_cli.errors import RunError
+from bpsta_cli.files import write_checked_json
 from bpsta_cli.reporting import write_report
 from bpsta_cli.reporting.collect import collect
 
@@ -128,6 +129,25 @@ def test_a_run_that_was_not_measured_stands_in_the_other_tables(results):
     }
     assert seeds == {"accuracy": 2, "energy": 1}
     assert "accuracy-over-time" not in (results / "tables" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["train/digits-stbp-T2-s0/metrics.json", "energy/digits-stbp-T2-s0.json"])
+def test_a_damaged_result_is_not_reported(results, file):
+    write_checked_json(results / file, json.loads((results / file).read_text()))
+    write_report(results, results / "params.yaml")
+    content = bytearray((results / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (results / file).write_bytes(content)
+    with pytest.raises(RunError, match="unreadable result"):
+        write_report(results, results / "params.yaml")
+
+
+def test_a_damaged_history_is_not_reported(results):
+    folder = results / "train" / "digits-stbp-T2-s0"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    write_checked_json(folder / "metrics.json", {**metrics, "files": {"history.csv": "0" * 64}})
+    with pytest.raises(RunError, match=r"unreadable result.*history\.csv with another checksum"):
+        write_report(results, results / "params.yaml")
 
 
 def test_a_dirty_tree_shows_in_the_provenance(results):

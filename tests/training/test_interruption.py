@@ -2,14 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 from training_runs import CPU, assert_same_run, run, state, until
 
+from bpsta_cli.cli.interruption import Interruption
+from bpsta_cli.cli.main import run as command
+from bpsta_cli.cli.progress import Bar
 from bpsta_cli.training import Begun, EpochDone, Stopped, loop, train
 from bpsta_cli.training.epoch import StepDone
 from bpsta_cli.training.run_directory import RunDir
@@ -112,35 +112,43 @@ def test_the_newest_checkpoint_and_the_one_before_it_are_kept(settings, digits, 
     assert names == ["epoch-000001-step-000000002", "epoch-000001-step-000000001"]
 
 
-LONG = """
-import signal, sys
-from bpsta_cli.cli.main import run
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-sys.exit(run(sys.argv[1:]))
-"""
-TINY = ["--dataset", "digits", "--T", "2", "--network", "4C3-AP4-2Voting", "--epochs", "300", "--warmup-epochs", "0"]
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    assert command(["prepare", "--dataset", "digits", "--data-dir", str(folder)]) == 0
+    return folder
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_the_command_with_a_checkpoint_within_the_epoch_and_says_how_to_go_on(tmp_path, number):
-    out = tmp_path / "run"
-    command = [sys.executable, "-c", LONG, "train", *TINY, "--data-dir", str(tmp_path), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    while not (out / "history.csv").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, said = process.communicate()
-    assert process.returncode == 128 + number
-    assert f"--out {out} goes on from there" in " ".join(said.split())
-    assert not list(out.glob(".*"))
-    assert RunDir(out).checkpoints.files()
+def test_a_signal_ends_the_command_with_a_checkpoint_within_the_epoch_and_says_how_to_go_on(
+    data, tmp_path, capsys, monkeypatch, number
+):
+    out, update, before = tmp_path / "run", Bar.update, signal.signal(number, signal.SIG_DFL)
+
+    def interrupted(bar, done, total, label):
+        if (done, label) == (4, "epoch 2/3"):
+            os.kill(os.getpid(), number)
+        update(bar, done, total, label)
+
+    options = [*("--T", "2", "--network", "4C3-AP4-2Voting", "--epochs", "3", "--warmup-epochs", "0")]
+    options += ["--train-samples", "90", "--batch-size", "30", "--dataset", "digits"]
+    arguments = ["train", *options, "--data-dir", str(data), "--out", str(out)]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Bar, "update", interrupted)
+            assert command(arguments) == 128 + number
+    finally:
+        signal.signal(number, before)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"stopped and kept after epoch 1 and 1 steps of the next; the same command with --out {out} goes on" in said
+    assert state(out)[1]["within"]["step"] == 1
+    assert command(arguments) == 0
+    assert "the run there goes on after epoch 1 and 1 steps of the next" in capsys.readouterr().out
+    assert command(arguments) == 0
+    assert "is finished, by the same settings, data and code: nothing was trained" in capsys.readouterr().out
 
 
 def test_a_second_signal_ends_at_once_and_an_ignored_one_stays_ignored():
-    from bpsta_cli.cli.interruption import Interruption
-
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Interruption() as interruption:
