@@ -55,5 +55,3 @@ def outcome(read: Callable[[], Any]) -> str:
             return f"broken: a message of another shape: {shown}"
         return f"refused: {' '.join(shown)}"
     return "accepted"
-
-

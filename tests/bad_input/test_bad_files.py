@@ -1,4 +1,4 @@
-"""Whatever lies where a file should be is refused in the house's shape, or read; nothing breaks, hangs or takes gigabytes."""
+"""Whatever lies where a file should be is refused in the house's shape, or read; nothing breaks or hangs."""
 
 import pytest
 from file_damages import Damage, damages
