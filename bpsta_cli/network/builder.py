@@ -52,6 +52,8 @@ def build(
     """
     rule = rules.make("bpsta" if method == rules.TWIN else method, **rule_settings)
     _check_shape(input_shape)
+    if classes < 1:
+        raise StructureError("no classes", expected="at least 1", got=str(classes), todo="Give the data set's number.")
 
     def neuron() -> nn.Module:
         return LIF(rule, threshold, decay, backend=backend)

@@ -27,14 +27,14 @@ RESIDUAL = {
 """Named structures that the notation cannot spell out."""
 
 _TOKENS: tuple[tuple[re.Pattern[str], Kind], ...] = (
-    (re.compile(r"(\d{1,9})C(\d{1,9})"), "conv"),
-    (re.compile(r"MP(\d{1,9})"), "max-pool"),
-    (re.compile(r"A?P(\d{1,9})"), "avg-pool"),
-    (re.compile(r"(\d{1,9})FC"), "fc"),
+    (re.compile(r"([0-9]{1,9})C([0-9]{1,9})"), "conv"),
+    (re.compile(r"MP([0-9]{1,9})"), "max-pool"),
+    (re.compile(r"A?P([0-9]{1,9})"), "avg-pool"),
+    (re.compile(r"([0-9]{1,9})FC"), "fc"),
     (re.compile(r"DP"), "dropout"),
-    (re.compile(r"(\d{1,9})Voting"), "voting"),
-    (re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})"), "input"),
-    (re.compile(r"(\d{1,9})"), "neurons"),
+    (re.compile(r"([0-9]{1,9})Voting"), "voting"),
+    (re.compile(r"([0-9]{1,9})x([0-9]{1,9})x([0-9]{1,9})"), "input"),
+    (re.compile(r"([0-9]{1,9})"), "neurons"),
 )
 MOST_TOKENS = 1000
 """Of a structure: the deepest one that was published in this notation has 14."""

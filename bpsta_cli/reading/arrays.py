@@ -129,7 +129,7 @@ def _header(path: Path, file: BinaryIO, size: int) -> _Header:
     if dtype.hasobject:
         raise unreadable(path, "an array of numbers", "Python objects, which could run code")
     header = _Header(dtype, shape, fortran, file.tell())
-    if dtype.itemsize == 0 or len(shape) > 16 or any(length < 0 for length in shape):
+    if dtype.itemsize == 0 or len(shape) > 16 or any(type(length) is not int or length < 0 for length in shape):
         raise unreadable(path, "an array of numbers", f"{dtype} {shape}")
     if header.start + header.bytes != size:
         declared = f"{header.start + header.bytes:,} bytes for {' x '.join(map(str, shape)) or 'one'} {dtype}"

@@ -1,5 +1,6 @@
 """Reads what the pipeline wrote for each run of params.yaml."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def collect(results: Path, params: Params) -> Collected:
 
 
 def _read_if_there(file: Path, kind: records.Kind) -> dict[str, Any]:
-    return records.read(file, kind) if file.is_file() else {}
+    return records.read(file, kind) if os.path.lexists(file) else {}  # anything that is there must be readable
 
 
 def _read_metrics(file: Path, run: Run) -> dict[str, Any]:

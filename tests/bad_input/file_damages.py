@@ -1,4 +1,4 @@
-"""What a file that a user gives may be instead of what it should be: another kind of file, other bytes, a damaged one."""
+"""What may lie where a file should be: another kind of file, other bytes, a damaged one."""
 
 import gzip
 import io
@@ -10,7 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ KINDS = (
     Damage("nothing of it", lambda path, good: path.write_bytes(b"")),
 )
 
+OPTIONAL = ("report settings.json of train", "report run.json of energy", "report run.json of latency")
+"""Readers of files that need not be there."""
 FREE_FORM = ("N-MNIST's bin",)
 """Readers to which any bytes of some length are a recording."""
 TEXTS = {
@@ -185,8 +187,7 @@ NPY_TEXTS = {
     "a header beyond the file": b"\x93NUMPY\x01\x00\xff\xff{",
     "a header of 4 GiB": b"\x93NUMPY\x02\x00\xff\xff\xff\xff{",
 }
-"""Files that are no array of events, whatever reads them; a shape of truth values is one of numbers to Python."""
-NPY_MAY = ("a shape of truth values",)
+"""Files that are no array of events, whatever reads them."""
 
 
 def archive(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
@@ -235,7 +236,8 @@ NPZ_TEXTS = {
     "bzip2 that is none": patched(with_array(b"x" * 99), b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x00\x00",
                                   b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x0c\x00"),
     "30,000 members": archive({f"{n}.npy": b"" for n in range(30_000)}),
-    "a long list declared": patched(with_array(b"x"), b"PK\x05\x06", b"PK\x05\x06\x00\x00\x00\x00\x04\x00\x04\x00\xff\xff\xff\x7f"),
+    "a long list declared": patched(
+        with_array(b"x"), b"PK\x05\x06", b"PK\x05\x06\x00\x00\x00\x00\x04\x00\x04\x00\xff\xff\xff\x7f"),
     "lengths of different arrays, half": with_array(npy(described("'<i8'", "(3,)"), bytes(12))),
     "a path upwards": archive({f"../{key}.npy": b"" for key in "txyp"}),
 }  # fmt: skip
@@ -396,7 +398,8 @@ PICKLE_TEXTS = {
     "a module of the package index": pickled(b"cpip\nmain\n(tR"),
     "a copyreg extension": pickled(b"\x82\x01"),
     "a persistent id": pickled(b"Phello\n"),
-    "an array of 8 TiB": pickled(b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x00\x08tU\x01btR"),
+    "an array of 8 TiB": pickled(
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x00\x08tU\x01btR"),
     "bytes of 8 TiB": b"\x80\x04\x8e" + struct.pack("<Q", 8 * TERA) + b"x.",
     "a frame of 8 TiB": b"\x80\x04\x95" + struct.pack("<Q", 8 * TERA) + b"x.",
     "a memo of 4 billion": pickled(b"Nr\xff\xff\xff\xff"),
@@ -425,16 +428,19 @@ def damages(readers: list[tuple[str, str]]) -> Iterator[Damage]:
 
     bound = tuple(name for name, _ in readers if name not in FREE_FORM)
     not_json = tuple(name for name, its in readers if its != "json" and name not in FREE_FORM)
-    yield from KINDS
+    for damage in KINDS:
+        may = {"nothing": OPTIONAL, "nothing of it": FREE_FORM}.get(damage.name, ())
+        yield replace(damage, only=tuple(name for name, _ in readers if name not in may))
+        yield replace(damage, only=may or ("none",), refused=False)
     yield from of({name: each for name, each in TEXTS.items() if name != "an empty object"}, bound)
     yield Damage("an empty object", text(TEXTS["an empty object"]), not_json)
     yield Damage("an empty object of JSON", text(b"{}"), kind("json"), refused=False)
     yield Damage("52 bytes", text(bytes(52)), FREE_FORM)
     yield from of(JSON_TEXTS, kind("json"))
     yield from of(YAML_TEXTS, kind("yaml"))
-    yield from of(CSV_TEXTS, kind("csv"))
-    yield from of(NPY_TEXTS, kind("npy"), NPY_MAY)
-    yield from of(NPZ_TEXTS, kind("npz"), tuple(f"{name} as t" for name in NPY_MAY))
+    yield from of(CSV_TEXTS, kind("csv"), ("one name twice",))
+    yield from of(NPY_TEXTS, kind("npy"))
+    yield from of(NPZ_TEXTS, kind("npz"))
     yield from of(IDX_TEXTS, ("IDX",))
     yield from of(GZIP_TEXTS, ("IDX in gzip",))
     yield from of(SAFETENSORS_TEXTS, ("weights",))

@@ -25,6 +25,8 @@ RANGE_DB = 80.0
 """Decibels below a clip's loudest value that count as silence: 80 / 255 = 0.31 dB for each stored level."""
 _MOST_SAMPLES = 1 << 27
 """Of a file: 46 minutes at 48 kHz."""
+_MOST_HERTZ = 1_000_000
+"""Sample rate; a microphone for bats has half of it."""
 _WINDOW_SECONDS = 0.025
 _RESAVE = "Save it as mono PCM WAV again, or leave it out."
 
@@ -45,6 +47,8 @@ def read_wav(path: Path) -> tuple[Samples, int]:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             if file.frames * file.channels > _MOST_SAMPLES:
                 raise _damaged(path, f"at most {_MOST_SAMPLES:,} samples", f"{file.frames * file.channels:,}")
+            if not 0 < file.samplerate <= _MOST_HERTZ:
+                raise _damaged(path, f"a sample rate of at most {_MOST_HERTZ:,} Hz", f"{file.samplerate:,}")
             rate, samples = file.samplerate, file.read(dtype="float32", always_2d=True)
     except UnreadableError as refused:
         raise _damaged(path, refused.expected, refused.got) from None
