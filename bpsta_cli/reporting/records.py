@@ -133,7 +133,8 @@ def read_history(file: Path) -> pd.DataFrame:
         RunError: it cannot be read, or lacks what a report needs.
     """
     try:
-        recorded = documents.json_object(file.with_name(METRICS)).get("files", {}).get(file.name)
+        metrics = file.with_name(METRICS)  # an unfinished run has none
+        recorded = documents.json_object(metrics).get("files", {}).get(file.name) if metrics.is_file() else None
         if recorded is not None and checksums.of_file(file) != recorded:
             raise _unusable(file, f"the checksum that {METRICS} says", "another")
         found = documents.table(file)
