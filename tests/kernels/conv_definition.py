@@ -1,4 +1,4 @@
-"""A convolution and its input's gradient written as README.md in kernels/ defines them: one rounded operation at a time.
+"""A convolution and its input's gradient as README.md in kernels/ defines them: one rounded operation after another.
 
 Numbers are fractions, so each fused multiply-add is exact before its one rounding.
 """
@@ -24,7 +24,7 @@ def fma(a, b, c):
 
 
 def forward(x, w, bias, stride, padding):
-    """[N, C, H, W], [F, C, kh, kw], [F] -> [N, F, H', W']: a chain over kernel row, column and channel from the bias."""
+    """[N, C, H, W], [F, C, kh, kw], [F] -> [N, F, H', W']: a chain from the bias on."""
     (images, channels, height, width), (filters, _, kh, kw) = x.shape, w.shape
     out_height, out_width = (height + 2 * padding - kh) // stride + 1, (width + 2 * padding - kw) // stride + 1
     out = np.zeros((images, filters, out_height, out_width), x.dtype)

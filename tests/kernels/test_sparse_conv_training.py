@@ -1,15 +1,13 @@
-"""The sparse gradients are held to torch's own, each part by itself and all together."""
-
-import copy
+"""The sparse gradients have the bits of the dense ones, each part by itself and all together."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bpsta_cli import kernels
 from bpsta_cli.kernels import dispatch
-from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
+from bpsta_cli.kernels.cpu import conv_weight_gradient, convolution, sparse_conv
 from bpsta_cli.network.layers import Conv
 
 CHOICE = dispatch.choose()
@@ -39,27 +37,26 @@ def gradients(y, x, conv):
     return dict(zip(("x", *dict(conv.named_parameters())), torch.autograd.grad(y, wanted, grad), strict=True))
 
 
-def expected_of(conv, x):
-    """torch's own output and gradients, in float64."""
-    exact, x = copy.deepcopy(conv).double(), x.detach().double().requires_grad_()
-    y = F.conv2d(x, exact.weight, exact.bias, exact.stride, exact.padding)
-    return y, gradients(y, x, exact)
+def convolved(conv, x, how="sparse", **options):
+    return kernels.conv(conv, x, batch=len(x), convolution=how, **options).images
 
 
-def sparse_parts(monkeypatch, conv, x, **options):
+def same_bits(found, expected):
+    return found.detach().numpy().tobytes() == expected.detach().numpy().tobytes()
+
+
+def sparse_parts(monkeypatch, conv, x, how="auto", **options):
     """Which parts of a step were sparse."""
     made = []
     with monkeypatch.context() as patched:
         for module, name in (
-            (sparse_conv, "sparse_forward"),
-            (sparse_conv_training, "_sparse_weight_gradient"),
-            (sparse_conv_training, "_sparse_input_gradient"),
+            (sparse_conv, "forward"),
+            (conv_weight_gradient, "sparse_weight_gradient"),
+            (sparse_conv, "input_gradient"),
         ):
             function = getattr(module, name)
             patched.setattr(module, name, lambda *a, f=function, n=name: (made.append(n), f(*a))[1])
-        y = sparse_conv_training.convolve(conv, x, **options)
-        if y is not None:
-            y.sum().backward()
+        convolved(conv, x, how, **options).sum().backward()
     return made
 
 
@@ -76,49 +73,36 @@ def sparse_parts(monkeypatch, conv, x, **options):
 @settings(max_examples=60, deadline=None)
 @example((2, 3, 7, 5), 70, (3, 3), 2, 1, True, 0.5, True)
 @example((70, 4, 9, 9), 64, (3, 3), 1, 1, True, 0.5, True)  # more images than are gone through at once
-def test_output_and_every_gradient_equal_torchs_up_to_rounding(
+def test_output_and_every_gradient_have_the_bits_of_the_dense_ones(
     sizes, filters, kernel, stride, padding, bias, density, zero_gradient_without_spike
 ):
     height, width = (max(n, k - 2 * padding) for n, k in zip(sizes[2:], kernel, strict=True))
     conv = layer(sizes[1], filters, kernel, stride=stride, padding=padding, bias=bias)
     x = spikes(*sizes[:2], height, width, density=density).requires_grad_()
-    y, expected = expected_of(conv, x)
-    found = sparse_conv_training.convolve(
-        conv, x, max_density=1.0, zero_gradient_without_spike=zero_gradient_without_spike
-    )
-    torch.testing.assert_close(found.double(), y, rtol=1e-5, atol=1e-5)
+    dense = convolved(conv, x, "dense")
+    expected = gradients(dense, x, conv)
+    found = convolved(conv, x, zero_gradient_without_spike=zero_gradient_without_spike)
+    assert same_bits(found, dense)
     if zero_gradient_without_spike:
-        expected["x"] = expected["x"] * x.detach()
+        expected["x"] = torch.where(x == 1, expected["x"], 0)
     for name, value in gradients(found, x, conv).items():
-        assert value.shape == expected[name].shape
-        torch.testing.assert_close(value.double(), expected[name], rtol=2e-5, atol=2e-5 * float(y.numel() ** 0.5))
-
-
-def test_the_gradient_of_a_large_batch_keeps_its_digits():
-    # in one float after another the 16,000 terms of each sum would leave an error five times as large
-    conv, x = layer(2, 16, 3, padding=1), spikes(16, 2, 45, 45, density=0.5)
-    y = sparse_conv_training.convolve(conv, x, max_density=1.0)
-    grad = torch.rand(y.shape, generator=torch.Generator().manual_seed(2))
-    exact = torch.nn.grad.conv2d_weight(x.double(), conv.weight.shape, grad.double(), padding=1)
-    found = torch.autograd.grad(y, conv.weight, grad)[0]
-    assert ((found - exact).abs() / exact).max() < 1e-6
+        assert same_bits(value, expected[name]), name
 
 
 @pytest.mark.parametrize(
     ("channels", "filters", "side", "max_densities"),
     [
-        (64, 64, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.2, "_sparse_input_gradient": 0.15}),
+        (64, 64, 5, {"forward": 0.25, "sparse_weight_gradient": 0.2, "input_gradient": 0.15}),
         (
             64,
             96,
             5,
-            {"sparse_forward": 0.25 * 0.75, "_sparse_weight_gradient": 0.2 * 0.75, "_sparse_input_gradient": 0.15},
+            {"forward": 0.25 * 0.75, "sparse_weight_gradient": 0.2 * 0.75, "input_gradient": 0.15},
         ),
-        (256, 64, 4, {"sparse_forward": 0.5, "_sparse_weight_gradient": 0.2, "_sparse_input_gradient": 0.15}),
-        (63, 64, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
-        (64, 32, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
-        (16, 64, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
-        (32, 32, 5, {"sparse_forward": 0.25, "_sparse_weight_gradient": 0.1, "_sparse_input_gradient": 0.1}),
+        (63, 64, 5, {"forward": 0.25, "sparse_weight_gradient": 0.1, "input_gradient": 0.1}),
+        (64, 32, 5, {"forward": 0.25, "sparse_weight_gradient": 0.1, "input_gradient": 0.1}),
+        (16, 64, 5, {"forward": 0.25, "sparse_weight_gradient": 0.1, "input_gradient": 0.1}),
+        (32, 32, 5, {"forward": 0.25, "sparse_weight_gradient": 0.1, "input_gradient": 0.1}),
         (31, 33, 5, {}),  # too few weights for each place of the kernel
         (14, 74, 5, {}),  # too few for each output
     ],
@@ -134,34 +118,34 @@ def test_auto_makes_each_part_sparse_up_to_a_density_of_its_own(monkeypatch, cha
 
 def test_the_inputs_gradient_is_whole_unless_nobody_asks_for_it_at_zeros(monkeypatch):
     conv, x = layer(64, 64, 3, padding=1), with_ones(0.1, 2, 64, 5, 5)
-    assert sparse_parts(monkeypatch, conv, x) == ["sparse_forward", "_sparse_weight_gradient"]
+    assert sparse_parts(monkeypatch, conv, x) == ["forward", "sparse_weight_gradient"]
     assert (x.grad[x == 0] != 0).all()
     x.grad = None
     assert set(sparse_parts(monkeypatch, conv, x, zero_gradient_without_spike=True)) == {
-        "sparse_forward",
-        "_sparse_weight_gradient",
-        "_sparse_input_gradient",
+        "forward",
+        "sparse_weight_gradient",
+        "input_gradient",
     }
     assert (x.grad[x == 0] == 0).all()
     assert (x.grad[x == 1] != 0).all()
 
 
 @pytest.mark.parametrize("wanted", [("x",), ("weight",), ("bias",), ("weight", "bias"), ("x", "bias")])
-@pytest.mark.parametrize("max_densities", [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
-def test_only_gradients_that_are_wanted_are_made_whichever_way(monkeypatch, wanted, max_densities):
-    monkeypatch.setattr(sparse_conv_training, "WEIGHT_MAX_DENSITY", max_densities[0])
-    monkeypatch.setattr(sparse_conv_training, "INPUT_MAX_DENSITY", max_densities[1])
-    conv, x = layer(64, 64, 3), spikes(2, 64, 5, 5, density=0.1)
-    _, expected = expected_of(conv, x)
-    expected["x"] *= x if max_densities[1] else 1
+@pytest.mark.parametrize("densities", [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
+def test_only_gradients_that_are_wanted_are_made_whichever_way(monkeypatch, wanted, densities):
+    monkeypatch.setattr(convolution, "WEIGHT_MAX_DENSITY", densities[0])
+    monkeypatch.setattr(convolution, "INPUT_MAX_DENSITY", densities[1])
+    conv, x = layer(64, 64, 3), spikes(2, 64, 5, 5, density=0.1).requires_grad_()
+    expected = gradients(convolved(conv, x, "dense"), x, conv)
     leaves = {"x": x, **dict(conv.named_parameters())}
     for name, leaf in leaves.items():
         leaf.requires_grad_(name in wanted)
-    y = sparse_conv_training.convolve(conv, x, zero_gradient_without_spike=True)
+    y = convolved(conv, x, "auto", zero_gradient_without_spike=True)
     y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(3)))
     assert [name for name, leaf in leaves.items() if leaf.grad is not None] == list(wanted)
-    for name in wanted:
-        torch.testing.assert_close(leaves[name].grad.double(), expected[name], rtol=1e-4, atol=1e-4)
+    if densities[1]:
+        expected["x"] = torch.where(x == 1, expected["x"], 0)
+    assert all(same_bits(leaves[name].grad, expected[name]) for name in wanted)
 
 
 def test_the_lists_are_kept_in_the_inputs_place_where_they_do_for_the_gradients():
@@ -169,7 +153,7 @@ def test_the_lists_are_kept_in_the_inputs_place_where_they_do_for_the_gradients(
     for density, kept in ((0.1, False), (0.22, True)):  # of which the weights' gradient is dense
         x, saved = with_ones(density, 2, 64, 5, 5), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
-            sparse_conv_training.convolve(conv, x, zero_gradient_without_spike=True)
+            convolved(conv, x, "auto", zero_gradient_without_spike=True)
         assert any(tensor.shape == x.shape for tensor in saved) == kept
 
 
@@ -179,30 +163,8 @@ def test_the_number_of_threads_changes_no_bit():
     try:
         for number in (1, 2, 3, 64):
             torch.set_num_threads(number)
-            found.append(
-                gradients(
-                    sparse_conv_training.convolve(conv, x, max_density=1.0, zero_gradient_without_spike=True), x, conv
-                )
-            )
+            found.append(gradients(convolved(conv, x, zero_gradient_without_spike=True), x, conv))
     finally:
         torch.set_num_threads(threads)
     for name, value in found[0].items():
-        assert all(torch.equal(value, other[name]) for other in found)
-
-
-def test_weights_that_were_changed_before_the_backward_pass_are_refused():
-    conv, x = layer(4, 4, 3), spikes(1, 4, 6, 6, density=0.1).requires_grad_()
-    y = sparse_conv_training.convolve(conv, x, max_density=1.0)
-    with torch.no_grad():
-        conv.weight.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.sum().backward()
-
-
-def test_what_is_not_spikes_and_what_autocast_is_for_are_left_to_torch():
-    conv, x = layer(64, 64, 3), spikes(1, 64, 6, 6, density=0.1)
-    assert sparse_conv_training.convolve(conv, x, zero_gradient_without_spike=True) is not None
-    assert sparse_conv_training.convolve(conv, 2 * x, max_density=1.0) is None
-    assert sparse_conv_training.convolve(conv.double(), x.double(), max_density=1.0) is None
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert sparse_conv_training.convolve(conv.float(), x, max_density=1.0) is None
+        assert all(same_bits(value, other[name]) for other in found)
