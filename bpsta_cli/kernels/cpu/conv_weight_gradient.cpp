@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "sparse_conv.hpp"
+#include "conv.hpp"
 #include "vector.hpp"
 #include "weight_sums.hpp"
 

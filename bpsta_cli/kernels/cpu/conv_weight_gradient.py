@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bpsta_cli.kernels.cpu.conv import Sizes, rows
 from bpsta_cli.kernels.cpu.library import call
-from bpsta_cli.kernels.cpu.sparse_conv import Sizes, SpikeList
+from bpsta_cli.kernels.cpu.sparse_conv import SpikeList
 
 FEW_IMAGES = 512
 """Images of one pixel up to which the kernel for linear layers is the faster."""
@@ -32,9 +33,9 @@ def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor
     out = torch.empty(sizes.filters, sizes.channels, *kernel, dtype=grad.dtype)
     if (sizes.height, sizes.width, *kernel, sizes.padding) == (1, 1, 1, 1, 0) and 0 < sizes.images <= FEW_IMAGES:
         numbers = (sizes.images, batch, sizes.channels, sizes.filters)
-        call("linear_weight_gradient", grad.dtype, _rows(x), _rows(grad), *numbers, out)
+        call("linear_weight_gradient", grad.dtype, rows(x), rows(grad), *numbers, out)
     else:
-        call("conv_weight_gradient", grad.dtype, sizes, batch, _rows(x), _rows(grad), out)
+        call("conv_weight_gradient", grad.dtype, sizes, batch, rows(x), rows(grad), out)
     return out
 
 
@@ -42,7 +43,7 @@ def sparse_weight_gradient(spikes: SpikeList, grad: Tensor, batch: int) -> Tenso
     """As `weight_gradient` for the images whose spikes are given, with the same bits: float32 alone."""
     sizes = spikes.sizes
     out = torch.empty(sizes.filters, sizes.channels, sizes.kernel_height, sizes.kernel_width)
-    call("sparse_weight_gradient", out.dtype, sizes, batch, spikes.starts, spikes.places, _rows(grad), out)
+    call("sparse_weight_gradient", out.dtype, sizes, batch, spikes.starts, spikes.places, rows(grad), out)
     return out
 
 
@@ -53,10 +54,5 @@ def bias_gradient(grad: Tensor, batch: int) -> Tensor:
     """
     images, filters, height, width = grad.shape
     out = torch.empty(filters, dtype=grad.dtype)
-    call("bias_gradient", grad.dtype, _rows(grad), filters, images, batch, height, width, out)
+    call("bias_gradient", grad.dtype, rows(grad), filters, images, batch, height, width, out)
     return out
-
-
-def _rows(images: Tensor) -> Tensor:
-    """Images [N, C, H, W] with the channels of a pixel next to each other."""
-    return images.detach().permute(0, 2, 3, 1).contiguous()

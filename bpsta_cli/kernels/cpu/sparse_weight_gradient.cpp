@@ -35,10 +35,11 @@ struct Chunk {
     int64_t image, images, row, rows;
 };
 
-// One thread's copies and sums, for LANES * V filters at once.
-template <int V> struct Worker {
-    using Lanes = bpsta::Vector<float, 32>;
-    static constexpr int64_t GROUP = Lanes::LANES * V;
+// One thread's copies and sums, for FILTERS at once.
+template <int FILTERS> struct Worker {
+    using Lanes = bpsta::Vector<float, VECTOR_BYTES>;
+    static constexpr int64_t GROUP = FILTERS;
+    static constexpr int V = FILTERS / int(Lanes::LANES);
 
     const Sizes &a;
     const int32_t *const starts;
@@ -177,15 +178,15 @@ template <int V> struct Worker {
     }
 };
 
-template <int V>
+template <int FILTERS>
 void weight_gradient(const Sizes &a, int64_t batch, const int32_t *starts, const Place *places, const float *grad,
                      float *out, int threads) {
-    const int64_t groups = (a.filters + Worker<V>::GROUP - 1) / Worker<V>::GROUP;
+    const int64_t groups = (a.filters + Worker<FILTERS>::GROUP - 1) / Worker<FILTERS>::GROUP;
     const int64_t parts = std::min((threads + groups - 1) / groups, a.channels); // of the channels, one a thread
     const SampleShare share = sample_share(0, a.images, batch, a.out_height, a.out_width);
 #pragma omp parallel num_threads(threads)
     {
-        Worker<V> worker(a, starts, places, grad, share);
+        Worker<FILTERS> worker(a, starts, places, grad, share);
 #pragma omp for schedule(static)
         for (int64_t item = 0; item < groups * parts; ++item) {
             const int64_t part = item % parts;
@@ -202,8 +203,8 @@ void weight_gradient(const Sizes &a, int64_t batch, const int32_t *starts, const
 extern "C" void sparse_weight_gradient_float32(const Sizes *sizes, int64_t batch, const int32_t *starts,
                                                const Place *places, const float *grad, float *out, int threads) {
     const int64_t filters = sizes->filters;
-    const auto chosen = filters > 32  ? bpsta::weight_gradient<8>
-                        : filters > 16 ? bpsta::weight_gradient<4>
-                                       : bpsta::weight_gradient<2>;
+    const auto chosen = filters > 32   ? bpsta::weight_gradient<64>
+                        : filters > 16 ? bpsta::weight_gradient<32>
+                                       : bpsta::weight_gradient<16>;
     chosen(*sizes, batch, starts, places, grad, out, threads);
 }
