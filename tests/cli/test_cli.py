@@ -107,13 +107,13 @@ def test_the_keys_of_eval_energy_and_latency_are_the_promised_ones(capsys, data,
 
 def test_eval_says_which_convolutions_skipped_zeros_where_that_was_asked_for(capsys, data, trained):
     common = ["eval", str(trained), "--data-dir", str(data), "--samples", "40"]
-    plain, auto = json_of(capsys, common), json_of(capsys, [*common, "--convolution", "auto"])
-    assert (auto.pop("convolution"), auto.pop("sparse_shares")) == ("auto", {"conv1": 0})
-    assert auto == plain  # conv1 sees an image, and no spikes
-    assert run([*common, "--convolution", "auto"]) == 0
+    plain, sparse = json_of(capsys, common), json_of(capsys, [*common, "--convolution", "sparse"])
+    assert (sparse.pop("convolution"), sparse.pop("sparse_shares")) == ("sparse", {"conv1": 0})
+    assert sparse == plain  # conv1 sees an image, and no spikes
+    assert run([*common, "--convolution", "sparse"]) == 0
     assert "sparse convolutions: conv1 0 %" in capsys.readouterr().out
     for command in ("eval", "latency"):
-        assert "one of dense, auto, sparse" in refusal(capsys, [command, trained, "--convolution", "loose"])
+        assert "one of auto, dense, sparse" in refusal(capsys, [command, trained, "--convolution", "loose"])
 
 
 def test_several_runs_come_as_a_list(capsys, data, trained):

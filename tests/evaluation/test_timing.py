@@ -1,12 +1,14 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from small_stores import write_store
 
 from bpsta_cli.errors import DataError, RunError, SettingsError
+from bpsta_cli import kernels
 from bpsta_cli.evaluation import timing
 from bpsta_cli.kernels import dispatch
-from bpsta_cli.kernels.cpu import sparse_conv
 from bpsta_cli.network import build
 
 CPU = torch.device("cpu")
@@ -102,17 +104,19 @@ def test_the_real_subjects_are_the_network_its_twin_and_early_exit(digits):
 def test_the_result_says_which_convolutions_were_sparse_and_the_twins_are_not(digits, monkeypatch):
     network = build("4C3-MP2-5C3-AP4-2Voting", digits.shape, 10)
     found = timing.measure_latency(network, digits, T=3, device=CPU, batch=5, repeats=1)
-    assert (found["convolution"], found["sparse_shares"]) == ("dense", {"conv1": 0, "conv2": 0})
+    assert (found["convolution"], found["sparse_shares"]) == ("auto", {"conv1": 0, "conv2": 0})  # of little work
     network.convolution = "sparse"
-    served = []
-    real = sparse_conv.convolve
-    monkeypatch.setattr(
-        sparse_conv, "convolve", lambda layer, *rest, **options: served.append(layer) or real(layer, *rest, **options)
-    )
+    asked, real = [], kernels.conv
+
+    def conv(layer, x, **options):
+        asked.append((layer, options["convolution"]))
+        return real(layer, x, **options)
+
+    monkeypatch.setattr(kernels, "conv", conv)
     found = timing.measure_latency(network, digits, T=3, device=CPU, batch=5, repeats=1)
     fused = dispatch.choose().name == "cpu"
     assert (found["convolution"], found["sparse_shares"]) == ("sparse", {"conv1": 0, "conv2": int(fused)})
-    assert set(served) == set(network.convolutions().values())
+    assert set(asked) == set(itertools.product(network.convolutions().values(), ("sparse", "dense")))
 
 
 def test_what_cannot_be_timed_is_refused(digits, tmp_path):

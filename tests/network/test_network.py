@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
+from bpsta_cli import kernels
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.kernels.cpu import sparse_conv, sparse_conv_training
 from bpsta_cli.network import build
 
 RULES = ("stbp", "bpsa", "bpsta")
@@ -104,49 +104,41 @@ def test_later_steps_depend_on_earlier_ones_and_never_the_other_way_round():
     assert not network(x[:3]).equal(network(x))
 
 
-def test_sparse_convolutions_are_asked_for_by_name_in_evaluation_and_in_training(monkeypatch):
-    network = build(TINY, (1, 8, 8), 3)
-    assert network.convolution == "dense"
-    with pytest.raises(SettingsError, match="one of dense, auto, sparse"):
+def test_how_convolutions_are_computed_is_asked_for_by_name_and_left_to_speed_otherwise(monkeypatch):
+    network, asked, real = build(TINY, (1, 8, 8), 3), [], kernels.conv
+    assert network.convolution == "auto"
+    with pytest.raises(SettingsError, match="one of auto, dense, sparse"):
         network.convolution = "loose"
-    asked = []
-    monkeypatch.setattr(sparse_conv, "convolve", lambda layer, x, **options: asked.append(tuple(options.values())))
-    monkeypatch.setattr(
-        sparse_conv_training, "convolve", lambda layer, x, **options: asked.append(tuple(options.values()))
-    )
+
+    def conv(layer, x, *, batch, convolution, zero_gradient_without_spike):
+        asked.append((len(x), batch, convolution, zero_gradient_without_spike))
+        return real(layer, x, batch=batch)
+
+    monkeypatch.setattr(kernels, "conv", conv)
     x = torch.rand(2, 3, 1, 8, 8)
-    network.train().votes(x)
-    with torch.no_grad():
+    for way in ("auto", "dense", "sparse"):
+        network.convolution = way
+        assert network.convolution == way
         network.votes(x)
-    assert asked == []
-    network.convolution = "sparse"
-    assert network.convolution == "sparse"
-    with torch.no_grad():
-        network.votes(x)
-    network.votes(x)
-    network.convolution = "auto"
-    network.eval().votes(x)
-    with torch.no_grad():
-        network.votes(x)
-    gradients = [(1.0, False), (1.0, True), (None, False), (None, True)]
-    assert asked == [(1.0,), (1.0,), *gradients, (None,), (None,)]
+        assert asked == [(6, 3, way, False), (6, 3, way, True)]
+        asked.clear()
 
 
 def test_a_way_of_convolving_lasts_as_long_as_its_context_even_when_that_ends_in_an_error():
     network = build(TINY, (1, 8, 8), 3)
     with network.convolution_as("sparse"):
         assert network.convolution == "sparse"
-        with pytest.raises(SettingsError, match="one of dense, auto, sparse"), network.convolution_as("loose"):
+        with pytest.raises(SettingsError, match="one of auto, dense, sparse"), network.convolution_as("loose"):
             pass
         assert network.convolution == "sparse"
         with pytest.raises(KeyError), network.convolution_as("auto"):
             raise KeyError
         assert network.convolution == "sparse"
-    assert network.convolution == "dense"
+    assert network.convolution == "auto"
 
 
 @pytest.mark.parametrize("structure", ["8C3-6C3-MP2-5C5-AP2-2Voting", "resnet18"])
-def test_sparse_convolutions_change_votes_by_rounding_alone(structure):
+def test_sparse_convolutions_change_no_bit_of_the_votes(structure):
     torch.manual_seed(2)
     network, x = build(structure, (2, 8, 8), 3), torch.rand(3, 2, 2, 8, 8)
     for layer in network.modules():
@@ -154,8 +146,8 @@ def test_sparse_convolutions_change_votes_by_rounding_alone(structure):
             layer.momentum = 1.0  # one pass leaves statistics with which every layer fires
     with torch.no_grad():
         network.votes(x)
+        network.convolution = "dense"
         expected = network.eval().votes(x)
         network.convolution = "sparse"
-        # (a potential within rounding of the threshold would flip a spike; there is none in these)
-        torch.testing.assert_close(network.votes(x), expected, rtol=0, atol=1e-5)
+        assert torch.equal(network.votes(x), expected)
     assert 0 < expected.mean() < 1
