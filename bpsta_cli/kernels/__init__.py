@@ -40,6 +40,7 @@ __all__ = [
     "supports_norm",
     "total",
     "totals",
+    "track_statistics",
 ]
 
 BLOCK_BACKENDS: dict[str, block_autograd.Backend] = {"cpu": cpu_block, "gpu": ops}
@@ -216,6 +217,22 @@ def norm(
     through_stats = stats is None
     stats = cpu_norm.statistics(x, per_step=per_step) if stats is None else stats
     return cpu_norm.norm(x, weight, bias, stats, eps=eps, relu=relu, through_stats=through_stats), stats
+
+
+def track_statistics(running: tuple[Tensor, Tensor], stats: Statistics, *, unbiased: float, momentum: float) -> None:
+    """Running mean and variance [C] <- (1 - momentum) of them + momentum of one set of statistics [C], in place.
+
+    Args:
+        running: the two.
+        stats: mean and biased variance, float64.
+        unbiased: n / (n - 1), which makes the variance of n values unbiased.
+        momentum: share of the new in the result.
+    """
+    if stats.mean.dtype == torch.float64 and not library.unsupported_reason(running[0].device, running[0].dtype, None):
+        cpu_norm.track(*running, stats, unbiased=unbiased, momentum=momentum)
+        return
+    for old, new in zip(running, (stats.mean, stats.var * unbiased), strict=True):
+        old.copy_(old.double() * (1 - momentum) + new.double() * momentum)
 
 
 def supports_norm(x: Tensor, weight: Tensor) -> bool:

@@ -95,7 +95,7 @@ def sum_steps(x: Tensor) -> Tensor:
 
 def repeated(x: Tensor, steps: int) -> Tensor:
     """`x` [...] as [steps, ...] in the memory of one step; the gradient is summed in the order of the steps."""
-    repetition: Tensor = _Repeated.apply(x, steps)
+    repetition: Tensor = _Repeated.apply(x, steps) if steps > 1 else x.unsqueeze(0)
     return repetition
 
 

@@ -90,8 +90,8 @@ class FoldedNorm(nn.BatchNorm2d):
         self._update_running(mean[0], var[0], total=rows * steps, momentum=self._momentum)
 
     def _update_running(self, mean: Tensor, var: Tensor, *, total: int, momentum: float) -> None:
-        for running, new in zip(self.running(), (mean, var * (total / (total - 1))), strict=True):
-            running.copy_(running.double() * (1 - momentum) + new.double() * momentum)
+        unbiased = total / (total - 1)
+        kernels.track_statistics(self.running(), Statistics(mean, var), unbiased=unbiased, momentum=momentum)
 
     @property
     def _momentum(self) -> float:

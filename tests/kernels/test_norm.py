@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from bpsta_cli import kernels
-from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels import block_spec, dispatch
 from bpsta_cli.kernels.block_spec import Statistics
+from bpsta_cli.kernels.cpu import library
 from bpsta_cli.kernels.cpu import norm as kernel
 
 CHOICE = dispatch.choose()
@@ -150,3 +151,37 @@ def test_statistics_do_not_cancel_far_from_zero(per_step):
     sets = x.double() if per_step else x.double().flatten(0, 1)[None]
     torch.testing.assert_close(mean, sets.mean((1, 3, 4)), rtol=1e-7, atol=0)
     torch.testing.assert_close(var, sets.var((1, 3, 4), correction=0), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("per_step", [False, True])
+def test_the_norms_values_have_the_bits_of_their_specification(dtype, per_step):
+    x, weight, bias = tensors((3, 5, 4, 3, 3), dtype)
+    stats = kernel.statistics(x, per_step=per_step)
+    scale, shift = block_spec.scale_and_shift(weight, bias, stats, EPS)
+    for found, value in zip(kernel.affine(x, weight, bias, stats, EPS), (scale, shift, stats.mean), strict=True):
+        assert found.equal(value.to(dtype))
+    error = torch.randn(x.shape, dtype=dtype)
+    y, _ = kernels.norm(x, weight, bias, eps=EPS, per_step=per_step)
+    gradients = torch.autograd.grad(y, (weight, bias), error)
+    rows = (value.detach().permute(0, 1, 3, 4, 2).flatten(2, 3) for value in (x, error))
+    away, given = next(rows) - stats.mean.to(dtype)[:, None, None], next(rows)
+    sums = torch.stack([given.double().sum((1, 2)), (given * away).double().sum((1, 2))], 1)
+    sums = sums if per_step else sums.sum(0, keepdim=True)
+    expected = block_spec.parameter_gradients(block_spec.inverse_deviation(stats, EPS), sums, weight)
+    for gradient, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_running_statistics_have_the_bits_of_their_specification(dtype, monkeypatch):
+    found = []
+    for compiled in (True, False):
+        if not compiled:
+            monkeypatch.setattr(library, "unsupported_reason", lambda *_: "for this test")
+        random = torch.Generator().manual_seed(5)
+        running = tuple(torch.rand(40, generator=random, dtype=dtype) for _ in range(2))
+        stats = Statistics(*(torch.rand(40, generator=random, dtype=torch.float64) for _ in range(2)))
+        kernels.track_statistics(running, stats, unbiased=12 / 11, momentum=0.1)
+        found.append(running)
+    assert all(map(torch.equal, *found))

@@ -19,7 +19,6 @@ from bpsta_cli.kernels.block_spec import (
     inverse_deviation,
     norm_grad_coefficients,
     rows_of_a_set,
-    scale_and_shift,
 )
 from bpsta_cli.kernels.cpu import norm
 from bpsta_cli.kernels.cpu.library import call
@@ -61,8 +60,8 @@ def block_backward(
     rows, inverse = rows_of_a_set(x, stats), inverse_deviation(stats, spec.eps)
     coefficients = norm_grad_coefficients(weight, inverse, sums if through_stats else None, rows)
     if repeated:
-        scale_shift = scale_and_shift(weight, bias, stats, spec.eps)
-        norm.backward(x, grad_x, grad_x, relu=spec.relu, values=(*scale_shift, stats.mean, *coefficients))
+        of_norm = (*norm.affine(x, weight, bias, stats, spec.eps), *coefficients)
+        norm.backward(x, grad_x, grad_x, relu=spec.relu, values=of_norm)
     else:
         values = [value.to(x.dtype) for value in coefficients]
         run(BackwardOutputs(None if through_stats else sums, None, grad_x, *values))
@@ -105,8 +104,7 @@ def _structure(dtype: torch.dtype) -> type[ctypes.Structure]:
 
 def _native_block(x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, spec: BlockSpec) -> ctypes.Structure:
     present, batch, channels, height, width = x.shape
-    of_channels = (*scale_and_shift(weight, bias, stats, spec.eps), stats.mean)
-    values = [value.to(x.dtype).contiguous() for value in of_channels]
+    values = norm.affine(x, weight, bias, stats, spec.eps)
     block = _structure(x.dtype)(
         x.data_ptr(),
         x.stride(0) if present > 1 else 0,

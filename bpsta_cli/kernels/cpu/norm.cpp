@@ -8,6 +8,8 @@
 #include "norm.hpp"
 #include "shares.hpp"
 
+#include <cmath>
+
 using namespace bpsta;
 
 namespace {
@@ -54,20 +56,41 @@ void sum_rows(const Sizes &s, double *sums, int threads, const Add &add) {
     add_shares(of_shares.data(), sums, size);
 }
 
-// Sums of x - origin and of its square. Steps of `x` begin x_step from each other.
+// Sums over the steps in their order, [sets, 2, channels], from those of each step.
+void fold(const Sizes &s, double *sums) {
+    if (s.sets > 1) return;
+    for (int64_t t = 1; t < s.steps; ++t)
+        for (int64_t i = 0; i < 2 * s.channels; ++i) sums[i] += sums[2 * t * s.channels + i];
+}
+
+// Mean and biased variance [sets, channels] from the sums of x - origin and of its square. The origin is each channel's
+// first value, near the mean: what is squared does not cancel. Steps of `x` begin x_step from each other.
 template <typename Real>
-void moments(const Real *x, int64_t x_step, const Sizes &s, const Real *origin, double *sums, int threads) {
-    const auto origins = tiled(origin, 1, s.channels, s.repeats());
+void statistics(const Real *x, int64_t x_step, const Sizes &s, double *mean, double *var, int threads) {
+    std::vector<Real> origin(x, x + s.channels);
+    for (Real &value : origin) value = std::isfinite(value) ? value : Real(0);
+    const auto origins = tiled(origin.data(), 1, s.channels, s.repeats());
     const Real *const __restrict around = origins.data();
-    sum_rows<Real>(s, sums, threads, [=](int64_t t, int64_t start, int64_t n, Real *__restrict sum, Real *__restrict squares) {
-        const Real *const __restrict from = x + t * x_step + start;
+    std::vector<double> sums(size_t(s.steps * 2 * s.channels));
+    sum_rows<Real>(s, sums.data(), threads,
+                   [=](int64_t t, int64_t start, int64_t n, Real *__restrict sum, Real *__restrict squares) {
+                       const Real *const __restrict from = x + t * x_step + start;
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) {
-            const Real away = from[i] - around[i];
-            sum[i] += away;
-            squares[i] = fused(away, away, squares[i]);
+                       for (int64_t i = 0; i < n; ++i) {
+                           const Real away = from[i] - around[i];
+                           sum[i] += away;
+                           squares[i] = fused(away, away, squares[i]);
+                       }
+                   });
+    fold(s, sums.data());
+    const double rows = double(s.batch * s.rows * (s.sets > 1 ? 1 : s.steps));
+    for (int64_t set = 0; set < s.sets; ++set)
+        for (int64_t c = 0; c < s.channels; ++c) {
+            const double *const of_set = sums.data() + 2 * set * s.channels + c;
+            const double away = of_set[0] / rows, spread = of_set[s.channels] / rows - away * away;
+            mean[set * s.channels + c] = double(origin[size_t(c)]) + away;
+            var[set * s.channels + c] = spread < 0 ? 0 : spread;
         }
-    });
 }
 
 // A norm's values for each set, repeated for the rows that are worked on at once.
@@ -103,7 +126,7 @@ void norm_forward(const Real *x, Real *y, const Sizes &s, const Real *scale, con
     });
 }
 
-// Sums of g and of g (x - mean), with g = grad where the ReLU let y through, else 0.
+// Sums of g and of g (x - mean) in `sums` [steps, 2, channels], of which [sets, 2, channels] are to be used: g = grad where the ReLU let y through, else 0.
 template <typename Real>
 void gradient_sums(const Real *x, const Real *grad, const Sizes &s, const Real *scale, const Real *shift,
                    const Real *mean, Real floor, double *sums, int threads) {
@@ -119,6 +142,7 @@ void gradient_sums(const Real *x, const Real *grad, const Sizes &s, const Real *
             sum_x[i] = fused(grad_y, from[i] - middle[i], sum_x[i]);
         }
     });
+    fold(s, sums);
 }
 
 // The values of a norm that its backward pass needs, in the order in which they are passed.
@@ -149,9 +173,9 @@ void norm_backward_rows(const Real *x, const Real *grad, Real *out, const Sizes 
 
 #define SIZES int64_t steps, int64_t batch, int64_t rows, int64_t channels, int64_t sets
 #define ENTRIES(Real, name)                                                                                            \
-    extern "C" void moments_##name(const Real *x, int64_t x_step, SIZES, const Real *origin, double *sums,             \
-                                   int threads) {                                                                      \
-        moments<Real>(x, x_step, {steps, batch, rows, channels, sets}, origin, sums, threads);                         \
+    extern "C" void norm_statistics_##name(const Real *x, int64_t x_step, SIZES, double *mean, double *var,            \
+                                           int threads) {                                                              \
+        statistics<Real>(x, x_step, {steps, batch, rows, channels, sets}, mean, var, threads);                         \
     }                                                                                                                  \
     extern "C" void norm_forward_##name(const Real *x, Real *y, SIZES, const Real *scale, const Real *shift,           \
                                         double floor, int threads) {                                                   \

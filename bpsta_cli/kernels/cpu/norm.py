@@ -13,16 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.block_spec import (
-    Statistics,
-    from_moments,
-    in_order,
-    inverse_deviation,
-    norm_grad_coefficients,
-    parameter_gradients,
-    rows_of_a_set,
-    scale_and_shift,
-)
+from bpsta_cli.kernels.block_spec import Statistics, rows_of_a_set
 from bpsta_cli.kernels.cpu.library import call
 from bpsta_cli.kernels.layouts import channels_last, empty_images
 
@@ -30,12 +21,25 @@ from bpsta_cli.kernels.layouts import channels_last, empty_images
 def statistics(x: Tensor, *, per_step: bool) -> Statistics:
     """Mean and biased variance of each channel of x [S, B, C, H, W], of each step by itself or of all together."""
     x = channels_last(x.detach())
-    steps, batch, channels, height, width = x.shape
-    origin = x[0, 0, :, 0, 0].contiguous()  # near the mean: what is squared does not cancel
-    origin = torch.where(origin.isfinite(), origin, 0)
-    sums = torch.empty(steps, 2, channels, dtype=torch.float64)
-    call("moments", x.dtype, x, x.stride(0), *_sizes(x, sets=1), origin, sums)
-    return from_moments(origin, sums, batch * height * width, per_step=per_step)
+    sets = len(x) if per_step else 1
+    stats = Statistics(*(torch.empty(sets, x.shape[2], dtype=torch.float64) for _ in range(2)))
+    call("norm_statistics", x.dtype, x, x.stride(0), *_sizes(x, sets=sets), *stats)
+    return stats
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, eps: float) -> list[Tensor]:
+    """`block_spec.scale_and_shift` and the mean, rounded to the dtype of `x`: [sets, C] each."""
+    weight, bias = (value.detach().to(x.dtype).contiguous() for value in (weight, bias))
+    mean, var = (value.contiguous() for value in stats)
+    values = [torch.empty(mean.shape, dtype=x.dtype) for _ in range(3)]
+    call("norm_affine", x.dtype, mean, var, *mean.shape, weight, bias, float(eps), *values)
+    return values
+
+
+def track(running_mean: Tensor, running_var: Tensor, stats: Statistics, *, unbiased: float, momentum: float) -> None:
+    """running <- running (1 - momentum) + new momentum, with the statistics of one set; variances times `unbiased`."""
+    arrays = (running_mean, running_var, *(value.contiguous() for value in stats))
+    call("norm_track", running_mean.dtype, *arrays, len(running_mean), float(unbiased), float(momentum))
 
 
 def norm(
@@ -58,8 +62,7 @@ class _Norm(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.stats, ctx.eps, ctx.relu, ctx.through = stats, eps, relu, through
         y = empty_images(tuple(x.shape), x)
-        values = (*scale_and_shift(weight, bias, stats, eps), stats.mean)
-        ctx.values = scale, shift, _ = [value.to(x.dtype) for value in values]
+        ctx.values = scale, shift, _ = affine(x, weight, bias, stats, eps)
         call("norm_forward", x.dtype, x, y, *_sizes(x, sets=len(scale)), scale, shift, _floor(relu))
         return y
 
@@ -68,21 +71,22 @@ class _Norm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stats: Statistics = ctx.stats
-        inverse, grad = inverse_deviation(stats, ctx.eps), _gapless(grad)
+        grad = _gapless(grad)
         sums = _gradient_sums(x, grad, ctx.values, relu=ctx.relu)
-        if len(stats.mean) == 1:
-            sums = in_order(sums)
+        coefficients = [torch.empty(stats.mean.shape, dtype=x.dtype) for _ in range(3)]
+        of_parameters = [torch.empty(x.shape[2], dtype=x.dtype) for _ in range(2)]
+        sizes = (*stats.mean.shape, rows_of_a_set(x, stats))
+        given = (weight.contiguous(), float(ctx.eps), bool(ctx.through))
+        call("norm_coefficients", x.dtype, stats.var.contiguous(), sums, *sizes, *given, *coefficients, *of_parameters)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            rows = rows_of_a_set(x, stats)
-            coefficients = norm_grad_coefficients(weight, inverse, sums if ctx.through else None, rows)
             grad_x = empty_images(tuple(x.shape), x)
             backward(x, grad, grad_x, relu=ctx.relu, values=(*ctx.values, *coefficients))
-        return grad_x, *parameter_gradients(inverse, sums, weight), *[None] * 4
+        return grad_x, *of_parameters, *[None] * 4
 
 
 def _gradient_sums(x: Tensor, grad: Tensor, values: Sequence[Tensor], *, relu: bool) -> Tensor:
-    """Sums of g = dL/dy before the ReLU and of g (x - mean) for each step: float64 [S, 2, C]."""
+    """Sums of g = dL/dy before the ReLU and of g (x - mean) in the first sets of float64 [S, 2, C]."""
     sums = torch.empty(len(x), 2, x.shape[2], dtype=torch.float64)
     sizes = _sizes(x, sets=len(values[0]))
     call("norm_gradient_sums", x.dtype, x, grad, *sizes, *values, _floor(relu), sums)
