@@ -10,6 +10,7 @@ given the same number. Both are mended under DVC's own locks, and only where no 
 import contextlib
 import fcntl
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -66,11 +67,25 @@ def _mend_lock() -> list[str]:
     if is_whole(LOCK):
         shutil.copyfile(LOCK, WHOLE)
         return []
-    if WHOLE.is_file() and is_whole(WHOLE):
-        shutil.copyfile(WHOLE, FOLDER / "dvc.lock.new").replace(LOCK)
-        return ["dvc.lock was half-written by a DVC that was killed: the last whole one is there again"]
+    why = "dvc.lock was half-written by a DVC that was killed"
+    new = FOLDER / "dvc.lock.new"
+    for text, what in ((_text(WHOLE), "the last whole one is there again"), (_whole_stages(), "its whole stages stay")):
+        new.write_bytes(text)
+        if is_whole(new):
+            new.replace(LOCK)
+            return [f"{why}: {what}"]
     LOCK.replace(FOLDER / "dvc.lock.half")
-    return [f"dvc.lock was half-written by a DVC that was killed: moved to {FOLDER}; every stage is looked at again"]
+    return [f"{why}: moved to {FOLDER}; every stage is looked at again"]
+
+
+def _text(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
+
+
+def _whole_stages() -> bytes:
+    """Half a dvc.lock without the stage in which it was cut."""
+    *whole, _ = re.split(rb"(?<=\n)(?=  \S)", _text(LOCK))
+    return b"".join(whole)
 
 
 def is_whole(file: Path) -> bool:

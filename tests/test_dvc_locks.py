@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dvc_locks
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 WHOLE = b"".join(re.split(rb"(?<=\n)(?=  \S)", (ROOT / "dvc.lock").read_bytes())[:9])
@@ -98,8 +99,18 @@ def test_half_a_dvc_lock_is_replaced_by_the_last_whole_one_wherever_it_was_cut()
         assert dvc_locks.LOCK.read_bytes() == WHOLE
 
 
-def test_half_a_dvc_lock_without_a_whole_one_is_moved_away():
-    dvc_locks.LOCK.write_text("schema: '2.0'\nstages:\n  a:\n    cmd")
+def test_half_a_dvc_lock_without_a_whole_one_keeps_its_whole_stages():
+    stages = yaml.safe_load(WHOLE)["stages"]
+    dvc_locks.LOCK.write_bytes(WHOLE[:-40].rstrip())
+    assert "its whole stages stay" in dvc_locks.mend()[0]
+    kept = yaml.safe_load(dvc_locks.LOCK.read_bytes())["stages"]
+    assert list(kept) == list(stages)[:-1]
+    assert all(stages[name] == stage for name, stage in kept.items())
+
+
+@pytest.mark.parametrize("text", ["", "schema: '2.0'\nstages:\n  a:\n    cmd", "sche"])
+def test_half_a_dvc_lock_of_no_whole_stage_is_moved_away(text):
+    dvc_locks.LOCK.write_text(text)
     assert "every stage is looked at again" in dvc_locks.mend()[0]
     assert not dvc_locks.LOCK.exists()
 
