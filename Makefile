@@ -1,11 +1,11 @@
 # make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
-# make test: set up and check everything. make bench: speed and memory.
+# make test: set up and check everything. make bench: speed and memory. make kills: runs killed at random moments.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro test bench lock clean
+.PHONY: setup repro test bench kills lock clean
 
 setup: $(VENV)/installed
 
@@ -28,6 +28,9 @@ test: setup
 
 bench: setup # speed and memory beside other packages: benchmarks/README.md
 	python -m benchmarks
+
+kills: setup # kills at random moments: none may change a result. COUNT=n trials
+	python -m tests.kills --count $(or $(COUNT),200)
 
 lock: # exact pins of the whole tree, for every Python the project supports
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
