@@ -1,13 +1,13 @@
 # make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
 # make verify: train and measure some of results/ again and compare the bytes; make verify ALL=1: all of them.
-# make test: set up and check everything. make bench: speed and memory.
+# make test: set up and check everything. make bench: speed and memory. make kills: runs killed at random moments.
 # make audit: known weaknesses of the pinned packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro verify test bench audit lock clean
+.PHONY: setup repro verify test bench audit kills lock clean
 
 setup: $(VENV)/installed
 
@@ -33,6 +33,9 @@ test: setup
 
 bench: setup # speed and memory beside other packages: benchmarks/README.md
 	python -m benchmarks
+
+kills: setup # kills at random moments: none may change a result. COUNT=n trials
+	python -m tests.kills --count $(or $(COUNT),200)
 
 audit: # told, and no failure, where pip-audit is not installed or its data base is not reached
 	python pipelines/audit.py requirements.lock

@@ -26,6 +26,7 @@ import bpsta_cli
 from bpsta_cli import provenance
 from bpsta_cli.cli.main import run
 from bpsta_cli.training import checkpoint, loop, run_directory  # noqa: F401 - loaded before the first fork
+from tests.data.data_files import write_mnist, write_n_mnist
 
 TINY = ["--T", "2", "--epochs", "3", "--warmup-epochs", "1", "--batch-size", "30", "--train-samples", "240"]
 DROPOUT, PLAIN = "4C3-MP2-8C3-AP4-8FC-DP-2Voting", "4C3-MP2-8C3-AP4-2Voting"
@@ -40,8 +41,8 @@ TRAININGS = {
 }
 PREPARATIONS = {
     "digits": ["--dataset", "digits"],
-    "gestures": ["--dataset", "synthetic-gestures", "--T", "2"],
-    "speech": ["--dataset", "synthetic-speech", "--T", "2"],
+    "images": ["--dataset", "mnist"],
+    "recordings": ["--dataset", "n-mnist", "--T", "20"],
 }
 SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 VOLATILE = ("timings.json",)
@@ -72,7 +73,8 @@ class Trials:
 
     def preparation(self, kind: str, number: int) -> None:
         """Kill a preparation of this kind, and start it again."""
-        self._trial(f"prepare: {kind}", number, ["prepare", *PREPARATIONS[kind], "--data-dir"], "prepared")
+        source = [] if kind == "digits" else ["--source", str(self.folder / kind)]
+        self._trial(f"prepare: {kind}", number, ["prepare", *PREPARATIONS[kind], *source, "--data-dir"], "prepared")
 
     def _trial(self, kind: str, number: int, command: list[str], inside: str) -> None:
         wanted, seconds = self._without_kill(kind, command, inside)
@@ -137,7 +139,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 def trials(count: int, seed: int, folder: Path) -> Trials:
     """So many trials, three of four of trainings; returns what they came to."""
     done = Trials(folder, random.Random(seed))
+    began = time.monotonic()
     run(["prepare", "--dataset", "digits", "--data-dir", str(folder / "data")])
+    write_mnist(folder / "images", train=3000, test=500)
+    write_n_mnist(folder / "recordings", train=60, test=20)
     # kept for the children: what takes long and is the same for all
     for module in ("pandas", "sklearn.model_selection", "sklearn.datasets", "torch._dynamo", "rich.progress"):
         importlib.import_module(module)
@@ -149,6 +154,12 @@ def trials(count: int, seed: int, folder: Path) -> Trials:
             done.training(list(TRAININGS)[number % len(TRAININGS)], number)
         else:
             done.preparation(list(PREPARATIONS)[number % len(PREPARATIONS)], number)
+        if number % 10 == 9:
+            typer.echo(
+                f"{number + 1} trials, {done.counts.total()} kills, {len(done.different)} different, "
+                f"{time.monotonic() - began:.0f} s"
+            )
+            sys.stdout.flush()
     return done
 
 

@@ -39,13 +39,19 @@ class Header:
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """The bytes of a file; with `metadata` a checksum over all of them stands among it."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    owned = {name: _owned(tensor) for name, tensor in tensors.items()}
     if metadata is None:
-        return bytes(save_tensors(contiguous))
-    content = bytearray(save_tensors(contiguous, {**metadata, "sha256": _UNSET}))
+        return bytes(save_tensors(owned))
+    content = bytearray(save_tensors(owned, {**metadata, "sha256": _UNSET}))
     place = _checksum_place(content)
     content[place] = hashlib.sha256(content).hexdigest().encode()
     return bytes(content)
+
+
+def _owned(tensor: Tensor) -> Tensor:
+    """The tensor in the host's memory, in order, in memory that it shares with no other: so the format wants it."""
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def read(

@@ -66,7 +66,8 @@ def test_settings_json_with_the_provenance_in_it_is_read(run, info):
 
 def test_weights_of_any_memory_order_are_written(run):
     run, _ = run
-    weights = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.zeros(2).expand(3, 2)}
+    both = torch.arange(4.0)
+    weights = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.zeros(2).expand(3, 2), "c": both[0], "d": both[1]}
     run.write_weights(weights)
     assert {name: tensor.tolist() for name, tensor in run.weights().items()} == {
         name: tensor.tolist() for name, tensor in weights.items()
