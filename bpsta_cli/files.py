@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bpsta_cli import checksums
+from bpsta_cli.errors import SettingsError
 
 SUFFIX = ".partial"
 _PARTIAL = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
@@ -27,7 +28,18 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     What was written is on the disk before the name points to it. A writer that is killed leaves a hidden file, which
     the next process that writes in the folder removes (`sweep`).
+
+    Raises:
+        SettingsError: `path` is there and is no regular file: a folder, or a device, which would be replaced.
+        OSError: it cannot be written; its `filename` is `path` where the system names none, as of a full disk.
     """
+    if path.exists() and not path.is_file():
+        raise SettingsError(
+            "unusable place for a file",
+            expected="a file to replace, or nothing",
+            got=f"{path}, which is no regular file",
+            todo="Give the path of a file.",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep_once(path.parent.absolute())
     descriptor, partial = _begin(path)
@@ -41,8 +53,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
             partial.replace(path)  # before it is closed: with that the lock ends, and it could be swept
         sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -1,12 +1,12 @@
 """How much memory the potentials of a network take by T and the batch, known before it is taken."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli.network.layers import Conv, Linear
 from bpsta_cli.network.network import Network
 
 VALUE_BYTES = 4
@@ -27,15 +27,11 @@ def outputs(network: Network, shape: tuple[int, int, int]) -> list[int]:
     def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         counts.append(output[0, 0].numel())
 
-    layers = [layer for layer in network.modules() if isinstance(layer, Conv | Linear)]
-    handles = [layer.register_forward_hook(count) for layer in layers]
     device = next(network.parameters()).device
-    try:
-        with _as_twin(network), torch.no_grad():
-            network.votes(torch.zeros(1, 1, *shape, device=device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with _as_twin(network), _unobserved(network), torch.no_grad():
+        for layer in network.synapses().values():
+            layer.register_forward_hook(count)
+        network.votes(torch.zeros(1, 1, *shape, device=device))
     return counts
 
 
@@ -49,6 +45,25 @@ def _as_twin(network: Network) -> Iterator[None]:
     finally:
         network.spiking = spiking
         network.train(training)
+
+
+@contextmanager
+def _unobserved(network: Network) -> Iterator[None]:
+    """No hook or observer of others sees what passes through the network; hooks added meanwhile are dropped."""
+    modules, convolutions = list(network.modules()), list(network.convolutions().values())
+    hooks = [(module._forward_hooks, module._forward_pre_hooks) for module in modules]
+    observers = [conv.observers for conv in convolutions]
+    for module in modules:
+        module._forward_hooks, module._forward_pre_hooks = OrderedDict(), OrderedDict()
+    for conv in convolutions:
+        conv.observers = []
+    try:
+        yield
+    finally:
+        for module, (after, before) in zip(modules, hooks, strict=True):
+            module._forward_hooks, module._forward_pre_hooks = after, before
+        for conv, theirs in zip(convolutions, observers, strict=True):
+            conv.observers = theirs
 
 
 def training_bytes(values: list[int], *, T: int, batch: int, recompute: bool) -> int:

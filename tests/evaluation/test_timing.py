@@ -5,8 +5,8 @@ import pytest
 import torch
 from small_stores import write_store
 
-from bpsta_cli.errors import DataError, RunError, SettingsError
 from bpsta_cli import kernels
+from bpsta_cli.errors import DataError, RunError, SettingsError
 from bpsta_cli.evaluation import timing
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.network import build
