@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,12 +15,13 @@ _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2
 """Bytes of a value of each type."""
 
 
-def safetensors(path: Path, most: int = WEIGHTS) -> bytes:
+def safetensors(path: Path, most: int = WEIGHTS, check: Callable[[dict[str, Any]], None] | None = None) -> bytes:
     """The bytes of a safetensors file whose header describes exactly what follows it.
 
     Args:
         path: the file.
         most: bytes that it may have.
+        check: called with the header before anything else is read; raises where it is not what is wanted.
 
     Raises:
         UnreadableError: no file that can be read, or another header.
@@ -27,6 +29,8 @@ def safetensors(path: Path, most: int = WEIGHTS) -> bytes:
     with opened(path, most) as file:
         size = os.fstat(file.fileno()).st_size
         start, header = _header(path, file, size)
+        if check is not None:
+            check(header)
         _check(path, header, size - start)
         file.seek(0)
         return file.read(size)

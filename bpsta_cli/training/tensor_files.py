@@ -1,10 +1,9 @@
-"""Tensors in a safetensors file: its sizes are checked before it is read, its bytes and values before use.
+"""Tensors in a safetensors file: its sizes are checked before memory is taken, its bytes and values before use.
 
 The format: eight bytes with the header's length, the header (JSON: type, shape and place of each tensor), the numbers.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,22 +60,27 @@ def read(
 
     Args:
         file: of weights or of a training state.
-        check: called with the header before the numbers are taken; raises where it is not what is wanted.
+        check: called with the header before the numbers are read; raises where it is not what is wanted.
         sha256: of the whole file; None: the checksum is in its metadata, where there is one.
 
     Raises:
         DamagedError: sizes, checksum or format are not as they were written, or a value is not finite.
         FileNotFoundError: it is not there.
     """
+    header = Header({}, {}, {})
+
+    def look(described: dict[str, Any]) -> None:
+        nonlocal header
+        header = _header(described)
+        if check is not None:
+            check(header)
+
     try:
-        content = bytearray(safetensors(file))
+        content = bytearray(safetensors(file, check=look))
     except MissingError:
         raise FileNotFoundError(file) from None
     except UnreadableError as broken:
         raise DamagedError(broken.got) from None
-    header = _header(content)
-    if check is not None:
-        check(header)
     _check_sum(content, sha256, header)
     try:
         tensors = load_tensors(bytes(content))
@@ -88,13 +92,14 @@ def read(
     return tensors, header.metadata
 
 
-def _header(content: bytearray) -> Header:
-    """What `safetensors` has found to describe the rest of the file."""
-    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
-    described: dict[str, Any] = json.loads(content[_LENGTH_BYTES:end])
-    metadata = {str(key): str(value) for key, value in described.pop("__metadata__", {}).items()}
-    shapes = {name: tuple(map(int, each["shape"])) for name, each in described.items()}
-    return Header(shapes, {name: str(each["dtype"]) for name, each in described.items()}, metadata)
+def _header(described: dict[str, Any]) -> Header:
+    tensors = {name: each for name, each in described.items() if name != "__metadata__"}
+    try:
+        metadata = {str(key): str(value) for key, value in described.get("__metadata__", {}).items()}
+        shapes = {name: tuple(map(int, each["shape"])) for name, each in tensors.items()}
+        return Header(shapes, {name: str(each["dtype"]) for name, each in tensors.items()}, metadata)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DamagedError("a header that is none") from None
 
 
 def _checksum_place(content: bytes | bytearray) -> slice:

@@ -55,6 +55,7 @@ def update(
     sizes = torch.tensor([parameter.numel() for parameter in parameters])
     arrays = (parameters, gradients, means, squares, sizes)
     library.call("adamw", first.dtype, *arrays, len(parameters), *map(float, constants))
+    torch.autograd.graph.increment_version(list(parameters))  # what was made of the weights is made anew
 
 
 def reference(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, constants: Constants) -> None:
