@@ -68,7 +68,7 @@ def works(layer: Layer) -> dict[str, tuple[Callable[[], object], Callable[[], ob
     torch.manual_seed(0)
     conv = Conv(layer.channels, layer.filters, layer.kernel, stride=layer.stride, padding=layer.kernel // 2)
     shape = (layer.images, layer.channels, layer.side, layer.side)
-    x = (torch.rand(shape) < 0.3).float().contiguous(memory_format=torch.channels_last).requires_grad_()
+    x = (torch.rand(shape) < 0.3).float().contiguous(memory_format=torch.channels_last)
 
     def own() -> Tensor:
         return kernels.conv(conv, x, batch=min(16, layer.images), convolution="dense").images
@@ -76,9 +76,12 @@ def works(layer: Layer) -> dict[str, tuple[Callable[[], object], Callable[[], ob
     def torchs() -> Tensor:
         return F.conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding)
 
+    conv.requires_grad_(False)
     grad = torch.randn(own().shape).contiguous(memory_format=torch.channels_last)
     found: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {"forward": (own, torchs)}
     for name, leaf in (("input", x), ("weights", conv.weight)):
+        for other in (x, *conv.parameters()):  # what is not asked for is not computed
+            other.requires_grad_(other is leaf)
         of_own, of_torchs = (
             lambda y=y, leaf=leaf: torch.autograd.grad(y, leaf, grad, retain_graph=True) for y in (own(), torchs())
         )
