@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,8 +63,8 @@ LAYERS = (
 )
 
 
-def works(layer: Layer) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
-    """For each part of a training step: this package's, and torch's."""
+def works(layer: Layer) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
+    """For each part of a training step this package's and torch's, to be timed before the next part is asked for."""
     torch.manual_seed(0)
     conv = Conv(layer.channels, layer.filters, layer.kernel, stride=layer.stride, padding=layer.kernel // 2)
     shape = (layer.images, layer.channels, layer.side, layer.side)
@@ -78,15 +78,15 @@ def works(layer: Layer) -> dict[str, tuple[Callable[[], object], Callable[[], ob
 
     conv.requires_grad_(False)
     grad = torch.randn(own().shape).contiguous(memory_format=torch.channels_last)
-    found: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {"forward": (own, torchs)}
-    for name, leaf in (("input", x), ("weights", conv.weight)):
+    conv.requires_grad_(True)
+    yield own, torchs
+    for leaf in (x, conv.weight):
         for other in (x, *conv.parameters()):  # what is not asked for is not computed
             other.requires_grad_(other is leaf)
         of_own, of_torchs = (
             lambda y=y, leaf=leaf: torch.autograd.grad(y, leaf, grad, retain_graph=True) for y in (own(), torchs())
         )
-        found[name] = of_own, of_torchs
-    return found
+        yield of_own, of_torchs
 
 
 def ratios(pair: tuple[Callable[[], object], Callable[[], object]]) -> str:
@@ -112,7 +112,7 @@ def main() -> None:
     ]
     assert dispatch.choose().name == "cpu", dispatch.choose().why
     for layer in LAYERS:
-        lines.append(f"| {layer} | {' | '.join(ratios(pair) for pair in works(layer).values())} |")
+        lines.append(f"| {layer} | {' | '.join(ratios(pair) for pair in works(layer))} |")
         sys.stderr.write(lines[-1] + "\n")
     text = "\n".join(lines) + "\n"
     if len(sys.argv) > 1:
