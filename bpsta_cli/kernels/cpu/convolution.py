@@ -16,18 +16,18 @@ from bpsta_cli.kernels.cpu.conv import PackedWeights, Sizes
 from bpsta_cli.kernels.cpu.library import unsupported_reason
 from bpsta_cli.kernels.cpu.sparse_conv import SpikeList
 
-MAX_DENSITY = 0.25
-"""Density (share of ones in its input) up to which "auto" takes the sparse convolution: it is as fast as the dense one
-at 0.27 to 0.35, for 32 to 512 channels and 3 x 3 kernels. It, and what follows, were measured on an AVX-512 machine
+MAX_DENSITY = 0.3
+"""Density (share of ones in its input) up to which "auto" takes the sparse convolution: for 32 to 512 channels and
+3 x 3 kernels it is as fast as the dense one at 0.42 and more with AVX2, and as oneDNN's with AVX-512 at 0.27 to 0.35
 (`docs/speed.md`)."""
 MIN_PRODUCTS = 128
 """Products of an output, over the input's pixels for each of the output's, below which there is nothing to gain."""
 WEIGHT_MAX_DENSITY = 0.25
 """Density up to which "auto" takes the sparse gradient of the weights, lowered where the last group of filters is not
 full: with AVX2 it takes 0.5 to 0.7 of the dense one's time at 0.2, 0.8 to 0.9 at 0.3, for 16 to 512 channels."""
-INPUT_MAX_DENSITY = 0.15
-"""The same of the input's gradient, where only that at ones is asked for: as fast at 0.17 to 0.2."""
-FEW_CHANNELS, FEW_CHANNELS_MAX_DENSITY = 64, 0.1
+INPUT_MAX_DENSITY = 0.2
+"""The same of the input's gradient, where only that at ones is asked for: as fast at 0.25 to 0.4 with AVX2."""
+FEW_CHANNELS, FEW_CHANNELS_MAX_DENSITY = 64, 0.15
 """With fewer channels or filters than this, the input's gradient has this one."""
 MIN_CHANNELS_TIMES_FILTERS = 1024
 """Channels x filters below which a training step has nothing to gain."""
