@@ -6,6 +6,7 @@ from training_runs import CPU, assert_same_run, history, run
 from bpsta_cli.errors import RunError
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.training import EpochDone, train
+from bpsta_cli.training.adamw import AdamW
 from bpsta_cli.training.epoch import StepDone
 from bpsta_cli.training.run_directory import RunDir
 
@@ -51,10 +52,8 @@ def test_warm_up_trains_the_twin_and_the_rest_the_spiking_network(settings, digi
 
 def test_the_learning_rate_of_every_step_is_the_schedules(settings, digits, tmp_path, monkeypatch):
     rates = []
-    real = torch.optim.AdamW.step
-    monkeypatch.setattr(
-        torch.optim.AdamW, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or real(self, *a)
-    )
+    real = AdamW.step
+    monkeypatch.setattr(AdamW, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or real(self, *a))
     done, _ = run(settings(data={"epochs": 2}, training={"lr_warmup_epochs": 1}), digits, tmp_path / "run")
     rise, fall = [0.0025, 0.005, 0.0075], [0.01, 0.0075, 0.0025]
     assert rates == pytest.approx(rise + fall)
@@ -63,14 +62,14 @@ def test_the_learning_rate_of_every_step_is_the_schedules(settings, digits, tmp_
 
 def test_weight_decay_and_clipping_are_applied(settings, digits, tmp_path, monkeypatch):
     norms = []
-    real = torch.optim.AdamW.step
+    real = AdamW.step
 
     def step(self, *a):
         norms.append(torch.nn.utils.get_total_norm([p.grad for g in self.param_groups for p in g["params"]]).item())
         assert self.param_groups[0]["weight_decay"] == 0.05
         return real(self, *a)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    monkeypatch.setattr(AdamW, "step", step)
     run(settings(training={"clip_norm": 1e-4, "weight_decay": 0.05}), digits, tmp_path / "run")
     assert norms == pytest.approx([1e-4] * 9, rel=0.02)
 
