@@ -38,7 +38,7 @@ class Header:
     metadata: dict[str, str]
 
 
-def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes | bytearray:
     """The bytes of a file; with `metadata` a checksum over all of them stands among it."""
     owned = {name: _owned(tensor) for name, tensor in tensors.items()}
     if metadata is None:
@@ -46,7 +46,7 @@ def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> 
     content = bytearray(save_tensors(owned, {**metadata, "sha256": _UNSET}))
     place = _checksum_place(content)
     content[place] = hashlib.sha256(content).hexdigest().encode()
-    return bytes(content)
+    return content
 
 
 def _owned(tensor: Tensor) -> Tensor:
@@ -73,7 +73,10 @@ def read(
         start, header = _start(opened)
         if check is not None:
             check(header)
-        content = bytearray(start + opened.read())
+        content = bytearray(os.fstat(opened.fileno()).st_size)  # that which the header was held against
+        content[: len(start)] = start
+        if opened.readinto(memoryview(content)[len(start) :]) != len(content) - len(start):
+            raise DamagedError("an end before its size")
     _check_sum(content, sha256, header)
     try:
         tensors = load_tensors(bytes(content))
