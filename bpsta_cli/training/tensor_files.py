@@ -36,7 +36,7 @@ class Header:
     metadata: dict[str, str]
 
 
-def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes | bytearray:
     """The bytes of a file; with `metadata` a checksum over all of them stands among it."""
     owned = {name: _owned(tensor) for name, tensor in tensors.items()}
     if metadata is None:
@@ -44,7 +44,7 @@ def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> 
     content = bytearray(save_tensors(owned, {**metadata, "sha256": _UNSET}))
     place = _checksum_place(content)
     content[place] = hashlib.sha256(content).hexdigest().encode()
-    return bytes(content)
+    return content
 
 
 def _owned(tensor: Tensor) -> Tensor:

@@ -225,10 +225,12 @@ def test_a_checkpoint_that_is_none_is_refused_by_every_command(damage, capsys, d
 
 def test_other_data_than_the_run_was_trained_on_are_refused(capsys, data, trained, tmp_path):
     for file in trained.iterdir():
-        if file.name != "metrics.json":  # which would tell that the settings are other ones
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+        (tmp_path / file.name).write_bytes(file.read_bytes())
     info, _ = checksums.parse((tmp_path / "settings.json").read_bytes())
     files.write_checked_json(tmp_path / "settings.json", {**info, "data_hash": "0" * 64})
+    metrics, _ = checksums.parse((tmp_path / "metrics.json").read_bytes())
+    metrics["files"]["settings.json"] = checksums.of_file(tmp_path / "settings.json")
+    files.write_checked_json(tmp_path / "metrics.json", metrics)
     assert "content hash 000000000000" in refusal(capsys, ["eval", tmp_path, "--data-dir", data])
 
 

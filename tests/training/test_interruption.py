@@ -149,7 +149,8 @@ def test_a_signal_ends_the_command_with_a_checkpoint_within_the_epoch_and_says_h
 
 
 def test_a_second_signal_ends_at_once_and_an_ignored_one_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = {signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     try:
         with Interruption() as interruption:
             os.kill(os.getpid(), signal.SIGHUP)
@@ -161,4 +162,5 @@ def test_a_second_signal_ends_at_once_and_an_ignored_one_stays_ignored():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
