@@ -1,11 +1,11 @@
 # make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
-# make test: set up and check everything. make bench: speed and memory.
+# make test: set up and check everything. make bench: speed and memory. make fuzz: readers, for an hour.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro test bench lock clean
+.PHONY: setup repro test fuzz bench lock clean
 
 setup: $(VENV)/installed
 
@@ -25,6 +25,9 @@ test: setup
 	mypy
 	lint-imports
 	python -m pytest
+
+fuzz: setup # every reader for a minute each, with inputs made by chance: CONTRIBUTING.md
+	BPSTA_FUZZ_SECONDS=$(or $(SECONDS),60) python -m pytest tests/bad_input --durations=0
 
 bench: setup # speed and memory beside other packages: benchmarks/README.md
 	python -m benchmarks
