@@ -1,13 +1,21 @@
 # make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
+<<<<<<< HEAD
 # make verify: train and measure some of results/ again and compare the bytes; make verify ALL=1: all of them.
 # make test: set up and check everything. make bench: speed and memory. make kills: runs killed at random moments.
 # make audit: known weaknesses of the pinned packages.
+=======
+# make test: set up and check everything. make bench: speed and memory. make fuzz: readers, for an hour.
+>>>>>>> w-faults
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+<<<<<<< HEAD
 .PHONY: setup repro verify test bench audit kills lock clean
+=======
+.PHONY: setup repro test fuzz bench lock clean
+>>>>>>> w-faults
 
 setup: $(VENV)/installed
 
@@ -30,6 +38,9 @@ test: setup
 	mypy
 	lint-imports
 	python -m pytest
+
+fuzz: setup # every reader for a minute each, with inputs made by chance: CONTRIBUTING.md
+	BPSTA_FUZZ_SECONDS=$(or $(SECONDS),60) python -m pytest tests/bad_input --durations=0
 
 bench: setup # speed and memory beside other packages: benchmarks/README.md
 	python -m benchmarks

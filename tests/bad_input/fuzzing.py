@@ -26,10 +26,12 @@ def fuzz(test: Callable[..., None]) -> Callable[..., Any]:
     if not SECONDS:
         return settings(max_examples=FEW, derandomize=True, phases=[Phase.generate], **quiet)(test)
 
+    many = settings(max_examples=MANY, **quiet)(test)
+
     def repeated(**arguments: Any) -> None:
-        end, round_ = time.monotonic() + SECONDS, int(time.time())
+        end, number = time.monotonic() + SECONDS, int(time.time())
         while time.monotonic() < end:
-            hypothesis.seed(round_)(settings(max_examples=MANY, **quiet)(test))(**arguments)
-            round_ += 1
+            hypothesis.seed(number)(many)(**arguments)
+            number += 1
 
     return repeated

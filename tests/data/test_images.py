@@ -42,7 +42,7 @@ def test_a_file_that_is_no_such_idx_is_refused_by_name(tmp_path, content, messag
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(bytes(100))[:-9], "a whole gzip file"),
+        (gzip.compress(idx_bytes(np.zeros((2, 3), np.uint8)))[:-9], "a whole gzip file"),
         (b"\x1f\x8b" + bytes(30), "a whole gzip file"),
         (b"not gzip at all", "a whole gzip file"),
         (b"<html>403</html>", "is a web page, not data"),
