@@ -1,21 +1,13 @@
 # make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
-<<<<<<< HEAD
 # make verify: train and measure some of results/ again and compare the bytes; make verify ALL=1: all of them.
 # make test: set up and check everything. make bench: speed and memory. make kills: runs killed at random moments.
-# make audit: known weaknesses of the pinned packages.
-=======
-# make test: set up and check everything. make bench: speed and memory. make fuzz: readers, for an hour.
->>>>>>> w-faults
+# make fuzz: readers, for an hour. make audit: known weaknesses of the pinned packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-<<<<<<< HEAD
-.PHONY: setup repro verify test bench audit kills lock clean
-=======
-.PHONY: setup repro test fuzz bench lock clean
->>>>>>> w-faults
+.PHONY: setup repro verify test fuzz bench audit kills lock clean
 
 setup: $(VENV)/installed
 
