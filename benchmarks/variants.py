@@ -28,7 +28,7 @@ def catalogue() -> list[Variant]:
         Variant(
             "bpsta-sparse",
             "bpsta, its convolutions sparse where few enough inputs are ones (convolution auto)",
-            _sparse,
+            lambda network: _own(network, OURS, "auto"),
             {"method": OURS},
         ),
         Variant(
@@ -56,13 +56,16 @@ def catalogue() -> list[Variant]:
 
 def _project(method: str) -> Variant:
     return Variant(
-        method, f"this package, rule {method}", lambda network: Project(with_rule(network, method)), {"method": method}
+        method,
+        f"this package, rule {method}, its convolutions dense",
+        lambda network: _own(network, method, "dense"),
+        {"method": method},
     )
 
 
-def _sparse(network: Network) -> Project:
-    own = with_rule(network, OURS)
-    own.convolution = "auto"
+def _own(network: Network, method: str, convolution: str) -> Project:
+    own = with_rule(network, method)
+    own.convolution = convolution
     return Project(own)
 
 

@@ -58,7 +58,7 @@ def test_a_constant_input_changes_nothing_in_evaluation_either(norm):
 def test_a_constant_input_is_computed_once():
     seen = []
     layer = Conv(1, 1, 1)
-    layer._conv_forward = lambda x, w, b: seen.append(len(x)) or x
+    layer.observers.append(lambda images, _: seen.append(images))
     layer(torch.rand(B, 1, 2, 2).expand(T, B, 1, 2, 2))
     layer(torch.rand(T, B, 1, 2, 2))
     assert seen == [B, T * B]
