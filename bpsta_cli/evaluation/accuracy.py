@@ -20,6 +20,9 @@ from bpsta_cli.network.neurons import LIF, SpikeActivity
 EVAL_BATCH = 256
 """Samples of a batch where no gradient is kept; the result does not depend on it."""
 
+LOSS_SAMPLES = 1024
+"""Samples whose losses are added up at once: a number of its own, as batches are as large as memory allows."""
+
 OnBatch = Callable[[int, int], None]
 """Called with how many samples are done, and of how many."""
 
@@ -115,11 +118,11 @@ def evaluate(
     classes = len(store.classes)
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     total = sample_count(store, split, samples)
-    loss_sum, done = 0.0, 0
+    mean_loss, done = _MeanLoss(loss), 0
     with counting_spikes(network) as counts:
         for x, labels in batches(store, split, T, device=device, samples=samples, network=network):
             votes = network.votes(x)
-            loss_sum += losses.loss(loss, votes, labels).item() * len(labels)
+            mean_loss.add(votes, labels)
             predictions = cumulative_votes(votes)[-1].argmax(1)
             pairs = labels * classes + predictions
             confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
@@ -129,12 +132,42 @@ def evaluate(
     spike_count, neuron_steps = sum(s for s, _ in counts.values()), sum(n for _, n in counts.values())
     return Evaluation(
         accuracy=confusion.diagonal().sum().item() / done,
-        loss=loss_sum / done,
+        loss=mean_loss.value(),
         samples=done,
         firing_rate=spike_count / neuron_steps if neuron_steps else None,
         firing_rates={name: s / n for name, (s, n) in counts.items()},
         confusion=confusion.tolist(),
     )
+
+
+class _MeanLoss:
+    """The mean loss of samples that come in batches of any size, with the same bits for every size."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._sum, self._samples = 0.0, 0
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, votes: Tensor, labels: Tensor) -> None:
+        """Take in votes [T, B, classes] and labels [B]."""
+        self._waiting.append((votes, labels))
+        while sum(len(labels) for _, labels in self._waiting) >= LOSS_SAMPLES:
+            self._add_up(LOSS_SAMPLES)
+
+    def value(self) -> float:
+        """The mean loss of all samples."""
+        while self._waiting:
+            self._add_up(LOSS_SAMPLES)
+        return self._sum / self._samples
+
+    def _add_up(self, most: int) -> None:
+        """Add the losses of the first `most` samples that wait."""
+        votes = torch.cat([votes for votes, _ in self._waiting], 1)
+        labels = torch.cat([labels for _, labels in self._waiting])
+        first = labels[:most]
+        self._sum += losses.loss(self.name, votes[:, :most], first).item() * len(first)
+        self._samples += len(first)
+        self._waiting = [(votes[:, most:], labels[most:])] if len(labels) > most else []
 
 
 def cumulative_votes(votes: Tensor) -> Tensor:

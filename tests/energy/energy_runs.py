@@ -16,7 +16,7 @@ def memory_store(x, classes=2):
     """A store of test samples that are in memory: images [N, C, H, W] or frames of events [N, T, C, H, W]."""
     split = Split(x, np.zeros(len(x), dtype=np.int64))
     names = tuple(map(str, range(classes)))
-    return SimpleNamespace(path=Path("none"), classes=names, scale=1.0, split=lambda _name: split)
+    return SimpleNamespace(path=Path("none"), classes=names, scale=1.0, shape=x.shape[-3:], split=lambda _name: split)
 
 
 def by_hand(folder):

@@ -97,6 +97,13 @@ def test_it_goes_on_from_its_own_state_and_from_torchs(of_torch):
         torch.testing.assert_close(one, other, rtol=1e-5 if of_torch else 0, atol=1e-6 if of_torch else 0)
 
 
+def test_autograd_sees_that_the_weights_changed():
+    own = parameters()
+    versions = [parameter._version for parameter in own]
+    trained(AdamW([{"params": own}], **OPTIONS), own, steps=1)
+    assert all(parameter._version > version for parameter, version in zip(own, versions, strict=True))
+
+
 def test_every_number_of_the_specification_is_rounded_to_the_parameters_dtype():
     constants = adamw.Constants(1.0, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 1.0, 1e-8, 0.1)
     tensors = [torch.ones(1), torch.full((1,), 3.0), torch.zeros(1), torch.zeros(1)]
