@@ -61,7 +61,6 @@ class _Counted(_Ratio):
 
 
 class _Quantised(_Record):
-    operations: _Ratio
     memory: _Ratio
 
 
@@ -75,13 +74,13 @@ class Energy(_Record):
     """What `bpsta energy --json` gives of a run."""
 
     firing_rate: _Share | None
-    firing_rates: dict[str, _Share]
+    firing_rates: dict[str, _Share] = Field(default_factory=dict)
     samples: _Count
     paper: _Ratio
     counted: _Counted
     memory: _Ratio
     quantised: _Quantised
-    layers: list[_Layer]
+    layers: list[_Layer] = Field(default_factory=list)
 
 
 class Latency(_Record):

@@ -136,7 +136,7 @@ def test_with_a_held_out_part_the_threshold_is_chosen_there(latency, data, tmp_p
     assert found["chosen"][0]["samples"] == 30  # all that were tested judge
 
 
-@pytest.mark.parametrize("given", ["0", "2,x", "4,-1", "", "20000", "2;4"])
+@pytest.mark.parametrize("given", ["0", "2,x", "4,-1", ",", "20000", "2;4"])
 def test_numbers_of_steps_that_are_none_are_refused(refused, runs, given):
     assert "expected --T with whole numbers from 1 to 10000" in refused(runs["bpsta", 2, 0], "--T", given)
 
