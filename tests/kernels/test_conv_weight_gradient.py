@@ -64,7 +64,7 @@ def odd(dtype=torch.float32):
         case(3, 8, 18, 17, 40, 3, 2, dtype=dtype),
         case(2, 2, 3, 1030, 5, 3, dtype=dtype),  # a block of one row
         case(26, 33, 1, 1, 100, 1, batch=26, dtype=dtype),
-        case(520, 20, 1, 1, 17, 1, batch=65, dtype=dtype),  # a linear layer with many images
+        case(1040, 20, 1, 1, 17, 1, batch=65, dtype=dtype),  # a linear layer with many images
         case(40, 150, 3, 3, 20, 3, batch=20, dtype=dtype),  # several pieces of work
         case(5, 40, 7, 5, 70, 1, 2, batch=5, dtype=dtype),
         case(2, 9, 4, 4, 9, 3, padding=4, dtype=dtype),  # output pixels that see padding alone

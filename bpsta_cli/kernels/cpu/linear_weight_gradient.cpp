@@ -91,7 +91,8 @@ void weight_gradient(const Real *x, const Real *grad, int64_t number, int64_t ba
     constexpr int64_t GROUP = 2 * Vector<Real, BYTES>::LANES, SIZE = int64_t(sizeof(Real)), LINE = LINE_BYTES / SIZE;
     const Order order(number, batch);
     const int64_t groups = (inputs + GROUP - 1) / GROUP;
-    const int64_t together = std::clamp(PANEL_BYTES / (number * GROUP * SIZE), int64_t(1), (groups + threads - 1) / threads);
+    const int64_t fair = (groups + threads - 1) / threads;
+    const int64_t together = std::clamp(PANEL_BYTES / (number * GROUP * SIZE), int64_t(1), fair);
     const int64_t wide = std::min(std::max(PANEL_BYTES / 2 / (number * SIZE) / 12 * 12, int64_t(12)), filters);
     constexpr int64_t most = Tiles<Real, BYTES, 2>::MOST;
     const int64_t parts = (filters + wide - 1) / wide, step = (wide + LINE - 1) / LINE / 2 * 2 * LINE + LINE;
@@ -113,7 +114,7 @@ void weight_gradient(const Real *x, const Real *grad, int64_t number, int64_t ba
                     std::memcpy(&panel[size_t(((group - first) * number + i) * GROUP)],
                                 x + order.images[size_t(i)] * inputs + group * GROUP,
                                 size_t(std::min(GROUP, inputs - group * GROUP) * SIZE));
-            for (int64_t filter = 0; filter < filters;) { // a tile's filters for all inputs of the panel: their rows go on
+            for (int64_t filter = 0; filter < filters;) { // a tile's rows are written on, for all inputs of the panel
                 const int64_t part = filter / wide, within = filter % wide;
                 const int64_t columns = std::min({most, filters - filter, wide - within});
                 const Real *const factors = &of_filters[size_t(part * number * step + within)];
