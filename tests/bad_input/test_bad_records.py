@@ -60,10 +60,7 @@ def test_no_value_under_any_key_breaks_a_reader(reader, tmp_path):
     [
         *(("report metrics.json of train", key) for key in ("dataset", "method", "T", "seed", "accuracy", "network")),
         *(("report metrics.json of train", key) for key in ("firing_rate", "epochs", "selection", "data_hash")),
-        *(
-            ("report run.json of energy", key)
-            for key in ("paper", "counted", "memory", "quantised", "samples")
-        ),
+        *(("report run.json of energy", key) for key in ("paper", "counted", "memory", "quantised", "samples")),
         ("report run.json of latency", "accuracy_at"),
         ("report settings.json of train", "settings"),
     ],
