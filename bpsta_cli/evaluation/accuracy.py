@@ -72,9 +72,10 @@ def batches(
     Raises:
         DataError: the split is empty.
     """
-    if network is not None:
-        size = evaluation_batch(network, store.shape, T=T, most=size, memory=memory_bytes(device))
     count = sample_count(store, split, samples)
+    if network is not None:
+        channels, height, width = split.x[:1].shape[-3:]
+        size = evaluation_batch(network, (channels, height, width), T=T, most=size, memory=memory_bytes(device))
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
         labels = torch.from_numpy(np.asarray(split.y[part])).to(device)

@@ -27,7 +27,7 @@ def outputs(network: Network, shape: tuple[int, int, int]) -> list[int]:
     def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         counts.append(output[0, 0].numel())
 
-    device = next(network.parameters()).device
+    device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     with _as_twin(network), _unobserved(network), torch.no_grad():
         for layer in network.synapses().values():
             layer.register_forward_hook(count)
@@ -71,11 +71,11 @@ def training_bytes(values: list[int], *, T: int, batch: int, recompute: bool) ->
 
     With `recompute` the largest layer alone counts.
     """
-    kept = max(values) if recompute else sum(values)
+    kept = max(values, default=0) if recompute else sum(values)
     return T * batch * kept * VALUE_BYTES
 
 
 def evaluation_batch(network: Network, shape: tuple[int, int, int], *, T: int, most: int, memory: int) -> int:
     """Samples that are evaluated together: `most`, or as many as a quarter of `memory` bytes holds, at least one."""
-    each = 2 * T * max(outputs(network, shape)) * VALUE_BYTES
+    each = 2 * T * max(outputs(network, shape), default=1) * VALUE_BYTES
     return max(1, min(most, memory // 4 // max(1, each)))
