@@ -1,5 +1,7 @@
 """Six tiny runs leave the same bytes on any machine, for any number of threads, killed or not.
 
+What a run says of its weights is measured again with these weights loaded anew.
+
 `BPSTA_BYTES=all` tries every condition by itself, also those that take minutes.
 """
 

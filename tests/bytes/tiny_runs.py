@@ -25,9 +25,10 @@ from bpsta_cli.data.datasets import synthetic
 from bpsta_cli.data.preparation import applied
 from bpsta_cli.data.sources import Images, Source
 from bpsta_cli.data.store import build, open_store
+from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.training import train
 from bpsta_cli.training.epoch import StepDone
-from bpsta_cli.training.run_directory import RunDir
+from bpsta_cli.training.run_directory import RunDir, load_weights, network_of
 
 HASHES = Path(__file__).parent / "hashes.json"
 CPU = torch.device("cpu")
@@ -118,7 +119,18 @@ def trained(name, folder, *, kill_at=None):
         next(step for step in _steps(settings, store, out) if step == INTERRUPTED_AT[1])
     for _ in _steps(settings, store, out):
         pass
-    return hashes(RunDir(out), store)
+    run = RunDir(out)
+    assert _measured_again(run, store) == tuple(run.metrics()[key] for key in ("accuracy", "loss", "firing_rate"))
+    return hashes(run, store)
+
+
+def _measured_again(run, store):
+    """Accuracy, loss and firing rate of the weights that a run left, in a network made for it."""
+    settings = run.info().settings
+    network = network_of(settings, store.shape, len(store.classes))
+    load_weights(network, run.weights(), run.path)
+    found = evaluate(network, store, store.split("test"), T=settings.T, device=CPU, loss=settings.training.loss)
+    return found.accuracy, found.loss, found.firing_rate
 
 
 def _steps(settings, store, out):
