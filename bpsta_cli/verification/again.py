@@ -17,7 +17,7 @@ from bpsta_cli.training.epoch import StepDone
 from bpsta_cli.training.run_directory import RunDir
 from bpsta_cli.verification import differences, promise, tolerance
 from bpsta_cli.verification.differences import Difference
-from bpsta_cli.verification.record import Record
+from bpsta_cli.verification.record import Record, history_of
 
 OnStep = Callable[[int, int], None]
 
@@ -93,15 +93,17 @@ def verify(
 
 
 def _train(record: Record, store: Store, again: RunDir, device: torch.device, on_step: OnStep | None) -> None:
-    epochs = record.info.settings.data.epochs
-    for event in training.train(record.info.settings, store, again.path, device=device):
+    epochs = record.settings.data.epochs
+    for event in training.train(record.settings, store, again.path, device=device):
         if on_step and isinstance(event, StepDone):
             on_step(event.epoch * event.steps + event.step, epochs * event.steps)
 
 
 def _compared(record: Record, store: Store, again: RunDir, device: torch.device, data_dir: Path) -> Verdict:
-    settings, here, metrics = record.info.settings, again.info().provenance, again.metrics()
-    history = (again.path / "history.csv").read_text(encoding="utf-8")
+    settings, here = record.settings, again.info().provenance
+    history = history_of(again.path)
+    # the file of a rule is told by its SHA-256, wherever it lies
+    metrics = again.metrics() | {"method": record.info.settings.method}
     found = {
         **_weights(record, again),
         "history.csv": differences.of_history(record.history, history),
@@ -133,9 +135,9 @@ def _measured(
     record: Record, store: Store, again: RunDir, device: torch.device, data_dir: Path
 ) -> dict[str, dict[str, Any]]:
     """What is measured of the new weights, of each kind that is there; under the name of the run that is there."""
-    info, network = again.network(device)
-    opened, sha256 = Opened(info, network, store, device), again.weights_sha256()
+    _, network = again.network(device)
+    opened, sha256 = Opened(record.info, network, store, device), again.weights_sha256()
     return {
-        kind: described(Path(there["run"]), opened, sha256, BY_DEFAULT[kind](opened, data_dir))
+        kind: described(Path(str(there.get("run", ""))), opened, sha256, BY_DEFAULT[kind](opened, data_dir))
         for kind, there in record.measurements.items()
     }
