@@ -101,16 +101,15 @@ def _train(record: Record, store: Store, again: RunDir, device: torch.device, on
 
 def _compared(record: Record, store: Store, again: RunDir, device: torch.device, data_dir: Path) -> Verdict:
     settings, here = record.settings, again.info().provenance
-    history = history_of(again.path)
-    # the file of a rule is told by its SHA-256, wherever it lies
-    metrics = again.metrics() | {"method": record.info.settings.method}
+    history, metrics = history_of(again.path), _named_as(record.metrics, again.metrics(), record)
     found = {
         **_weights(record, again),
         "history.csv": differences.of_history(record.history, history),
         "metrics.json": differences.of_values("metrics.json", record.metrics, metrics),
     }
     for kind, value in _measured(record, store, again, device, data_dir).items():
-        found[kind] = differences.of_values(kind, record.measurements[kind], value)
+        there = record.measurements[kind]
+        found[kind] = differences.of_values(kind, there, _named_as(there, value, record))
     figures = tolerance.figures(record.metrics, record.history), tolerance.figures(metrics, history)
     kernel = choose(device=device, rule=settings.make_rule())
     return Verdict(
@@ -121,6 +120,11 @@ def _compared(record: Record, store: Store, again: RunDir, device: torch.device,
         tolerance.too_far(*figures),
         promise.changes(record.provenance, here),
     )
+
+
+def _named_as(there: dict[str, Any], again: dict[str, Any], record: Record) -> dict[str, Any]:
+    """With a rule's file by the path that it had then: it is known by its SHA-256, wherever it lies."""
+    return again | {"method": there["method"]} if record.rule_file and "method" in there else again
 
 
 def _weights(record: Record, again: RunDir) -> dict[str, Difference | None]:
@@ -135,8 +139,8 @@ def _measured(
     record: Record, store: Store, again: RunDir, device: torch.device, data_dir: Path
 ) -> dict[str, dict[str, Any]]:
     """What is measured of the new weights, of each kind that is there; under the name of the run that is there."""
-    _, network = again.network(device)
-    opened, sha256 = Opened(record.info, network, store, device), again.weights_sha256()
+    info, network = again.network(device)
+    opened, sha256 = Opened(info, network, store, device), again.weights_sha256()
     return {
         kind: described(Path(str(there.get("run", ""))), opened, sha256, BY_DEFAULT[kind](opened, data_dir))
         for kind, there in record.measurements.items()

@@ -12,7 +12,7 @@ from bpsta_cli.measurement import BY_DEFAULT
 from bpsta_cli.reading import UnreadableError, documents, text
 from bpsta_cli.reporting import results_provenance
 from bpsta_cli.training.rule_trust import rule_of
-from bpsta_cli.training.run_directory import HISTORY, METRICS, RunDir, RunInfo
+from bpsta_cli.training.run_directory import HISTORY, METRICS, WEIGHTS, RunDir, RunInfo
 from bpsta_cli.verification import tolerance
 
 
@@ -69,6 +69,8 @@ def read_record(path: Path, trusted: Iterable[Path] = ()) -> Record:
     rule = rule_of(info.settings.method, info.rule_sha256, path, trusted)
     history = history_of(path)
     _check_figures(path, metrics, history)
+    if (path / WEIGHTS).is_file():
+        run.weights()  # damaged ones are refused before hours of training
     where = path.resolve()
     results = where.parent.parent if where.parent.name == results_provenance.TRAIN else None
     measurements: dict[str, dict[str, Any]] = {}
@@ -94,7 +96,7 @@ def history_of(path: Path) -> str:
 
 
 def _check_figures(path: Path, metrics: dict[str, Any], history: str) -> None:
-    """Refuse before hours of training what could not be compared after them."""
+    """Refuse records that could not be compared."""
     try:
         tolerance.figures(metrics, history)
     except (KeyError, IndexError, TypeError, ValueError) as broken:

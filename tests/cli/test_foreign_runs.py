@@ -87,9 +87,13 @@ def test_no_command_runs_the_file_that_a_run_names_and_each_says_how_to(command,
     assert (foreign / "was-run").exists()
 
 
-def test_a_file_is_known_by_its_content_wherever_it_lies(mailed, foreign, data):
+def test_a_file_is_known_by_its_content_wherever_it_lies(mailed, foreign, data, capsys):
     rename(foreign / "run", "nowhere/that/is/there.py")
-    assert run(["eval", str(foreign / "run"), "--data-dir", str(data), "--trust-rule", str(mailed / "leaky.py")]) == 0
+    named = ["--data-dir", str(data), "--trust-rule", str(mailed / "leaky.py")]
+    assert run(["eval", str(foreign / "run"), *named]) == 0
+    capsys.readouterr()
+    assert run(["verify", str(foreign / "run"), *named]) == 0
+    assert "run: the same bytes (weights, history.csv, metrics.json)" in capsys.readouterr().out
     (mailed / "was-run").unlink()
 
 
