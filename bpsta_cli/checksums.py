@@ -13,14 +13,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 KEY = "sha256"
 _END = "\n}\n"
 _LAST_LINE = re.compile(rb',\n  "([^"\n]*)": "([^"\n]*)"\n}\n\Z')
 _LONGEST_LINE = 200
-_PIECE = 1 << 22
 
 
 class DamagedError(ValueError):
@@ -62,12 +60,3 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected an object, got {type(value).__name__}")  # noqa: TRY004 - a ValueError as json's own
     return value
-
-
-def of_file(file: Path) -> str:
-    """SHA-256 of a whole file, read piece by piece."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while piece := opened.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

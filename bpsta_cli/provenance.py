@@ -26,6 +26,7 @@ _EVERY_RUN = (
     "network",
     "portable_math.py",
     "random_numbers.py",
+    "reading",
     "rules",
     "surrogates.py",
 )

@@ -4,6 +4,7 @@ import pytest
 
 from bpsta_cli import checksums
 from bpsta_cli.checksums import DamagedError
+from bpsta_cli.reading import regular
 
 VALUE = {"accuracy": 0.98, "classes": ["é", "b"], "nothing": None, "deep": {"a": 1}}
 
@@ -54,6 +55,6 @@ def test_a_file_that_was_formatted_anew_is_refused():
 
 
 def test_a_files_sum_is_that_of_its_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(checksums, "_PIECE", 2)
+    monkeypatch.setattr(regular, "_PIECE", 2)
     (tmp_path / "file").write_bytes(b"hello")
-    assert checksums.of_file(tmp_path / "file") == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert regular.sha256(tmp_path / "file") == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"

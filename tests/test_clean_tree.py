@@ -15,6 +15,7 @@ from test_pipeline import script
 
 from bpsta_cli import provenance
 from bpsta_cli.cli.main import run as bpsta
+from bpsta_cli.config import load_params
 
 ROOT = Path(__file__).parent.parent
 VOLATILE = {"provenance", "commit", "code", "python", "libraries", "machine", "device", "threads", "kernel"}
@@ -65,7 +66,11 @@ def params(runs):
 def make():
     """What the pipeline does for one run, and the report."""
     train = ["train", "--params", "params.yaml", "--run", NAME, "--out", f"results/train/{NAME}"]
-    commands = [[*train, "--resume", "--overwrite"], *script("measure").commands(NAME), ["report"]]
+    commands = [
+        [*train, "--resume", "--overwrite"],
+        *script("stage").commands(f"measure@{NAME}", load_params(Path("params.yaml"))),
+        ["report"],
+    ]
     for arguments in commands:
         assert bpsta(arguments) == 0, arguments
 

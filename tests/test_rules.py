@@ -236,7 +236,7 @@ def test_a_file_is_run_once_and_its_rule_is_taken(own_registry, tmp_path):
 
 
 def test_a_missing_rule_file_is_refused(tmp_path):
-    with pytest.raises(SettingsError, match=r"missing rule file: expected a Python file, got no file at .*no\.py"):
+    with pytest.raises(SettingsError, match=r"missing rule file: expected a Python file, got .*no\.py: no such file"):
         rules.make(str(tmp_path / "no.py"))
 
 

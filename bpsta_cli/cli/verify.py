@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Json, Runs, Threads
+from bpsta_cli.cli.options import DataDir, Json, Runs, Threads, TrustRule
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.cli.runs import require_positive
+from bpsta_cli.cli.runs import require_positive, use_threads, warn_unchecked
 
 if TYPE_CHECKING:
     from bpsta_cli.verification import Record, Verdict
@@ -27,15 +27,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    trust_rule: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Run this file for the learning rule of a run that was trained with it: it is code, read it first. "
-            "Give it again for another one. (default: no file is run)",
-            show_default=False,
-        ),
-    ] = None,
+    trust_rule: TrustRule = None,
     threads: Threads = None,
     device: Annotated[
         str | None,
@@ -55,24 +47,17 @@ def verify(
     came out as promised; 1: a run did not; 2: nothing to compare. Nothing in the run's directory is changed.
     """
     output = Output(as_json=as_json)
-    for name, value in (("sample", sample), ("threads", threads)):
-        require_positive(name, value)
-    import torch
-
-    from bpsta_cli import rules
+    require_positive("sample", sample)
+    use_threads(threads)
     from bpsta_cli.devices import resolve_device
     from bpsta_cli.verification import read_record, spread
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    for file in trust_rule or []:
-        rules.find(str(file))
-    records = [read_record(run) for run in runs]
+    records = [read_record(run, trust_rule or []) for run in runs]
     chosen = records if sample is None else spread(records, sample)
     verdicts = []
     for number, record in enumerate(chosen, start=1):
         place = resolve_device(device or _device_of(record))
-        verdicts.append(_verify(record, place, data_dir, f"{number}/{len(chosen)} {record.name}"))
+        verdicts.append(_verify(record, place, data_dir, output, f"{number}/{len(chosen)} {record.name}"))
         _say(verdicts[-1], output)
     _say_changes(verdicts, output)
     _summary(verdicts, len(records), output)
@@ -86,11 +71,12 @@ def _device_of(record: "Record") -> str:
     return "cpu" if record.provenance.get("device", "cpu").startswith("cpu") else "auto"
 
 
-def _verify(record: "Record", place: Any, data_dir: Path, label: str) -> "Verdict":
+def _verify(record: "Record", place: Any, data_dir: Path, output: Output, label: str) -> "Verdict":
     from bpsta_cli.verification import store_of, verify
 
     with Bar("samples") as bar:
         store = store_of(record, data_dir, bar.update)
+    warn_unchecked(store, output)
     with Bar("steps") as bar:
         return verify(
             record,

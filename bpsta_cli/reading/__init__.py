@@ -1,6 +1,6 @@
 """The one place that opens a file which somebody gave: kind, size and form are checked before memory is taken.
 
-    regular      regular files alone, up to a size that its kind never has          content, opened, text
+    regular      regular files alone, up to a size that its kind never has          content, opened, sha256, text
     documents    JSON, YAML and CSV: depth, number of values, length of numbers     json_object, table, yaml
     arrays       .npy and .npz: the declared arrays against what is there           mapped_npy, npy, npz
     tensors      safetensors: the header against the file's size                    safetensors
@@ -20,6 +20,7 @@ from bpsta_cli.reading.regular import (
     UnreadableError,
     content,
     opened,
+    sha256,
     text,
     unreadable,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "UnreadableError",
     "content",
     "opened",
+    "sha256",
     "text",
     "unreadable",
 ]

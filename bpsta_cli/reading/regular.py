@@ -1,5 +1,6 @@
 """Opens regular files alone, and reads no more of one than its kind may have."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ RECORDING = 512 * MIB
 ARRAYS = 1024 * MIB
 """Bytes of arrays that a compressed file may declare."""
 WEIGHTS = 4096 * MIB
+_PIECE = 4 * MIB
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -100,6 +102,19 @@ def content(path: Path, most: int = DOCUMENT) -> bytes:
     if len(found) > most:
         raise _too_large(path, most, "more")
     return found
+
+
+def sha256(path: Path, most: int = WEIGHTS) -> str:
+    """SHA-256 of a regular file, read piece by piece.
+
+    Raises:
+        UnreadableError: as `opened`.
+    """
+    digest = hashlib.sha256()
+    with opened(path, most) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def text(path: Path, most: int = DOCUMENT) -> str:

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bpsta_cli import checksums
 from bpsta_cli.errors import RunError
-from bpsta_cli.reading import UnreadableError, documents
+from bpsta_cli.reading import UnreadableError, documents, sha256
 
 METRICS = "metrics.json"
 _TODO = "Remove the file and run dvc repro."
@@ -24,12 +23,14 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True)
 
 
-class _Origin(_Record):
-    commit: _Text
-    device: _Text
-    threads: _Count
-    python: _Text
-    libraries: dict[str, _Text]
+class Provenance(_Record):
+    """provenance.json, whatever of it was recorded."""
+
+    commit: _Text = ""
+    device: _Text = ""
+    threads: _Count = 0
+    python: _Text = ""
+    libraries: dict[str, _Text] = Field(default_factory=dict)
     machine: dict[str, _Text] = Field(default_factory=dict)
     kernel: _Text | None = None
 
@@ -48,7 +49,7 @@ class Metrics(_Record):
     selection: _Text
     data_hash: _Text
     split: _Text = ""
-    provenance: _Origin
+    provenance: Provenance = Field(default_factory=Provenance)
 
 
 class _Ratio(_Record):
@@ -103,8 +104,14 @@ class Recorded(_Record):
     settings: _Settings
 
 
-Kind = Literal["metrics", "energy", "latency", "settings"]
-_MODELS: dict[Kind, type[_Record]] = {"metrics": Metrics, "energy": Energy, "latency": Latency, "settings": Recorded}
+Kind = Literal["metrics", "energy", "latency", "settings", "provenance"]
+_MODELS: dict[Kind, type[_Record]] = {
+    "metrics": Metrics,
+    "energy": Energy,
+    "latency": Latency,
+    "settings": Recorded,
+    "provenance": Provenance,
+}
 
 
 def read(file: Path, kind: Kind) -> dict[str, Any]:
@@ -115,14 +122,24 @@ def read(file: Path, kind: Kind) -> dict[str, Any]:
     """
     try:
         found = documents.json_object(file)
-        _MODELS[kind].model_validate(found)
     except UnreadableError as broken:
         raise _unusable(file, broken.expected, broken.got) from None
+    check(file, kind, found)
+    return found
+
+
+def check(file: Path, kind: Kind, found: Any) -> None:
+    """Hold what is in a file against what a report needs.
+
+    Raises:
+        RunError: it lacks that.
+    """
+    try:
+        _MODELS[kind].model_validate(found)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
-        got = "none" if first["type"] == "missing" else repr(first["input"])
+        got = "none" if first["type"] == "missing" else repr(first["input"])[:80]
         raise _unusable(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", got) from None
-    return found
 
 
 def read_history(file: Path) -> pd.DataFrame:
@@ -134,8 +151,8 @@ def read_history(file: Path) -> pd.DataFrame:
     try:
         metrics = file.with_name(METRICS)  # an unfinished run has none
         recorded = documents.json_object(metrics).get("files", {}).get(file.name) if metrics.is_file() else None
-        if recorded is not None and checksums.of_file(file) != recorded:
-            raise _unusable(file, f"the checksum that {METRICS} says", "another")
+        if recorded is not None and sha256(file) != recorded:
+            raise _unusable(file, f"the checksum that {METRICS} says of it", "another checksum")
         found = documents.table(file)
     except UnreadableError as broken:
         raise _unusable(file, broken.expected, broken.got) from None

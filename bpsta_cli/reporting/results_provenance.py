@@ -5,13 +5,14 @@ whenever something is made again, and are not in git. This file is: an entry cha
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bpsta_cli import files
 from bpsta_cli.errors import RunError
+from bpsta_cli.reading import MissingError, UnreadableError, content, documents
+from bpsta_cli.reporting import records
 
 NAME = "provenance.json"
 TRAIN = "train"
@@ -57,44 +58,60 @@ def recorded(results: Path) -> dict[str, tuple[str, Provenance]]:
     Raises:
         RunError: the file cannot be read.
     """
-    content = _read(results / NAME)
-    return {
-        name: (digest, origin["provenance"])
-        for origin in content.get("origins", [])
-        for name, digest in origin["results"].items()
-    }
+    file = results / NAME
+    found: dict[str, tuple[str, Provenance]] = {}
+    try:
+        for origin in _read(file).get("origins", []):
+            records.check(file, "provenance", origin["provenance"])
+            found |= {name: (digest, origin["provenance"]) for name, digest in origin["results"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise _unreadable(file, "origins, each with provenance and results", "others") from None
+    return found
 
 
 def _results(results: Path) -> Iterator[tuple[str, str, Provenance]]:
     """Name, SHA-256 and own provenance of every result, in a fixed order."""
     for metrics in sorted((results / TRAIN).glob("*/metrics.json")):
         run = metrics.parent
-        own = _read(run / NAME) or _read(metrics).get("provenance", {})
+        own = _own(run / NAME, metrics)
         yield f"{TRAIN}/{run.name}", _sha256([run / file for file in RUN_FILES]), own
     for kind in MEASUREMENTS:
         for file in sorted((results / kind).glob("*.json")):
             if file.name.endswith(f".{NAME}"):
                 continue
-            own = _read(file.with_suffix(f".{NAME}")) or _read(file).get("provenance", {})
+            own = _own(file.with_suffix(f".{NAME}"), file)
             yield f"{kind}/{file.stem}", _sha256([file]), own
+
+
+def _own(file: Path, result: Path) -> Provenance:
+    """What the file beside a result says, else an older result itself."""
+    found: Provenance = _read(file) or _read(result).get("provenance", {})
+    records.check(file, "provenance", found)
+    return found
 
 
 def _sha256(parts: list[Path]) -> str:
     """Of the files' bytes, one after the other; one that is not there has none."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.read_bytes() if part.is_file() else b"")
+        try:
+            digest.update(content(part))
+        except MissingError:
+            continue
+        except UnreadableError as broken:
+            raise _unreadable(part, broken.expected, broken.got) from None
     return digest.hexdigest()
 
 
 def _read(file: Path) -> dict[str, Any]:
     """An object from a file; empty where there is none."""
     try:
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return documents.json_object(file)
+    except MissingError:
         return {}
-    except ValueError as broken:
-        raise RunError(
-            "unreadable result", expected="JSON", got=f"{file}: {broken}", todo="Remove it and run dvc repro."
-        ) from None
-    return loaded
+    except UnreadableError as broken:
+        raise _unreadable(file, broken.expected, broken.got) from None
+
+
+def _unreadable(file: Path, expected: str, got: str) -> RunError:
+    return RunError("unreadable result", expected=expected, got=f"{file}: {got}", todo="Remove it and run dvc repro.")

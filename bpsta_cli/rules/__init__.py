@@ -21,6 +21,7 @@ from bpsta_cli.rules.bpsta import BPSA, BPSTA, zero_gradient_without_spike
 from bpsta_cli.rules.registry import (
     TWIN,
     file_hash,
+    file_of,
     find,
     known,
     make,
@@ -44,6 +45,7 @@ __all__ = [
     "Setting",
     "Value",
     "file_hash",
+    "file_of",
     "find",
     "known",
     "make",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bpsta_cli.errors import SettingsError, did_you_mean
+from bpsta_cli.reading import UnreadableError, content
 from bpsta_cli.rules.rule import Rule
 from bpsta_cli.rules.settings import Value, settings_of
 
@@ -82,6 +83,11 @@ def file_hash(name: str) -> str:
     """SHA-256 of the file that a rule came from, as it was run; empty of a rule that came from none."""
     rule = known(name)
     return "" if rule is None else _hashes.get(rule.name, "")
+
+
+def file_of(rule: type[Rule]) -> Path | None:
+    """The file that a rule came from, as it was run; None of a rule that came from none."""
+    return next((file for file, name in _files.items() if name == rule.name), None)
 
 
 def with_hash(sha256: str) -> type[Rule] | None:
@@ -191,14 +197,15 @@ def sha256_of(file: Path) -> str:
 
 
 def _source(path: Path) -> bytes:
-    if not path.is_file():
+    try:
+        return content(path)
+    except UnreadableError as broken:
         raise SettingsError(
             "missing rule file",
             expected="a Python file",
-            got=f"no file at {path}",
+            got=f"{path}: {broken.got}",
             todo=f"Check the path, or take one of {', '.join(names())}.",
-        )
-    return path.read_bytes()
+        ) from None
 
 
 def _register_file(path: Path, sha256: str | None) -> None:

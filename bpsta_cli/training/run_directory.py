@@ -20,7 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from bpsta_cli import checksums, files
+from bpsta_cli import files, reading
 from bpsta_cli.checksums import DamagedError
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
@@ -137,7 +137,7 @@ class RunDir:
 
     def info_checksum(self) -> str:
         """SHA-256 of settings.json: what tells this run's files from another's."""
-        return checksums.of_file(self.path / SETTINGS)
+        return reading.sha256(self.path / SETTINGS)
 
     def write_weights(self, weights: dict[str, Tensor]) -> None:
         """model.safetensors."""
@@ -146,7 +146,7 @@ class RunDir:
 
     def weights_sha256(self) -> str:
         """SHA-256 of the file model.safetensors, as sha256sum prints it."""
-        return checksums.of_file(self.path / WEIGHTS)
+        return reading.sha256(self.path / WEIGHTS)
 
     def weights(self, network: nn.Module | None = None) -> dict[str, Tensor]:
         """The weights of the selected epoch; of an unfinished run those selected so far.
@@ -219,7 +219,7 @@ class RunDir:
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json, with the SHA-256 of the files beside it: from here on the run is finished."""
-        sums = {name: checksums.of_file(self.path / name) for name in RESULT if (self.path / name).is_file()}
+        sums = {name: reading.sha256(self.path / name) for name in RESULT if (self.path / name).is_file()}
         files.write_checked_json(self.path / METRICS, {**metrics, "files": sums})
 
     def metrics(self) -> dict[str, Any]:
@@ -270,7 +270,7 @@ class RunDir:
         file = self.path / name
         if not file.is_file():
             wrong = "no such file"
-        elif checksums.of_file(file) != recorded:
+        elif reading.sha256(file) != recorded:
             wrong = "another checksum than metrics.json says"
         else:
             return

@@ -65,7 +65,7 @@ def _locked(file: Path) -> IO[str]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise FileExistsError(errno.EEXIST, "Something else than a file is in the way", str(file))
-        opened = os.fdopen(descriptor, "r+", encoding="utf-8")
+        opened = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -98,7 +98,7 @@ def _in_use(directory: Path, content: str) -> RunError:
     try:
         holder = json.loads(content)
         who = f"process {int(holder['pid'])} on {holder['host']!s:.80} since {holder['since']!s:.40}"
-    except (ValueError, KeyError, TypeError):  # it is just being written
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):  # just being written, or another's
         who = "another process"
     return RunError(
         "the run directory is in use",

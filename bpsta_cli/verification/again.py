@@ -17,7 +17,7 @@ from bpsta_cli.training.epoch import StepDone
 from bpsta_cli.training.run_directory import RunDir
 from bpsta_cli.verification import differences, promise, tolerance
 from bpsta_cli.verification.differences import Difference
-from bpsta_cli.verification.record import Record
+from bpsta_cli.verification.record import Record, history_of
 
 OnStep = Callable[[int, int], None]
 
@@ -93,22 +93,23 @@ def verify(
 
 
 def _train(record: Record, store: Store, again: RunDir, device: torch.device, on_step: OnStep | None) -> None:
-    epochs = record.info.settings.data.epochs
-    for event in training.train(record.info.settings, store, again.path, device=device):
+    epochs = record.settings.data.epochs
+    for event in training.train(record.settings, store, again.path, device=device):
         if on_step and isinstance(event, StepDone):
             on_step(event.epoch * event.steps + event.step, epochs * event.steps)
 
 
 def _compared(record: Record, store: Store, again: RunDir, device: torch.device, data_dir: Path) -> Verdict:
-    settings, here, metrics = record.info.settings, again.info().provenance, again.metrics()
-    history = (again.path / "history.csv").read_text(encoding="utf-8")
+    settings, here = record.settings, again.info().provenance
+    history, metrics = history_of(again.path), _named_as(record.metrics, again.metrics(), record)
     found = {
         **_weights(record, again),
         "history.csv": differences.of_history(record.history, history),
         "metrics.json": differences.of_values("metrics.json", record.metrics, metrics),
     }
     for kind, value in _measured(record, store, again, device, data_dir).items():
-        found[kind] = differences.of_values(kind, record.measurements[kind], value)
+        there = record.measurements[kind]
+        found[kind] = differences.of_values(kind, there, _named_as(there, value, record))
     figures = tolerance.figures(record.metrics, record.history), tolerance.figures(metrics, history)
     kernel = choose(device=device, rule=settings.make_rule())
     return Verdict(
@@ -119,6 +120,11 @@ def _compared(record: Record, store: Store, again: RunDir, device: torch.device,
         tolerance.too_far(*figures),
         promise.changes(record.provenance, here),
     )
+
+
+def _named_as(there: dict[str, Any], again: dict[str, Any], record: Record) -> dict[str, Any]:
+    """With a rule's file by the path that it had then: it is known by its SHA-256, wherever it lies."""
+    return again | {"method": there["method"]} if record.rule_file and "method" in there else again
 
 
 def _weights(record: Record, again: RunDir) -> dict[str, Difference | None]:
@@ -136,6 +142,6 @@ def _measured(
     info, network = again.network(device)
     opened, sha256 = Opened(info, network, store, device), again.weights_sha256()
     return {
-        kind: described(Path(there["run"]), opened, sha256, BY_DEFAULT[kind](opened, data_dir))
+        kind: described(Path(str(there.get("run", ""))), opened, sha256, BY_DEFAULT[kind](opened, data_dir))
         for kind, there in record.measurements.items()
     }

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PROVENANCE = "provenance"
-"""A key of older results that is no result."""
+NO_RESULTS = ("provenance", "files")
+"""Keys that are no results: where an older result came from, and checksums of files that are compared themselves."""
 NAMED = 3
 """So many values that differ are named; the others are counted."""
 
@@ -84,7 +84,7 @@ def of_values(what: str, there: dict[str, Any], again: dict[str, Any]) -> Differ
 
     What only the new one has is no difference: an older record lacks what was added since.
     """
-    pairs = list(_pairs("", {key: value for key, value in there.items() if key != PROVENANCE}, again))
+    pairs = list(_pairs("", {key: value for key, value in there.items() if key not in NO_RESULTS}, again))
     differing = [(path, old, new) for path, old, new in pairs if json.dumps(old) != json.dumps(new)]
     if not differing:
         return None

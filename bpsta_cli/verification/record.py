@@ -1,15 +1,19 @@
 """A finished run as it is there: settings, result and measurements, with the weights or without."""
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bpsta_cli import rules
+from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
 from bpsta_cli.measurement import BY_DEFAULT
+from bpsta_cli.reading import UnreadableError, documents, text
 from bpsta_cli.reporting import results_provenance
-from bpsta_cli.training.run_directory import RunDir, RunInfo
+from bpsta_cli.training.rule_trust import rule_of
+from bpsta_cli.training.run_directory import HISTORY, METRICS, WEIGHTS, RunDir, RunInfo
+from bpsta_cli.verification import tolerance
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Record:
         history: the text of history.csv.
         measurements: by kind ("eval", "energy", "latency"), where the pipeline measured it.
         provenance: of the process that made it; empty where that is not recorded.
+        rule_file: the file of the user's own that was run for its learning rule, wherever that lies now.
     """
 
     path: Path
@@ -31,25 +36,41 @@ class Record:
     history: str
     measurements: dict[str, dict[str, Any]]
     provenance: dict[str, Any]
+    rule_file: Path | None = None
 
     @property
     def name(self) -> str:
         """The run's name."""
         return self.path.resolve().name
 
+    @property
+    def settings(self) -> RunSettings:
+        """Its settings as they are trained again: those of the run, with the rule's file by its path here."""
+        settings = self.info.settings
+        return settings.model_copy(update={"method": str(self.rule_file)}) if self.rule_file else settings
 
-def read_record(path: Path) -> Record:
-    """Read what is there of a run; no code is run on its behalf.
+
+def read_record(path: Path, trusted: Iterable[Path] = ()) -> Record:
+    """Read what is there of a run; no code is run on its behalf, unless the user named its rule's very file.
 
     The measurements of RESULTS/train/NAME are RESULTS/eval/NAME.json and so on. Its provenance is its own where it has
     one, else what RESULTS/provenance.json says.
 
+    Args:
+        path: the run's directory.
+        trusted: files that may be run for a rule of the user's own, where they are the run's.
+
     Raises:
-        RunError: no run, one that is not finished, a file that cannot be read, or a rule that is not registered.
+        RunError: no run, one that is not finished, a file that cannot be read, or a rule that may not be run.
+        SettingsError: a trusted file is missing or unusable.
     """
     run = RunDir(path)
     info, metrics = run.info(), run.metrics()
-    _check_rule(path, info.settings.method)
+    rule = rule_of(info.settings.method, info.rule_sha256, path, trusted)
+    history = history_of(path)
+    _check_figures(path, metrics, history)
+    if (path / WEIGHTS).is_file():
+        run.weights()  # damaged ones are refused before hours of training
     where = path.resolve()
     results = where.parent.parent if where.parent.name == results_provenance.TRAIN else None
     measurements: dict[str, dict[str, Any]] = {}
@@ -59,39 +80,40 @@ def read_record(path: Path) -> Record:
         measurements = {kind: _json(file) for kind, file in found.items() if file.is_file()}
         named = f"{results_provenance.TRAIN}/{where.name}"
         provenance = provenance or results_provenance.recorded(results).get(named, ("", {}))[1]
-    return Record(path, info, metrics, _history(path), measurements, provenance)
+    return Record(path, info, metrics, history, measurements, provenance, rules.file_of(rule) if rule else None)
 
 
-def _check_rule(path: Path, method: str) -> None:
-    """Refuse to run a rule file because a run names it."""
-    if method != rules.TWIN and rules.known(method) is None:
-        raise RunError(
-            "a run of a learning rule that is not registered",
-            expected=f"one of {', '.join((*rules.names(), rules.TWIN))}, or a rule file that you name",
-            got=f"{path}, trained with {method}",
-            todo="Read the rule's file first: it is code. Then name it with --trust-rule FILE.",
-        )
+def history_of(path: Path) -> str:
+    """The text of a run's history.csv.
 
-
-def _history(path: Path) -> str:
+    Raises:
+        RunError: it cannot be read.
+    """
     try:
-        return (path / "history.csv").read_text(encoding="utf-8")
-    except (OSError, ValueError) as broken:
-        raise _unreadable(path / "history.csv", broken) from None
+        return text(path / HISTORY)
+    except UnreadableError as broken:
+        raise _unreadable(path / HISTORY, broken.got) from None
+
+
+def _check_figures(path: Path, metrics: dict[str, Any], history: str) -> None:
+    """Refuse records that could not be compared."""
+    try:
+        tolerance.figures(metrics, history)
+    except (KeyError, IndexError, TypeError, ValueError) as broken:
+        raise _unreadable(path / METRICS, f"with {HISTORY} no figures: {broken!r}") from None
 
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as broken:
-        raise _unreadable(file, broken) from None
-    return loaded
+        return documents.json_object(file)
+    except UnreadableError as broken:
+        raise _unreadable(file, broken.got) from None
 
 
-def _unreadable(file: Path, broken: Exception) -> RunError:
+def _unreadable(file: Path, got: str) -> RunError:
     return RunError(
         "nothing to compare with",
         expected="the file that the run left",
-        got=f"{file}: {broken}",
+        got=f"{file}: {got}",
         todo="Restore it, or make it again.",
     )

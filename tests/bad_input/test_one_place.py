@@ -32,6 +32,7 @@ MODULES = {
     "io",
 }
 OWN = {
+    "kernels/cpu/cache.py": "the library that it compiled, from a folder that nobody else can write to",
     "kernels/cpu/library.py": "the package's own sources, and the library that it compiles",
     "machine.py": "/proc and /sys",
     "devices.py": "/sys: the limit of a container",
@@ -47,7 +48,8 @@ OWN = {
     "data/datasets/cifar.py": "bytes that were read by `reading.opened`, mapped; a pickle of plain values",
     "data/formats/idx.py": "bytes whose length `reading.opened` has checked, mapped",
     "data/formats/images.py": "a picture from a file that `reading.opened` has opened",
-    "training/run_directory.py": "the training state",
+    "training/run_lock.py": "its own lock, of which it reads a thousand characters",
+    "training/checkpoint_files.py": "words of a file that `reading.tensors` opened, its checksum checked",
     "cli/streams.py": "/dev/null, to write",
     "cli/report.py": "a web browser",
 }

@@ -166,8 +166,8 @@ def main():
     parser.add_argument("--write", action="store_true", help=f"write {HASHES.name} anew")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="bpsta-bytes-"))
-    with OddAddresses() if options.odd else nullcontext():
+    with tempfile.TemporaryDirectory(prefix="bpsta-bytes-") as new, OddAddresses() if options.odd else nullcontext():
+        folder = options.folder or Path(new)
         found = {name: trained(name, folder, kill_at=options.kill_at) for name in options.runs or RUNS}
     text = json.dumps(found, indent=2) + "\n"
     if options.write:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bpsta_cli import checksums, files
+from bpsta_cli import checksums, files, reading
 from bpsta_cli.cli.main import run
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.data import catalogue
@@ -229,7 +229,7 @@ def test_other_data_than_the_run_was_trained_on_are_refused(capsys, data, traine
     info, _ = checksums.parse((tmp_path / "settings.json").read_bytes())
     files.write_checked_json(tmp_path / "settings.json", {**info, "data_hash": "0" * 64})
     metrics, _ = checksums.parse((tmp_path / "metrics.json").read_bytes())
-    metrics["files"]["settings.json"] = checksums.of_file(tmp_path / "settings.json")
+    metrics["files"]["settings.json"] = reading.sha256(tmp_path / "settings.json")
     files.write_checked_json(tmp_path / "metrics.json", metrics)
     assert "content hash 000000000000" in refusal(capsys, ["eval", tmp_path, "--data-dir", data])
 

@@ -1,7 +1,6 @@
 """A run that came from elsewhere: its rule file is run only at the user's word, and only unchanged."""
 
 import hashlib
-import json
 import py_compile
 import shutil
 from importlib.machinery import SourceFileLoader
@@ -9,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bpsta_cli import rules
+from bpsta_cli import reading, rules
 from bpsta_cli.cli.main import run
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.files import write_checked_json
+from bpsta_cli.reading import documents
 from bpsta_cli.rules import registry
 
 EXAMPLE = (Path(__file__).parents[1] / "examples" / "leaky_gradient.py").read_text()
@@ -21,6 +22,7 @@ COMMANDS = {
     "eval": ["--samples", "4"],
     "energy": ["--samples", "4"],
     "latency": ["--samples", "4", "--no-clock"],
+    "verify": [],
 }
 
 
@@ -62,10 +64,14 @@ def foreign(mailed, tmp_path):
 
 
 def rename(path, method, **other):
+    """Have the run name another rule file; whoever sends a run can make its checksums fit."""
     file = path / "settings.json"
-    info = json.loads(file.read_text()) | other
+    info = documents.json_object(file) | other
     info["settings"]["method"] = method
-    file.write_text(json.dumps(info))
+    write_checked_json(file, info)
+    metrics = documents.json_object(path / "metrics.json")
+    metrics["files"]["settings.json"] = reading.sha256(file)
+    write_checked_json(path / "metrics.json", metrics)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -81,9 +87,13 @@ def test_no_command_runs_the_file_that_a_run_names_and_each_says_how_to(command,
     assert (foreign / "was-run").exists()
 
 
-def test_a_file_is_known_by_its_content_wherever_it_lies(mailed, foreign, data):
+def test_a_file_is_known_by_its_content_wherever_it_lies(mailed, foreign, data, capsys):
     rename(foreign / "run", "nowhere/that/is/there.py")
-    assert run(["eval", str(foreign / "run"), "--data-dir", str(data), "--trust-rule", str(mailed / "leaky.py")]) == 0
+    named = ["--data-dir", str(data), "--trust-rule", str(mailed / "leaky.py")]
+    assert run(["eval", str(foreign / "run"), *named]) == 0
+    capsys.readouterr()
+    assert run(["verify", str(foreign / "run"), *named]) == 0
+    assert "run: the same bytes (weights, history.csv, metrics.json)" in capsys.readouterr().out
     (mailed / "was-run").unlink()
 
 

@@ -7,8 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bpsta_cli import reading
 from bpsta_cli.cli.main import run
+from bpsta_cli.files import write_checked_json
 from bpsta_cli.kernels import dispatch
+from bpsta_cli.reading import documents
 from bpsta_cli.verification import again
 
 NAME = "digits-bpsta-T2-s0"
@@ -45,8 +48,16 @@ def verify(results, data, capsys):
     return call
 
 
-def change(file, **values):
-    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+def change(file, *gone, **values):
+    """Change or remove values of a JSON file; its checksum fits again."""
+    found = {key: value for key, value in (documents.json_object(file) | values).items() if key not in gone}
+    write_checked_json(file, found)
+
+
+def fit(run_folder):
+    """Have metrics.json hold the checksums that the files beside it have now."""
+    sums = documents.json_object(run_folder / "metrics.json")["files"]
+    change(run_folder / "metrics.json", files={name: reading.sha256(run_folder / name) for name in sums})
 
 
 def test_a_run_that_is_as_it_was_made_is_the_same_bytes_and_nothing_in_its_directory_changes(verify, results):
@@ -67,6 +78,7 @@ def test_what_differs_is_named_and_what_changed_since(verify, results):
     history = (run_folder / "history.csv").read_text().splitlines()
     history[2] = history[2].replace("spiking", "twin")
     (run_folder / "history.csv").write_text("\n".join(history) + "\n")
+    fit(run_folder)
     change(run_folder / "metrics.json", firing_rate=0.75)
     change(results / "eval" / f"{NAME}.json", samples=359)
     change(run_folder / "provenance.json", commit="another", threads=99)
@@ -90,7 +102,8 @@ def test_of_a_run_without_its_weights_their_hash_is_compared(verify, results):
     (results / "train" / NAME / "model.safetensors").unlink()
     code, printed = verify()
     assert (code, "the same bytes (weights, " in printed.out) == (0, True)
-    change(results / "train" / NAME / "metrics.json", weights_sha256="0" * 64)
+    metrics = results / "train" / NAME / "metrics.json"
+    change(metrics, files=documents.json_object(metrics)["files"] | {"model.safetensors": "0" * 64})
     code, printed = verify()
     assert code == 1
     assert "weights: SHA-256 000000000000, now " in printed.out
@@ -98,13 +111,11 @@ def test_of_a_run_without_its_weights_their_hash_is_compared(verify, results):
 
 def test_an_older_record_with_its_provenance_inside_and_no_hash_is_verified(verify, results):
     folder = results / "train" / NAME
-    provenance = json.loads((folder / "provenance.json").read_text()) | {"commit": "old"}
+    provenance = documents.json_object(folder / "provenance.json") | {"commit": "old"}
     for file in (folder / "provenance.json", folder / "model.safetensors", *results.glob("*/*.provenance.json")):
         file.unlink()
     change(folder / "settings.json", provenance=provenance)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    del metrics["weights_sha256"]
-    (folder / "metrics.json").write_text(json.dumps(metrics | {"provenance": provenance, "accuracy": 0.125}))
+    change(folder / "metrics.json", "files", provenance=provenance, accuracy=0.125)
     code, printed = verify()
     assert code == 1
     assert "(compared: history.csv, metrics.json, eval, energy, latency)" in printed.out
@@ -118,14 +129,14 @@ def test_where_the_compiled_kernels_do_not_run_bytes_are_not_promised_and_a_tole
     reference = dispatch.Choice("reference", "there is no compiler g++")
     monkeypatch.setattr(again, "choose", lambda *_, **__: reference)
     metrics = results / "train" / NAME / "metrics.json"
-    change(metrics, accuracy=json.loads(metrics.read_text())["accuracy"] + 0.01)
+    change(metrics, accuracy=documents.json_object(metrics)["accuracy"] + 0.01)
     code, printed = verify()
     assert code == 0
     assert "within tolerance" in printed.out
     assert (
         "equal bytes are not promised here: the compiled kernels do not run here (there is no compiler" in printed.out
     )
-    change(metrics, accuracy=json.loads(metrics.read_text())["accuracy"] + 0.1)
+    change(metrics, accuracy=documents.json_object(metrics)["accuracy"] + 0.1)
     code, printed = verify()
     assert code == 1
     assert "accuracy: 0.11 apart, more than sums in another order explain" in printed.out
@@ -134,7 +145,7 @@ def test_where_the_compiled_kernels_do_not_run_bytes_are_not_promised_and_a_tole
 def test_a_run_of_a_gpu_is_compared_within_a_tolerance_wherever_that_is_possible(verify, results):
     change(results / "train" / NAME / "provenance.json", device="cuda (H100)", kernel="gpu")
     metrics = results / "train" / NAME / "metrics.json"
-    change(metrics, loss=json.loads(metrics.read_text())["loss"] + 0.001)
+    change(metrics, loss=documents.json_object(metrics)["loss"] + 0.001)
     code, printed = verify("--device", "cpu")
     assert code == 0
     assert "equal bytes are not promised here: it was trained on cuda (H100)" in printed.out
@@ -155,19 +166,23 @@ def test_of_many_runs_a_sample_is_taken(verify, results):
     assert "1 of 1 runs the same bytes; a sample of 2" in printed.out
 
 
-def test_a_rule_file_is_run_only_where_it_is_named(verify, results, tmp_path):
-    rule = tmp_path / "rule.py"
-    rule.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
-    settings = results / "train" / NAME / "settings.json"
-    content = json.loads(settings.read_text())
-    content["settings"]["method"] = str(rule)
-    settings.write_text(json.dumps(content))
+def test_damaged_weights_are_refused_and_nothing_is_trained(verify, results, monkeypatch):
+    file = results / "train" / NAME / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    monkeypatch.setattr(again.training, "train", None)
     code, printed = verify()
     assert code == 2
-    assert "name it with --trust-rule FILE" in printed.err.replace("\n", " ")
-    assert not (tmp_path / "ran").exists()
-    assert verify("--trust-rule", str(rule))[0] == 2  # it registers no rule
-    assert (tmp_path / "ran").exists()
+    assert "another checksum" in printed.err
+
+
+def test_of_records_that_are_no_figures_nothing_is_trained(verify, results, monkeypatch):
+    change(results / "train" / NAME / "metrics.json", "accuracy")
+    monkeypatch.setattr(again.training, "train", None)
+    code, printed = verify()
+    assert code == 2
+    assert "nothing to compare with" in printed.err
 
 
 @pytest.mark.parametrize(

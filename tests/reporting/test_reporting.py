@@ -146,7 +146,7 @@ def test_a_damaged_history_is_not_reported(results):
     folder = results / "train" / "digits-stbp-T2-s0"
     metrics = json.loads((folder / "metrics.json").read_text())
     write_checked_json(folder / "metrics.json", {**metrics, "files": {"history.csv": "0" * 64}})
-    with pytest.raises(RunError, match=r"unreadable result.*history\.csv with another checksum"):
+    with pytest.raises(RunError, match=r"unreadable result.*history\.csv: .*got another checksum"):
         write_report(results, results / "params.yaml")
 
 
