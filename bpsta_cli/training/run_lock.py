@@ -38,13 +38,22 @@ def held(directory: Path) -> Iterator[None]:
     file = directory / FILE
     opened = _locked(file)
     try:
-        opened.truncate(0)
-        opened.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
-        opened.flush()
+        _name_holder(opened.fileno(), file)
         yield
     finally:
         file.unlink(missing_ok=True)  # before it is freed: whoever comes next makes a new one
         opened.close()
+
+
+def _name_holder(descriptor: int, file: Path) -> None:
+    """Write who holds the lock, past any buffer, which would be written again when the file is closed."""
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    except OSError as refused:
+        refused.filename = str(file)
+        raise
 
 
 def _make(directory: Path) -> None:

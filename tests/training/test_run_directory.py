@@ -6,6 +6,7 @@ import torch
 from bpsta_cli import checksums
 from bpsta_cli.errors import RunError
 from bpsta_cli.files import write_checked_json
+from bpsta_cli.reading import documents
 from bpsta_cli.training.run_directory import RunDir, RunInfo, load_weights, network_of
 
 
@@ -49,7 +50,7 @@ def test_a_network_comes_back_as_it_was_written(run, info):
 def test_provenance_stands_in_a_file_of_its_own_and_settings_json_is_the_same_wherever_a_run_begins(run, info):
     run, _ = run
     before = (run.path / "settings.json").read_bytes()
-    assert json.loads((run.path / "provenance.json").read_text()) == {"code": "1"}
+    assert documents.json_object(run.path / "provenance.json") == {"code": "1"}
     run.write_info(info().model_copy(update={"provenance": {"code": "1", "commit": "another"}}))
     assert (run.path / "settings.json").read_bytes() == before
     assert run.info().provenance["commit"] == "another"
@@ -60,7 +61,7 @@ def test_settings_json_with_the_provenance_in_it_is_read(run, info):
     (run.path / "provenance.json").unlink()
     assert run.info().provenance == {}
     file = run.path / "settings.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"provenance": {"code": "old"}}))
+    file.write_text(json.dumps(documents.json_object(file) | {"provenance": {"code": "old"}}))
     assert run.info() == info().model_copy(update={"provenance": {"code": "old"}})
 
 

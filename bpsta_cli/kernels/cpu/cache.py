@@ -97,6 +97,8 @@ def _kept(place: int, name: str) -> ctypes.CDLL | None:
 
 def _keep(file: Path, content: bytes) -> None:
     """Write the library; the loader reads no further than its own tables, so that its SHA-256 can follow."""
+    if file.exists() and not file.is_file():
+        file.unlink()  # a pipe or a device; of a folder it is an error
     with replacing(file) as opened:
         opened.write(content + hashlib.sha256(content).digest())
     file.chmod(_MODE)
