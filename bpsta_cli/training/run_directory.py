@@ -132,8 +132,9 @@ class RunDir:
         )
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
-        """provenance.json."""
-        files.write_checked_json(self.path / PROVENANCE, provenance)
+        """provenance.json; none where nothing is known."""
+        if provenance:
+            files.write_checked_json(self.path / PROVENANCE, provenance)
 
     def info_checksum(self) -> str:
         """SHA-256 of settings.json: what tells this run's files from another's."""
