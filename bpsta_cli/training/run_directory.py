@@ -132,7 +132,7 @@ class RunDir:
         )
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
-        """provenance.json, where there is any."""
+        """provenance.json; none where nothing is known."""
         if provenance:
             files.write_checked_json(self.path / PROVENANCE, provenance)
 
