@@ -38,13 +38,22 @@ def held(directory: Path) -> Iterator[None]:
     file = directory / FILE
     opened = _locked(file)
     try:
-        opened.truncate(0)
-        opened.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
-        opened.flush()
+        _sign(file, opened)
         yield
     finally:
         file.unlink(missing_ok=True)  # before it is freed: whoever comes next makes a new one
         opened.close()
+
+
+def _sign(file: Path, opened: IO[str]) -> None:
+    """Write who holds the lock."""
+    try:
+        opened.truncate(0)
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+        os.write(opened.fileno(), json.dumps(holder).encode())  # unbuffered: else to close it would fail again
+    except OSError as error:
+        error.filename = str(file)  # of a full disk the system names no file
+        raise
 
 
 def _make(directory: Path) -> None:
