@@ -38,7 +38,7 @@ def profiled(
 
 def kind_of(operation: str) -> str:
     """What an operation of the profiler belongs to; functions of autograd's that have no namespace are our own."""
-    if any(word in operation for word in SYNAPTIC):
+    if any(word in operation.lower() for word in SYNAPTIC):
         return SYNAPSES
     return KERNELS if operation.startswith("_") else OTHER
 

@@ -1,5 +1,6 @@
 """What eval, energy and latency share: open each run with its data, show progress, gather results."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,16 @@ def require_positive(name: str, value: int | None) -> None:
     """
     if value is not None and value < 1:
         raise SettingsError("unusable option", expected=f"--{name} of at least 1", got=str(value), todo="Correct it.")
+
+
+def require_finite(name: str, value: float) -> None:
+    """Refuse an option's value that is no number or has no end; Typer's limits let both through.
+
+    Raises:
+        SettingsError: it is.
+    """
+    if not math.isfinite(value):
+        raise SettingsError("unusable option", expected=f"--{name} of a number", got=str(value), todo="Correct it.")
 
 
 def use_threads(threads: int | None) -> None:

@@ -11,7 +11,7 @@ from bpsta_cli.cli.interruption import Interruption, StoppedCommand
 from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.cli.runs import use_threads, warn_unchecked
+from bpsta_cli.cli.runs import require_finite, use_threads, warn_unchecked
 from bpsta_cli.cli.schema import Given, apply_overrides, rule_section, section, with_settings
 from bpsta_cli.config import (
     DatasetSettings,
@@ -82,6 +82,7 @@ def train(
 
     A run that was stopped goes on when the same command is started again.
     """
+    require_finite("checkpoint-minutes", checkpoint_minutes)
     study = load_params(params) if params else None
     line = _line(study, run)
     if ("dataset" not in given["run"]) == (line is None):

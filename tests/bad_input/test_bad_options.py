@@ -21,6 +21,7 @@ BASE = {
     "eval": ["nowhere", *STOP],
     "energy": ["nowhere", *STOP],
     "latency": ["nowhere", *STOP],
+    "verify": ["nowhere", *STOP],
     "report": ["--results", "nowhere"],
     "rules": [],
 }

@@ -1,6 +1,5 @@
 """The gradients of weights and biases are held to the definition of their sums, bit for bit, and to torch's own."""
 
-import ctypes
 import itertools
 
 import numpy as np
@@ -188,7 +187,7 @@ def test_vectors_of_twice_the_width_change_no_bit(tmp_path_factory, monkeypatch,
     monkeypatch.setenv("BPSTA_CACHE", str(tmp_path_factory.getbasetemp() / "wide"))
     names = [f"{name}_gradient.cpp" for name in ("conv_weight", "linear_weight", "sparse_weight", "bias")]
     flags = [flag for flag in library.FLAGS if flag != "-O3"] + ["-O1", "-DVECTOR_BYTES=64"]  # quick to build
-    wide = ctypes.CDLL(str(library._built([library.HERE / name for name in names], flags)))
+    wide = library._loaded([library.HERE / name for name in names], flags)
     monkeypatch.setattr(library, "_library", lambda: wide)
     for drawn, (of_weight, of_bias) in zip(odd(dtype), expected, strict=True):
         assert same_bits(drawn.dense(), of_weight)
