@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bpsta_cli.reading.regular import ARRAYS, RECORDING, UnreadableError, content, opened, unreadable
 
 _HEADER_BYTES = 10_000
+_ADDRESSES = 1 << 62
 _HEADERS: dict[tuple[int, ...], Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -131,6 +132,8 @@ def _header(path: Path, file: BinaryIO, size: int) -> _Header:
     header = _Header(dtype, shape, fortran, file.tell())
     if dtype.itemsize == 0 or len(shape) > 16 or any(type(length) is not int or length < 0 for length in shape):
         raise unreadable(path, "an array of numbers", f"{dtype} {shape}")
+    if math.prod(max(1, length) for length in shape) * dtype.itemsize > _ADDRESSES:  # also of an array without values
+        raise unreadable(path, "an array that fits into memory", f"{dtype} {shape}")
     if header.start + header.bytes != size:
         declared = f"{header.start + header.bytes:,} bytes for {' x '.join(map(str, shape)) or 'one'} {dtype}"
         raise unreadable(path, declared, f"{size:,}")

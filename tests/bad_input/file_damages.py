@@ -165,6 +165,7 @@ def described(descr: str, shape: str, order: str = "False") -> str:
 NPY_TEXTS = {
     "8 TiB": npy(described("'<i8'", f"({TERA}, 4)")),
     "more bytes than an address has": npy(described("'<i8'", f"({2**62}, {2**62})")),
+    "no values, and more columns than an address has": npy(described("'<i8'", f"(0, {2**63 - 1})", "True")),
     "a negative length": npy(described("'<i8'", "(-4, 4)"), bytes(32)),
     "Python objects": npy(described("'|O'", "(1, 4)"), pickle.dumps([os.getcwd] * 4)),
     "fields of Python objects": npy(described("[('t', '|O'), ('x', '<i8')]", "(2,)"), bytes(32)),
