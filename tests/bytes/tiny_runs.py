@@ -143,14 +143,12 @@ def _steps(settings, store, out):
 
 
 def hashes(run, store):
-    """Hashes of the prepared data, the weights, the history, and the metrics without their provenance."""
-    metrics = run.metrics()
-    metrics.pop("provenance")
+    """Hashes of the prepared data, the weights, the history and the metrics."""
     contents = {
         "data": store.content_hash.encode(),
         "weights": (run.path / "model.safetensors").read_bytes(),
         "history": (run.path / "history.csv").read_bytes(),
-        "metrics": json.dumps(metrics, sort_keys=True).encode(),
+        "metrics": json.dumps(run.metrics(), sort_keys=True).encode(),
     }
     return {part: hashlib.sha256(content).hexdigest()[:16] for part, content in contents.items()}
 
