@@ -1,4 +1,4 @@
-"""What of a machine decides the last bits of a run: processor, caches, instructions, library builds. No torch."""
+"""What of a machine decides the last bits of a run where the compiled kernels do not run. No torch."""
 
 import os
 import platform
@@ -37,11 +37,11 @@ CONFIG = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides the last bits of a run beside its code, settings, data, versions, threads and kernel.
+    """What decides the last bits of a run that torch's own operations compute, beside code, settings, data and threads.
 
-    Two runs that are equal in all of that and in every field here give the same bytes. The libraries choose their
-    kernels by the processor's model and instructions, and cut matrices into blocks, so sums into parts, by the size
-    of the caches. A field that cannot be read here is empty.
+    Two such runs that are equal in all of that and in every field here give the same bytes; the compiled kernels give
+    the same bytes on any machine. The libraries choose their kernels by the processor's model and instructions, and cut
+    matrices into blocks, so sums into parts, by the size of the caches. A field that cannot be read here is empty.
 
     Attributes:
         processor: vendor, family, model, stepping and name: "GenuineIntel 6-207-2 Intel(R) Xeon(R) Processor".
