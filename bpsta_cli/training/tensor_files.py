@@ -76,14 +76,14 @@ def read(
             check(header)
 
     try:
-        content = bytearray(safetensors(file, check=look))
+        content = safetensors(file, check=look)
     except MissingError:
         raise FileNotFoundError(file) from None
     except UnreadableError as broken:
         raise DamagedError(broken.got) from None
     _check_sum(content, sha256, header)
     try:
-        tensors = load_tensors(bytes(content))
+        tensors = load_tensors(content)
     except SafetensorError as broken:
         raise DamagedError(str(broken)) from None
     for name, tensor in tensors.items():
@@ -110,12 +110,16 @@ def _checksum_place(content: bytes | bytearray) -> slice:
     return slice(*found.span(1))
 
 
-def _check_sum(content: bytearray, sha256: str | None, header: Header) -> None:
+def _check_sum(content: bytes, sha256: str | None, header: Header) -> None:
+    digest, rest = hashlib.sha256(), memoryview(content)
     if sha256 is None:
         if not header.metadata:
             return
         place = _checksum_place(content)
         sha256 = content[place].decode()
-        content[place] = _UNSET.encode()
-    if hashlib.sha256(content).hexdigest() != sha256:
+        digest.update(rest[: place.start])
+        digest.update(_UNSET.encode())
+        rest = rest[place.stop :]
+    digest.update(rest)
+    if digest.hexdigest() != sha256:
         raise DamagedError("another checksum than was recorded")
