@@ -10,7 +10,7 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reading import UnreadableError, documents, sha256
 
 METRICS = "metrics.json"
-_TODO = "Remove the file and run dvc repro."
+_REMEDY = "Remove the file and run dvc repro."
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 _Step = Annotated[int, Field(ge=1, le=10_000)]
@@ -173,4 +173,4 @@ def read_history(file: Path) -> pd.DataFrame:
 
 
 def _unusable(file: Path, expected: str, got: str) -> RunError:
-    return RunError(f"unreadable result {file}", expected=expected, got=got, todo=_TODO)
+    return RunError(f"unreadable result {file}", expected=expected, got=got, todo=_REMEDY)
