@@ -1,7 +1,9 @@
 """Whether a run begins in a directory, goes on there, or is there already."""
 
+import warnings
+
 from bpsta_cli import files
-from bpsta_cli.errors import RunError
+from bpsta_cli.errors import BpstaWarning, RunError
 from bpsta_cli.training.run_directory import OLD_STATE, RunDir, RunInfo
 
 RESUMED_FROM = "resumed_from"
@@ -24,6 +26,9 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
 
     Raises:
         RunError: it holds another run, a damaged one, or is a file.
+
+    Warns:
+        BpstaWarning: with both, the settings there cannot be read: the run is replaced.
     """
     if run.exists:
         difference = None if overwrite and not resume else _difference(run, info)
@@ -38,9 +43,19 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
             files.sweep(run.path)
             run.checkpoints.clear()  # left where the run was killed just after its result was written
             return False
+        if resume:
+            _tell_damage(run)
         run.clear()
     run.write_info(info)
     return True
+
+
+def _tell_damage(run: RunDir) -> None:
+    """Warn that a run which should go on begins anew, because it cannot be read."""
+    try:
+        run.info()
+    except RunError as damaged:
+        warnings.warn(f"{damaged.got}. The run begins anew.", BpstaWarning, stacklevel=3)
 
 
 def _note_continuation(run: RunDir, info: RunInfo) -> None:

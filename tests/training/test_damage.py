@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from training_runs import CPU, assert_same_run, run, until
 
 from bpsta_cli import checksums, reading
-from bpsta_cli.errors import RunError
+from bpsta_cli.errors import BpstaWarning, RunError
 from bpsta_cli.files import write_checked_json, write_json
 from bpsta_cli.training import Begun, EpochDone, tensor_files, train
 from bpsta_cli.training.run_directory import RunDir
@@ -216,6 +216,14 @@ def test_an_older_versions_state_is_refused_and_never_read(unfinished, chosen, d
         next(train(chosen(), digits, unfinished.path, device=CPU))
     run(chosen(), digits, unfinished.path, resume=True, overwrite=True)
     assert not (unfinished.path / "state.pt").exists()
+
+
+def test_a_run_that_cannot_be_read_is_replaced_where_that_was_asked_for_and_says_so(unfinished, chosen, digits):
+    settings = unfinished.path / "settings.json"
+    settings.write_bytes(settings.read_bytes()[:-20])
+    with pytest.warns(BpstaWarning, match=r"settings\.json.* The run begins anew\."):
+        run(chosen(), digits, unfinished.path, resume=True, overwrite=True)
+    assert unfinished.finished
 
 
 def test_an_unfinished_run_gives_the_weights_selected_so_far(unfinished):
