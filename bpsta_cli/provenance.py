@@ -41,6 +41,7 @@ MEASUREMENT = (
     "training/checkpoint_files.py",
     "training/rule_trust.py",
     "training/run_directory.py",
+    "training/run_network.py",
     "training/tensor_files.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""

@@ -15,7 +15,8 @@ from bpsta_cli import rules
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import BpstaError, RunError
 from bpsta_cli.rules import registry
-from bpsta_cli.training.run_directory import RunDir, RunInfo, network_of
+from bpsta_cli.training.run_directory import RunDir, RunInfo
+from bpsta_cli.training.run_network import network_of
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 DATA = {"network": "4C3-AP4-2Voting", "epochs": 2, "warmup_epochs": 1, "batch_size": 8}

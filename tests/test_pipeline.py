@@ -18,7 +18,7 @@ from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import DatasetSettings, RunSettings, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.training.run_directory import network_of
+from bpsta_cli.training.run_network import network_of
 
 ROOT = Path(__file__).parent.parent
 PRESETS = {path.stem: path for path in sorted((ROOT / "pipelines").glob("*.yaml"))}

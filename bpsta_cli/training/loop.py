@@ -23,7 +23,8 @@ from bpsta_cli.training.checks import check_memory
 from bpsta_cli.training.epoch import Learner, StepDone, Sums, make_learner, one_epoch, steps_of
 from bpsta_cli.training.monitor import Monitor, monitoring
 from bpsta_cli.training.resume import open_or_resume
-from bpsta_cli.training.run_directory import RunDir, RunInfo, load_weights, network_of
+from bpsta_cli.training.run_directory import RunDir, RunInfo
+from bpsta_cli.training.run_network import load_weights, network_of
 from bpsta_cli.training.state import Progress
 
 CHECKPOINT_MINUTES = 10.0

@@ -24,13 +24,14 @@ from bpsta_cli import files, reading
 from bpsta_cli.checksums import DamagedError
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
-from bpsta_cli.network import Network, build
+from bpsta_cli.network import Network
 from bpsta_cli.reading import MissingError, UnreadableError, documents
 from bpsta_cli.rules import Rule
 from bpsta_cli.training import checkpoint_files, tensor_files
 from bpsta_cli.training.checkpoint_files import Checkpoints
 from bpsta_cli.training.rule_trust import rule_of
-from bpsta_cli.training.tensor_files import Header, Shapes
+from bpsta_cli.training.run_network import check_shapes, load_weights, network_of
+from bpsta_cli.training.tensor_files import Header
 
 SETTINGS, PROVENANCE, HISTORY, TIMINGS, WEIGHTS, METRICS = (
     "settings.json",
@@ -167,7 +168,7 @@ class RunDir:
 
             def check(header: Header) -> None:
                 if network is not None:
-                    _check_shapes(network, header.shapes, self.path)
+                    check_shapes(network, header.shapes, self.path)
 
             return tensor_files.read(file, check, sha256=recorded)[0]
         except FileNotFoundError:
@@ -304,40 +305,3 @@ class RunDir:
                 got=f"{file}: {broken.got}",
                 todo=todo or "Restore the file, or train the run anew with --overwrite.",
             ) from None
-
-
-def network_of(
-    settings: RunSettings, input_shape: tuple[int, int, int], classes: int, rule: type[Rule] | None = None
-) -> Network:
-    """The untrained network that a run's settings describe; `rule` is the class of its rule, None: the method's."""
-    return build(
-        settings.data.network,
-        input_shape,
-        classes,
-        settings.make_rule(rule) or settings.method,
-        **settings.neuron.model_dump(),
-        norm=settings.training.norm,
-        dropout=settings.training.dropout,
-    )
-
-
-def load_weights(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
-    """Load `weights` into `network`.
-
-    Raises:
-        RunError: names or shapes do not match.
-    """
-    _check_shapes(network, {name: tuple(tensor.shape) for name, tensor in weights.items()}, origin)
-    network.load_state_dict(weights)
-
-
-def _check_shapes(network: nn.Module, found: Shapes, origin: Path) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if wanted != found:
-        name = next(name for name in (*wanted, *found) if wanted.get(name) != found.get(name))
-        raise RunError(
-            "weights of another structure",
-            expected=f"{name} of shape {wanted[name]}" if name in wanted else f"no {name}",
-            got=f"{found.get(name, 'none')} in {origin}",
-            todo="Use a run of the same network, data set and norm.",
-        )

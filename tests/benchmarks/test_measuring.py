@@ -8,7 +8,8 @@ from tiny_benchmark import CPU, TINY, quiet
 
 from benchmarks import clock, comparisons, measuring, processes, profiling, trained, variants, weights
 from bpsta_cli.errors import BpstaError
-from bpsta_cli.training.run_directory import RunDir, RunInfo, network_of
+from bpsta_cli.training.run_directory import RunDir, RunInfo
+from bpsta_cli.training.run_network import network_of
 
 
 def test_turns_begin_with_another_one_each_round_and_the_first_are_not_timed():

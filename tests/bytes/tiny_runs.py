@@ -28,7 +28,8 @@ from bpsta_cli.data.store import build, open_store
 from bpsta_cli.evaluation.accuracy import evaluate
 from bpsta_cli.training import train
 from bpsta_cli.training.epoch import StepDone
-from bpsta_cli.training.run_directory import RunDir, load_weights, network_of
+from bpsta_cli.training.run_directory import RunDir
+from bpsta_cli.training.run_network import load_weights, network_of
 
 HASHES = Path(__file__).parent / "hashes.json"
 CPU = torch.device("cpu")

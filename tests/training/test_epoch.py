@@ -14,7 +14,8 @@ from bpsta_cli.network.layers import Voting
 from bpsta_cli.training import epoch
 from bpsta_cli.training.epoch import StepDone, _backward, make_learner
 from bpsta_cli.training.monitor import monitoring
-from bpsta_cli.training.run_directory import RunDir, network_of
+from bpsta_cli.training.run_directory import RunDir
+from bpsta_cli.training.run_network import network_of
 
 CPU = torch.device("cpu")
 SAME = ("model.safetensors", "history.csv", "metrics.json")

@@ -7,7 +7,8 @@ from bpsta_cli import checksums
 from bpsta_cli.errors import RunError
 from bpsta_cli.files import write_checked_json
 from bpsta_cli.reading import documents
-from bpsta_cli.training.run_directory import RunDir, RunInfo, load_weights, network_of
+from bpsta_cli.training.run_directory import RunDir, RunInfo
+from bpsta_cli.training.run_network import load_weights, network_of
 
 
 @pytest.fixture
