@@ -52,6 +52,8 @@ def lif(
     threshold: float = 0.5,
     decay: float = 0.9,
     rule: str | rules.Rule = "bpsta",
+    silent: rules.SilentGradient | None = None,
+    spike_cost: float = 0.0,
     backend: str = "auto",
     **rule_settings: rules.Value,
 ) -> Tensor:
@@ -72,6 +74,8 @@ def lif(
         threshold: potential at and above which the neuron fires, > 0.
         decay: share of the potential that is left after one step (lambda), in [0, 1].
         rule: a name or file that `bpsta_cli.rules.make` takes, or a Rule.
+        silent: what do/du is where a neuron hardly fires; None: the rule's there too.
+        spike_cost: what each spike adds to the loss, so that dL/do[t] is larger by it at every neuron and step.
         backend: one of `dispatch.BACKENDS`.
         rule_settings: settings of a `rule` given by name, such as alpha=0.2; a Rule has its own.
 
@@ -94,7 +98,7 @@ def lif(
     rule = rules.make(rule, **rule_settings)
     chosen = dispatch.choose(backend, device=x.device, dtype=x.dtype, rule=rule).name
     kernel = {"cpu": cpu_lif, "gpu": ops.lif, "reference": reference.lif}[chosen]
-    return kernel(x, threshold=threshold, decay=decay, rule=rule)
+    return kernel(x, threshold=threshold, decay=decay, rule=rule, silent=silent, spike_cost=spike_cost)
 
 
 def lif_step(v: Tensor | None, x: Tensor, *, threshold: float = 0.5, decay: float = 0.9) -> tuple[Tensor, Tensor]:

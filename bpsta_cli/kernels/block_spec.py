@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bpsta_cli.kernels.square_root import square_root
-from bpsta_cli.rules import Rule
+from bpsta_cli.rules import Rule, SilentGradient
 
 POOLS = (1, 2)
 """Sides of the pooling's windows that the kernels know: no pooling, and two by two."""
@@ -32,6 +32,8 @@ class BlockSpec(NamedTuple):
         decay: of the neuron.
         rule: learning rule of the neuron, one that `rule_codes.rule_code` knows.
         eps: what batch norm adds to the variance.
+        silent: of the neuron, as in `bpsta_cli.kernels.lif`.
+        spike_cost: of the neuron, before pooling.
     """
 
     steps: int
@@ -41,6 +43,8 @@ class BlockSpec(NamedTuple):
     decay: float
     rule: Rule
     eps: float
+    silent: SilentGradient | None = None
+    spike_cost: float = 0.0
 
 
 def from_moments(origin: Tensor, sums: Tensor, rows: int, *, per_step: bool) -> Statistics:

@@ -11,13 +11,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.rules import Rule
+from bpsta_cli.rules import Rule, SilentGradient
+from bpsta_cli.surrogates import Sigmoid
 
 
-def lif(x: Tensor, *, threshold: float, decay: float, rule: Rule) -> Tensor:
+def lif(
+    x: Tensor,
+    *,
+    threshold: float,
+    decay: float,
+    rule: Rule,
+    silent: SilentGradient | None = None,
+    spike_cost: float = 0.0,
+) -> Tensor:
     """Spikes of all T steps, [T, ...] -> [T, ...]; arguments as in `bpsta_cli.kernels.lif`, unchecked."""
     if torch.is_grad_enabled() and x.requires_grad:
-        spikes: Tensor = _LIF.apply(x, threshold, decay, rule)
+        spikes: Tensor = _LIF.apply(x, threshold, decay, rule, silent, spike_cost)
         return spikes
     spikes, _ = _forward(x, threshold, decay, keep_u=False)
     return spikes
@@ -67,26 +76,54 @@ def _forward(x: Tensor, threshold: float, decay: float, *, keep_u: bool) -> tupl
 
 class _LIF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: float, decay: float, rule: Rule) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        threshold: float,
+        decay: float,
+        rule: Rule,
+        silent: SilentGradient | None,
+        spike_cost: float,
+    ) -> Tensor:
         spikes, u = _forward(x, threshold, decay, keep_u=True)
         ctx.save_for_backward(u)
         ctx.threshold, ctx.decay, ctx.rule, ctx.dtype = threshold, decay, rule, x.dtype
+        ctx.silent, ctx.spike_cost = silent, spike_cost
         return spikes
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_o: Tensor) -> tuple[Tensor, None, None, None]:
-        """dL/du[t] = dL/do[t] do/du + decay dL/du[t+1] dv/du, and dL/dx[t] = dL/du[t]."""
+    def backward(ctx: Any, grad_o: Tensor) -> tuple[Tensor | None, ...]:
+        """dL/du[t] = (dL/do[t] + spike_cost) do/du + decay dL/du[t+1] dv/du, and dL/dx[t] = dL/du[t]."""
         (u,) = ctx.saved_tensors
         rule: Rule = ctx.rule
         grad_u = torch.empty_like(u)
         o = torch.empty_like(u[0])
+        silent = None if ctx.silent is None else silent_steps(u, ctx.threshold, ctx.silent)
         last = len(u) - 1
         for t in range(last, -1, -1):
             torch.ge(u[t], ctx.threshold, out=o)  # made again: cheaper than keeping T of them
             spike_gradient = rule.spike_gradient(u[t], o, ctx.threshold)
-            torch.mul(grad_o[t], spike_gradient, out=grad_u[t])
+            passed = spike_gradient
+            if silent is not None:
+                curve = Sigmoid(ctx.silent.width).derivative(u[t] - ctx.threshold)
+                passed = torch.where(silent[t], curve, spike_gradient)
+            torch.mul(grad_o[t].to(u.dtype) + ctx.spike_cost, passed, out=grad_u[t])
             if t < last:
                 reset_gradient = rule.reset_gradient(u[t], o, spike_gradient)
                 grad_u[t].add_((grad_u[t + 1] * ctx.decay).mul_(reset_gradient))
-        return grad_u.to(ctx.dtype), None, None, None
+        return grad_u.to(ctx.dtype), *[None] * 5
+
+
+def silent_steps(u: Tensor, threshold: float, silent: SilentGradient) -> Tensor:
+    """Where a neuron is silent, [T, ...], from its potentials before the spike: `rules.SilentGradient` has the trace.
+
+    Each difference, product and sum of the trace is rounded by itself, in the dtype of `u`; 1 / tau is a constant.
+    """
+    result = torch.empty_like(u, dtype=torch.bool)
+    trace = torch.zeros_like(u[0])
+    for t in range(len(u)):
+        o = (u[t] >= threshold).to(u.dtype)
+        trace = trace + (o - trace) * (1 / silent.tau)
+        torch.lt(trace, silent.limit, out=result[t])
+    return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpsta_cli.rules import BPSA, BPSTA, STBP, Rule
+from bpsta_cli.rules import BPSA, BPSTA, STBP, Rule, SilentGradient
 
 CURVES = {"rectangular": 1, "polynomial": 2, "sigmoid": 3, "gaussian": 4}
 """The numbers of the curves of `stbp`; `bpsa` and `bpsta` are 0."""
@@ -33,3 +33,22 @@ def rule_code(rule: Rule) -> RuleCode | None:
     if type(rule) is STBP and rule.surrogate in CURVES:
         return RuleCode(CURVES[rule.surrogate], float(rule.surrogate_width), rule.detach_reset)
     return None
+
+
+class SilentCode(NamedTuple):
+    """`rules.SilentGradient` as the compiled kernels know it.
+
+    Attributes:
+        rate: 1 / tau.
+        limit: the trace below which a neuron is silent.
+        width: of the sigmoid; 0 stands for no silent gradient.
+    """
+
+    rate: float
+    limit: float
+    width: float
+
+
+def silent_code(silent: SilentGradient | None) -> SilentCode:
+    """The numbers of a silent gradient, or those that stand for none."""
+    return SilentCode(0.0, 0.0, 0.0) if silent is None else SilentCode(1 / silent.tau, silent.limit, silent.width)

@@ -74,6 +74,8 @@ class Fusible(NamedTuple):
             decay=neuron.decay,
             rule=neuron.rule,
             eps=norm.eps,
+            silent=neuron.silent,
+            spike_cost=neuron.spike_cost,
         )
         spikes, spike_count, stats = kernels.block(
             x,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from bpsta_cli import kernels, rules
+from bpsta_cli import kernels
 from bpsta_cli.errors import SettingsError
 
 CONVOLUTIONS = ("auto", "dense", "sparse")
@@ -36,12 +36,12 @@ class Presynaptic(Protocol):
     """What a convolution knows of the neurons whose spikes are its input.
 
     Attributes:
-        rule: their learning rule.
-        active: whether they take part.
+        passes_error_at_spikes_alone: whether dL/do comes to nothing where they did not fire.
     """
 
-    rule: rules.Rule
-    active: bool
+    @property
+    def passes_error_at_spikes_alone(self) -> bool:
+        """As above."""
 
 
 class Conv(nn.Conv2d):
@@ -52,7 +52,7 @@ class Conv(nn.Conv2d):
             sparse convolution, which adds the weights of the spikes, wherever all inputs are 0 or 1. "auto" is
             "sparse" where few enough inputs are 1, and "dense" elsewhere. All give the same bits.
         presynaptic: the neurons whose spikes, pooled or not, are the input; () where the input may be anything else.
-            Where the rules of all of them pass an error on at spikes alone, a sparse convolution sets the input's
+            Where all of them pass an error on at spikes alone, a sparse convolution sets the input's
             gradient to 0 where the input is 0.
         observers: each is called at every call with the number of images and whether the convolution was sparse.
     """
@@ -70,7 +70,7 @@ class Conv(nn.Conv2d):
 
     def _images(self, images: Tensor, *, batch: int) -> Tensor:
         zero_gradient_without_spike = bool(self.presynaptic) and all(
-            neurons.active and rules.zero_gradient_without_spike(neurons.rule) for neurons in self.presynaptic
+            neurons.passes_error_at_spikes_alone for neurons in self.presynaptic
         )
         output = kernels.conv(
             self,

@@ -32,6 +32,8 @@ class LIF(nn.Module):
 
     Attributes:
         active: whether the neurons take part; False lets the input through, as the ReLU twin needs.
+        silent: what do/du is where a neuron hardly fires; None: the rule's there too.
+        spike_cost: what each spike adds to the loss.
         observers: each is called with the `SpikeActivity` of every call while the neurons are active.
 
     Args:
@@ -58,6 +60,8 @@ class LIF(nn.Module):
             dispatch.choose(backend, rule=self.rule)
         self.threshold, self.decay, self.backend = threshold, decay, backend
         self.active = True
+        self.silent: rules.SilentGradient | None = None
+        self.spike_cost = 0.0
         self.observers: list[Callable[[SpikeActivity], None]] = []
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,10 +72,23 @@ class LIF(nn.Module):
         """
         if not self.active:
             return x
-        spikes = kernels.lif(x, threshold=self.threshold, decay=self.decay, rule=self.rule, backend=self.backend)
+        spikes = kernels.lif(
+            x,
+            threshold=self.threshold,
+            decay=self.decay,
+            rule=self.rule,
+            silent=self.silent,
+            spike_cost=self.spike_cost,
+            backend=self.backend,
+        )
         if self.observers:
             self.notify(SpikeActivity(spikes.detach().count_nonzero(), spikes.numel(), x.detach()))
         return spikes
+
+    @property
+    def passes_error_at_spikes_alone(self) -> bool:
+        """Whether dL/do comes to nothing where the neurons did not fire, so that it need not be known there."""
+        return self.active and self.silent is None and rules.zero_gradient_without_spike(self.rule)
 
     def notify(self, activity: SpikeActivity) -> None:
         """Call every observer with what the neurons did."""

@@ -35,6 +35,7 @@ from bpsta_cli.rules.registry import (
 )
 from bpsta_cli.rules.rule import Rule
 from bpsta_cli.rules.settings import Setting, Value, setting, settings_of
+from bpsta_cli.rules.silent import SilentGradient
 
 __all__ = [
     "BPSA",
@@ -43,6 +44,7 @@ __all__ = [
     "TWIN",
     "Rule",
     "Setting",
+    "SilentGradient",
     "Value",
     "file_hash",
     "file_of",

@@ -26,6 +26,8 @@ template <typename Real> struct Block {
     Real threshold, decay;
     const Real *scale, *shift, *mean;
     int64_t norm_step;
+    Real spike_cost; // what each spike adds to the loss
+    Silent<Real> silent;
 
     int64_t sets() const { return norm_step ? steps : 1; }
     int64_t step_size() const { return batch * height * width * channels; }

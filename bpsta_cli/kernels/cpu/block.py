@@ -23,7 +23,7 @@ from bpsta_cli.kernels.block_spec import (
 from bpsta_cli.kernels.cpu import norm
 from bpsta_cli.kernels.cpu.library import call
 from bpsta_cli.kernels.cpu.norm import statistics
-from bpsta_cli.kernels.rule_codes import rule_code
+from bpsta_cli.kernels.rule_codes import rule_code, silent_code
 from bpsta_cli.rules import Rule
 
 __all__ = ["block_backward", "block_forward", "statistics"]
@@ -97,6 +97,7 @@ def _structure(dtype: torch.dtype) -> type[ctypes.Structure]:
             *((name, real) for name in ("floor", "threshold", "decay")),
             *((name, ctypes.c_void_p) for name in ("scale", "shift", "mean")),
             ("norm_step", ctypes.c_int64),
+            *((name, real) for name in ("spike_cost", "silent_rate", "silent_limit", "silent_width")),
         )
 
     return NativeBlock
@@ -114,6 +115,8 @@ def _native_block(x: Tensor, weight: Tensor, bias: Tensor, stats: Statistics, sp
         spec.decay,
         *(value.data_ptr() for value in values),
         channels if len(stats.mean) > 1 else 0,
+        spec.spike_cost,
+        *silent_code(spec.silent),
     )
     block.kept = values  # as long as their addresses are
     return block

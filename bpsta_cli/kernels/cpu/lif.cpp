@@ -5,6 +5,7 @@
 
 #include "rules.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 using namespace bpsta;
@@ -39,31 +40,41 @@ void forward(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t
     }
 }
 
-// One step of a chunk of elements: dL/du[t] = dL/do[t] do/du + decay dL/du[t+1] dv/du; `after` is null at the last.
+// One step of a chunk of elements: dL/du[t] = (dL/do[t] + spike cost) do/du + decay dL/du[t+1] dv/du; `after` is null at
+// the last, and `passed`, do/du of the silent neurons and -1 of all others, where the rule alone holds.
 template <typename Real> struct Step {
-    const Real *u, *grad_o, *after;
+    const Real *u, *passed, *grad_o, *after;
     Real *grad_u;
     int64_t n;
-    Real threshold, decay;
+    Real threshold, decay, spike_cost;
 };
 
 template <typename Real, typename Rule> void backward_step(const Step<Real> &step, const void *shared) {
     const Rule rule = *static_cast<const Rule *>(shared); // its own, so that its constants stay in registers
-    const Real threshold = step.threshold, decay = step.decay;
+    const Real threshold = step.threshold, decay = step.decay, cost = step.spike_cost;
     const Real *__restrict u = step.u, *__restrict grad_o = step.grad_o, *__restrict after = step.after;
+    const Real *__restrict passed = step.passed;
     Real *__restrict grad_u = step.grad_u;
     if (after == nullptr) {
 #pragma omp simd
         for (int64_t i = 0; i < step.n; ++i)
-            grad_u[i] = grad_o[i] * rule.spike(u[i], u[i] >= threshold ? Real(1) : Real(0));
+            grad_u[i] = (grad_o[i] + cost) * rule.spike(u[i], u[i] >= threshold ? Real(1) : Real(0));
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < step.n; ++i) {
             const Real o = u[i] >= threshold ? Real(1) : Real(0);
             const Real spike = rule.spike(u[i], o);
             const Real reset = rule.reset(u[i], o, spike);
-            grad_u[i] = decay * after[i] * reset + grad_o[i] * spike;
+            grad_u[i] = decay * after[i] * reset + (grad_o[i] + cost) * spike;
         }
+    }
+    if (passed == nullptr) return;
+    // the silent neurons' again, with their own do/du; none of them fires
+#pragma omp simd
+    for (int64_t i = 0; i < step.n; ++i) {
+        const Real reset = rule.reset(u[i], Real(0), rule.spike(u[i], Real(0)));
+        const Real kept = after == nullptr ? Real(0) : decay * after[i] * reset;
+        grad_u[i] = passed[i] < 0 ? grad_u[i] : kept + (grad_o[i] + cost) * passed[i];
     }
 }
 
@@ -74,6 +85,11 @@ template <typename Real> struct Arrays {
     int64_t grad_o_step;
     Real *grad_x;
     int64_t steps, size;
+    Silent<Real> silent;
+    Real spike_cost;
+
+    // Potentials of all steps of a chunk; behind them, where neurons may be silent, do/du of all steps and the traces.
+    int64_t scratch_steps() const { return silent.any() ? 2 * steps + 1 : steps; }
 };
 
 // From the last step to the first; u is made again from x. The rule is a function of one step, not a template's
@@ -82,13 +98,14 @@ template <typename Real>
 bool backward(const Arrays<Real> &a, double threshold_, double decay_,
               void (*step)(const Step<Real> &, const void *), const void *rule, int threads) {
     const Real threshold = Real(threshold_), decay = Real(decay_);
-    const int64_t fitting = SCRATCH_BYTES / int64_t(sizeof(Real)) / a.steps / 64 * 64;
+    const int64_t fitting = SCRATCH_BYTES / int64_t(sizeof(Real)) / a.scratch_steps() / 64 * 64;
     const int64_t chunk = fitting < 64 ? 64 : fitting > 1024 ? 1024 : fitting;
     if (a.steps * a.size < GRAIN) threads = 1;
     bool complete = true;
 #pragma omp parallel num_threads(threads) reduction(&& : complete)
     {
-        Real *const u = static_cast<Real *>(std::aligned_alloc(64, size_t(a.steps * chunk) * sizeof(Real)));
+        Real *const u = static_cast<Real *>(std::aligned_alloc(64, size_t(a.scratch_steps() * chunk) * sizeof(Real)));
+        Real *const passed = u + a.steps * chunk, *const trace = passed + a.steps * chunk;
         complete = u != nullptr;
 #pragma omp for schedule(static)
         for (int64_t start = 0; start < a.size; start += chunk) {
@@ -102,10 +119,17 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_,
 #pragma omp simd
                 for (int64_t i = 0; i < n; ++i) u_t[i] = decay * after_reset(u_before[i], threshold) + x_t[i];
             }
+            if (a.silent.any()) {
+                std::fill_n(trace, n, Real(0));
+                for (int64_t t = 0; t < a.steps; ++t)
+                    silent_step(u + t * chunk, trace, passed + t * chunk, n, threshold, a.silent);
+            }
             for (int64_t t = a.steps - 1; t >= 0; --t) {
                 Real *const grad_u = a.grad_x + t * a.size + start;
                 const Real *const after = t == a.steps - 1 ? nullptr : grad_u + a.size;
-                step({u + t * chunk, a.grad_o + t * a.grad_o_step + start, after, grad_u, n, threshold, decay}, rule);
+                step({u + t * chunk, a.silent.any() ? passed + t * chunk : nullptr,
+                      a.grad_o + t * a.grad_o_step + start, after, grad_u, n, threshold, decay, a.spike_cost},
+                     rule);
             }
         }
         std::free(u);
@@ -123,8 +147,11 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_,
     }                                                                                                                  \
     extern "C" int64_t lif_backward_##name(const Real *x, int64_t x_step, const Real *grad_o, int64_t grad_o_step,     \
                                            Real *grad_x, int64_t steps, int64_t size, double threshold, double decay,  \
-                                           int64_t rule, double parameter, int64_t detach_reset, int threads) {        \
-        const Arrays<Real> arrays{x, x_step, grad_o, grad_o_step, grad_x, steps, size};                                \
+                                           double silent_rate, double silent_limit, double silent_width,               \
+                                           double spike_cost, int64_t rule, double parameter, int64_t detach_reset,    \
+                                           int threads) {                                                              \
+        const Silent<Real> silent{Real(silent_rate), Real(silent_limit), Real(silent_width)};                          \
+        const Arrays<Real> arrays{x, x_step, grad_o, grad_o_step, grad_x, steps, size, silent, Real(spike_cost)};      \
         return with_rule<Real>(rule, parameter, detach_reset != 0, threshold, [&](const auto &chosen) {                \
             using Rule = std::decay_t<decltype(chosen)>;                                                               \
             return backward<Real>(arrays, threshold, decay, backward_step<Real, Rule>, &chosen, threads);              \

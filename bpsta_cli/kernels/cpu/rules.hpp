@@ -102,6 +102,28 @@ template <typename Real> struct Gaussian {
     INLINE Real operator()(Real x) const { return exponential(x * x / scale) / area; }
 };
 
+// What a neuron that hardly fires passes instead of the rule's do/du (rules/silent.py). A width of 0: nothing.
+template <typename Real> struct Silent {
+    Real rate, limit, width; // 1 / tau, the trace below which a neuron is silent, the sigmoid's width
+
+    bool any() const { return width > 0; }
+};
+
+// One step of n neurons: their traces, and do/du where they are silent; -1 where they are not.
+template <typename Real>
+INLINE void silent_step(const Real *__restrict u, Real *__restrict trace, Real *__restrict passed, int64_t n,
+                        Real threshold, const Silent<Real> &silent) {
+    const Real rate = silent.rate, limit = silent.limit;
+    const Sigmoid<Real> curve(double(silent.width));
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+        const Real o = u[i] >= threshold ? Real(1) : Real(0);
+        const Real s = trace[i] + (o - trace[i]) * rate;
+        trace[i] = s;
+        passed[i] = s < limit ? curve(u[i] - threshold) : Real(-1);
+    }
+}
+
 // Calls `visit` with the rule that rule_codes.py numbers so; false if there is none.
 template <typename Real, typename Visit>
 bool with_rule(int64_t rule, double parameter, bool detach_reset, double threshold, const Visit &visit) {
