@@ -9,6 +9,7 @@ from bpsta_cli.energy import TECHS, Tech, account
 from bpsta_cli.energy.costs import DEFAULT_TECH
 from bpsta_cli.evaluation import accuracy, early_exit
 from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, decisions_over_time
+from bpsta_cli.network import losses
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ class Opened:
 
 def evaluation(run: Opened, *, samples: int | None = None) -> dict[str, Any]:
     """Accuracy, loss, confusion and firing rates on the test part; `samples`: only the first so many."""
+    training = run.info.settings.training
     found = accuracy.evaluate(
         run.network,
         run.store,
@@ -48,7 +50,8 @@ def evaluation(run: Opened, *, samples: int | None = None) -> dict[str, Any]:
         T=run.info.settings.T,
         device=run.device,
         samples=samples,
-        loss=run.info.settings.training.loss,
+        loss=training.loss,
+        rates=losses.Rates(training.right_rate, training.wrong_rate),
         on_batch=run.on_batch,
     )
     return asdict(found)

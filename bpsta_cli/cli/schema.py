@@ -166,6 +166,8 @@ def _kind(field: FieldInfo) -> type | None:
     """int, float, bool or str; None for a field that holds more than one value."""
     kind: Any = field.annotation
     if get_origin(kind) in (Union, UnionType):
+        if _choices(field):  # a number or a word: the schema reads either from text
+            return str
         kind = next(each for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is Literal:
         return str
@@ -173,7 +175,11 @@ def _kind(field: FieldInfo) -> type | None:
 
 
 def _choices(field: FieldInfo) -> tuple[str, ...]:
-    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    """The words that a field may be; NUMBER before them where it may be a number too."""
+    kind: Any = field.annotation
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
+    return ("NUMBER", *words) if words and int in parts else words
 
 
 def _dataset_names() -> list[str]:

@@ -1,9 +1,9 @@
 """The settings of one run: what decides its outcome, each key with its meaning and its limits."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, of_its_own, settings_of_method
@@ -17,6 +17,20 @@ class NeuronSettings(Strict):
     decay: float = Field(0.9, ge=0, le=1, description="decay lambda of the potential per time step")
 
 
+def _all_or_a_number(value: Any) -> Any:
+    """A command line gives a number as text."""
+    if value == "all":
+        return value
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= 1):
+        raise ValueError("all, or a number of epochs >= 1")
+    return int(text)
+
+
+AllOrEpochs = Annotated[int | Literal["all"], BeforeValidator(_all_or_a_number)]
+"""So many epochs, at least one, or all."""
+
+
 class TrainingSettings(Strict):
     """How the weights are found (the paper's "Results"), the same for every method."""
 
@@ -25,6 +39,10 @@ class TrainingSettings(Strict):
         "fan-in", description="fan-in: linear layers, which have no norm, learn at lr x 64 / inputs, at most lr"
     )
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    norm_weight_decay: bool = Field(True, description="whether the norms' gains and shifts decay too")
+    idle_momentum: bool = Field(
+        True, description="whether AdamW also moves output channels that have no gradient in a step, by their momentum"
+    )
     lr_warmup_epochs: int | None = Field(
         None,
         ge=0,
@@ -32,7 +50,34 @@ class TrainingSettings(Strict):
     )
     schedule: Literal["cosine", "sgdr"] = Field("cosine", description="what follows the rise")
     sgdr_period: int = Field(10, ge=1, description="sgdr: epochs of the first cosine; each next is twice as long")
-    loss: Literal["mse", "cross-entropy", "tet"] = Field("mse", description="the loss; mse is the paper's Eq. 5")
+    warmup: Literal["twin", "sigmoid", "both", "none"] = Field(
+        "both",
+        description="what keeps neurons from falling silent for good: first epochs as the ReLU twin (twin), a "
+        "sigmoid's gradient where a neuron hardly fires (sigmoid), both, or none",
+    )
+    silent_gradient: AllOrEpochs = Field(
+        "all",
+        description="warmup sigmoid and both: how many of the first epochs with spikes have the sigmoid's gradient",
+    )
+    silent_tau: float = Field(
+        3.0, ge=1, description="time constant, in steps, of the trace that says where a neuron hardly fires"
+    )
+    silent_width: float = Field(0.2, gt=0, description="width of the sigmoid, in units of the potential")
+    initial_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="firing rate that each layer's gain is set to before the first epoch with spikes; none: gains stay",
+    )
+    loss: Literal["mse", "cross-entropy", "tet", "one-sided"] = Field(
+        "mse",
+        description="the loss; mse is the paper's Eq. 5, one-sided that of votes below right_rate or above wrong_rate",
+    )
+    right_rate: float = Field(0.9, gt=0, le=1, description="one-sided: mean vote that is enough for the right class")
+    wrong_rate: float = Field(0.05, ge=0, lt=1, description="one-sided: mean vote that is allowed to a wrong class")
+    spike_penalty: float = Field(
+        0.0, ge=0, description="times the share of neurons and steps that spike, added to the loss that is trained on"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
     norm: Literal["folded", "tdbn", "per-step"] = Field(
@@ -72,6 +117,16 @@ class TrainingSettings(Strict):
         description="training on a CPU, auto: products with 0 left out where few inputs are ones; dense: every "
         "product; both give the same bits",
     )
+
+    @model_validator(mode="after")
+    def _one_sided_loss_has_room_between_its_rates_and_no_smoothing(self) -> "TrainingSettings":
+        if self.wrong_rate >= self.right_rate:
+            raise ValueError(f"wrong_rate ({self.wrong_rate}) must be less than right_rate ({self.right_rate})")
+        if self.loss == "one-sided" and self.label_smoothing:
+            raise ValueError(
+                "label_smoothing must be 0 with loss one-sided, whose targets are right_rate and wrong_rate"
+            )
+        return self
 
 
 Steps = Annotated[
@@ -116,7 +171,9 @@ class DatasetSettings(StoreSettings):
 
     network: str = Field(description="a named structure or the paper's notation")
     epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
-    warmup_epochs: int = Field(ge=0, description="the first epochs, trained as the ReLU twin without neurons")
+    warmup_epochs: int = Field(
+        ge=0, description="warmup twin and both: the first epochs, trained as the ReLU twin without neurons"
+    )
     batch_size: int = Field(ge=1, description="samples per training step")
     train_samples: int | None = Field(
         None, ge=1, description="training samples used, drawn by class and seed; none: all of them"

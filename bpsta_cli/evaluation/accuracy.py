@@ -108,9 +108,12 @@ def evaluate(
     device: torch.device,
     samples: int | None = None,
     loss: str = "mse",
+    rates: losses.Rates = losses.RATES,
     on_batch: OnBatch | None = None,
 ) -> Evaluation:
     """Measure `network` on the first `samples` of `split` (all by default).
+
+    `loss` and `rates` are those of `losses.loss`; nothing is smoothed.
 
     Raises:
         DataError: the split is empty.
@@ -119,7 +122,7 @@ def evaluate(
     classes = len(store.classes)
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     total = sample_count(store, split, samples)
-    mean_loss, done = _MeanLoss(loss), 0
+    mean_loss, done = _MeanLoss(loss, rates), 0
     with counting_spikes(network) as counts:
         for x, labels in batches(store, split, T, device=device, samples=samples, network=network):
             votes = network.votes(x)
@@ -144,8 +147,8 @@ def evaluate(
 class _MeanLoss:
     """The mean loss of samples that come in batches of any size, with the same bits for every size."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, rates: losses.Rates) -> None:
+        self.name, self.rates = name, rates
         self._sum, self._samples = 0.0, 0
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
@@ -166,7 +169,7 @@ class _MeanLoss:
         votes = torch.cat([votes for votes, _ in self._waiting], 1)
         labels = torch.cat([labels for _, labels in self._waiting])
         first = labels[:most]
-        self._sum += losses.loss(self.name, votes[:, :most], first).item() * len(first)
+        self._sum += losses.loss(self.name, votes[:, :most], first, rates=self.rates).item() * len(first)
         self._samples += len(first)
         self._waiting = [(votes[:, most:], labels[most:])] if len(labels) > most else []
 

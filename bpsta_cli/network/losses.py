@@ -1,6 +1,6 @@
 """Training losses on votes [T, B, classes]; on any CPU they and their gradients have the same bits."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,23 @@ from bpsta_cli.errors import SettingsError
 from bpsta_cli.portable_math import exp, log
 
 
-def loss(name: str, votes: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+class Rates(NamedTuple):
+    """What the one-sided loss asks of mean votes.
+
+    Attributes:
+        right: what is enough for the right class.
+        wrong: what is allowed to the other classes.
+    """
+
+    right: float = 0.9
+    wrong: float = 0.05
+
+
+RATES = Rates()
+"""Those of a run that says nothing else."""
+
+
+def loss(name: str, votes: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, rates: Rates = RATES) -> Tensor:
     """The mean loss of a batch.
 
     - "mse": Eq. 5 of the paper, the squared distance of the mean vote from the one-hot target, here
@@ -20,12 +36,16 @@ def loss(name: str, votes: Tensor, labels: Tensor, *, label_smoothing: float = 0
     - "cross-entropy": softmax cross-entropy of the mean vote.
     - "tet": the mean over steps of each step's cross-entropy (Deng et al. 2022, arXiv:2202.11946, Eq. 9;
       its regulariser towards the threshold is left out).
+    - "one-sided": the squared distance of the mean vote from what `rates` allow, averaged as in "mse": nothing where
+      the right class has at least `rates.right` and a wrong one at most `rates.wrong`. A neuron that fires often
+      enough, or seldom enough, is not told to fire more or less.
 
     Args:
         name: which.
         votes: [T, B, classes].
         labels: [B], class numbers.
-        label_smoothing: share of the target spread evenly over all classes.
+        label_smoothing: share of the target spread evenly over all classes; no matter to "one-sided".
+        rates: of "one-sided".
 
     Raises:
         SettingsError: unknown name.
@@ -36,9 +56,21 @@ def loss(name: str, votes: Tensor, labels: Tensor, *, label_smoothing: float = 0
         return _cross_entropy(kernels.mean_over(votes, 0), labels, label_smoothing)
     if name == "tet":
         return _cross_entropy(votes.flatten(0, 1), labels.repeat(votes.shape[0]), label_smoothing)
+    if name == "one-sided":
+        mean = kernels.mean_over(votes, 0)
+        return _mean_square(mean, _nearest_allowed(mean.detach(), labels, rates))
     raise SettingsError(
-        "unknown loss", expected="mse, cross-entropy or tet", got=repr(name), todo="Correct the setting loss."
+        "unknown loss",
+        expected="mse, cross-entropy, tet or one-sided",
+        got=repr(name),
+        todo="Correct the setting loss.",
     )
+
+
+def _nearest_allowed(votes: Tensor, labels: Tensor, rates: Rates) -> Tensor:
+    """The allowed votes [B, classes] that are nearest to the mean votes: these themselves where they are allowed."""
+    right = F.one_hot(labels, votes.shape[-1]).bool()
+    return torch.where(right, votes.clamp(min=rates.right), votes.clamp(max=rates.wrong))
 
 
 def _targets(labels: Tensor, like: Tensor, label_smoothing: float) -> Tensor:

@@ -1,13 +1,14 @@
 """How much memory the potentials of a network take by T and the batch, known before it is taken."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from bpsta_cli.network.network import Network
+from bpsta_cli.network.neurons import LIF
 
 VALUE_BYTES = 4
 """Of a potential, a spike or a weight, float32."""
@@ -22,6 +23,16 @@ def outputs(network: Network, shape: tuple[int, int, int]) -> list[int]:
         network: on any device.
         shape: (C, H, W) of one step.
     """
+    return _values_after(network, shape, network.synapses().values())
+
+
+def neuron_counts(network: Network, shape: tuple[int, int, int]) -> list[int]:
+    """Neurons of each layer of neurons, in order; arguments as in `outputs`."""
+    return _values_after(network, shape, [layer for layer in network.modules() if isinstance(layer, LIF)])
+
+
+def _values_after(network: Network, shape: tuple[int, int, int], layers: Iterable[nn.Module]) -> list[int]:
+    """Values of one sample and step that each of the layers gives, in the order in which they are run."""
     counts: list[int] = []
 
     def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -29,7 +40,7 @@ def outputs(network: Network, shape: tuple[int, int, int]) -> list[int]:
 
     device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     with _as_twin(network), _unobserved(network), torch.no_grad():
-        for layer in network.synapses().values():
+        for layer in layers:
             layer.register_forward_hook(count)
         network.votes(torch.zeros(1, 1, *shape, device=device))
     return counts

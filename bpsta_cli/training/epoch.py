@@ -17,6 +17,7 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation.accuracy import cumulative_votes
 from bpsta_cli.network import Network, losses
+from bpsta_cli.network.memory import neuron_counts
 from bpsta_cli.random_numbers import Stream
 from bpsta_cli.training import activation_checkpointing, optimisers
 from bpsta_cli.training.monitor import Monitor
@@ -40,13 +41,18 @@ class StepDone:
 
 @dataclass(frozen=True)
 class Learner:
-    """What a run changes while it trains: weights, the optimiser's state, the loss scale; and by which settings."""
+    """What a run changes while it trains: weights, the optimiser's state, the loss scale; and by which settings.
+
+    Attributes:
+        neurons: how many spike in one step of one sample, where spikes have a penalty.
+    """
 
     network: Network
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     settings: RunSettings
     device: torch.device
+    neurons: int
 
 
 @dataclass
@@ -107,10 +113,12 @@ class Sums:
             torch.cuda.set_rng_state(self.random["cuda"], device)
 
 
-def make_learner(network: Network, settings: RunSettings, device: torch.device) -> Learner:
-    """The learner at the start of a run, for a network that is on `device` already."""
+def make_learner(network: Network, settings: RunSettings, device: torch.device, shape: tuple[int, int, int]) -> Learner:
+    """The learner at the start of a run, for a network that is on `device` already and takes steps of `shape`."""
     optimiser = optimisers.make(network, settings.training)
-    return Learner(network, optimiser, optimisers.scaler(settings.training, device), settings, device)
+    scaler = optimisers.scaler(settings.training, device)
+    neurons = sum(neuron_counts(network, shape)) if settings.training.spike_penalty else 0
+    return Learner(network, optimiser, scaler, settings, device, neurons)
 
 
 def steps_of(part: Split, settings: RunSettings) -> int:
@@ -140,7 +148,7 @@ def one_epoch(
     else:
         # nothing here draws from torch's generator, but a rule of the user's own may
         torch.manual_seed(int(Stream("torch", settings.seed, epoch).words(1)[0]))
-    batches = _batches(settings, store, part, epoch, learner.device, first=sums.step)
+    batches = batches_of(settings, store, part, epoch, learner.device, first=sums.step)
     steps = steps_of(part, settings)
     read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
@@ -165,7 +173,7 @@ def one_epoch(
     }
 
 
-def _batches(
+def batches_of(
     settings: RunSettings, store: Store, part: Split, epoch: int, device: torch.device, *, first: int
 ) -> Iterator[Batch]:
     """The epoch's batches from number `first` on.
@@ -220,8 +228,21 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
     x = to_input(part.x, T=learner.settings.T, scale=scale, device=device)
     labels = part.y.to(device, non_blocking=True)
     network.dropout_samples(part.rows.tolist())
+    if training.spike_penalty:
+        _set_spike_cost(learner, share / len(part.y))
     with optimisers.autocast(training, device):
         votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
-    loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing) * share
+    rates = losses.Rates(training.right_rate, training.wrong_rate)
+    loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing, rates=rates) * share
     learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), (cumulative_votes(votes.detach())[-1].argmax(1) == labels).sum()
+
+
+def _set_spike_cost(learner: Learner, share: float) -> None:
+    """Let each spike cost its part of the penalty: over all neurons and steps, and `share`, a sample's of the batch.
+
+    The neurons add it to a gradient that the loss scale has multiplied.
+    """
+    whole = learner.settings.training.spike_penalty * learner.scaler.get_scale() * share
+    for neurons in learner.network.neurons().values():
+        neurons.spike_cost = whole / (learner.settings.T * learner.neurons)

@@ -14,13 +14,14 @@ from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import RunError
 from bpsta_cli.evaluation.accuracy import OnBatch, evaluate
 from bpsta_cli.kernels.dispatch import Choice, choose
-from bpsta_cli.network import Network
+from bpsta_cli.network import Network, losses
 from bpsta_cli.network.initial_weights import draw_weights
 from bpsta_cli.provenance import device_name, provenance
-from bpsta_cli.training import checkpoint, run_lock
+from bpsta_cli.training import checkpoint, run_lock, warmup
 from bpsta_cli.training.checkpoint import Keeper, StoppedError
 from bpsta_cli.training.checks import check_memory
 from bpsta_cli.training.epoch import Learner, StepDone, Sums, make_learner, one_epoch, steps_of
+from bpsta_cli.training.initial_rate import set_gains
 from bpsta_cli.training.monitor import Monitor, monitoring
 from bpsta_cli.training.resume import open_or_resume
 from bpsta_cli.training.run_directory import RunDir, RunInfo
@@ -120,7 +121,7 @@ def train(
         if not open_or_resume(run, info, resume=resume, overwrite=overwrite):
             return  # the run is there and finished
         network.to(device)
-        learner = make_learner(network, settings, device)
+        learner = make_learner(network, settings, device, store.shape)
         steps = steps_of(training_part, settings)
         progress, warnings = _restored(run, info, learner, steps, overwrite=overwrite)
         yield Begun(kernel, len(training_part), *_position(progress), tuple(warnings))
@@ -158,11 +159,14 @@ def _train_epochs(
     network, settings = learner.network, learner.settings
     for epoch in range(progress.epoch, settings.data.epochs):
         sums = keeper.begin_epoch()
-        network.spiking = _is_spiking(settings, epoch)
+        phase = warmup.phase_of(settings, epoch)
+        warmup.enter(network, phase)
+        if warmup.begins_to_spike(settings, epoch) and not sums.step:
+            set_gains(learner, store, training_part, epoch)
         with monitoring(network, may_overflow=learner.scaler.is_enabled()) as monitor:
             steps = one_epoch(learner, monitor, store, training_part, epoch, sums)
             record = yield from _kept(steps, keeper, monitor, sums)
-            warnings = monitor.warnings()
+            warnings = monitor.warnings(warmup.remedy(settings, phase))
         if _is_evaluated(settings, epoch):
             between = keeper.between_batches(monitor, sums)
             record |= _evaluate(network, store, validation_part, settings, learner.device, between)
@@ -211,11 +215,6 @@ def _info(settings: RunSettings, store: Store, device: torch.device, kernel: Cho
     )
 
 
-def _is_spiking(settings: RunSettings, epoch: int) -> bool:
-    """Whether the epoch trains the spiking network; warm-up and the method "ann" train the ReLU twin."""
-    return settings.method != rules.TWIN and epoch >= settings.data.warmup_epochs
-
-
 def _is_evaluated(settings: RunSettings, epoch: int) -> bool:
     done = epoch + 1
     return done == settings.data.epochs or done % settings.training.evaluate_every == 0
@@ -237,6 +236,7 @@ def _evaluate(
         T=settings.T,
         device=device,
         loss=settings.training.loss,
+        rates=losses.Rates(settings.training.right_rate, settings.training.wrong_rate),
         on_batch=on_batch,
     )
     record = {"accuracy": test.accuracy, "loss": test.loss, "firing_rate": test.firing_rate}

@@ -15,6 +15,12 @@ from bpsta_cli.network import Network
 from bpsta_cli.network.layers import is_constant
 from bpsta_cli.network.neurons import LIF, SpikeActivity
 
+DYING = 0.005
+"""Firing rate, spikes a neuron and step, below which a layer is about to die: at T = 8 a spike of one neuron in 25.
+
+Layers that learn fire ten times as often or more; below this rate most samples leave most neurons of the layer without
+a spike, and under bpsa and bpsta without a gradient.
+"""
 SATURATED = 0.9
 """Firing rate above which a layer gives nearly the same output for every input."""
 LOSS = "loss"
@@ -108,15 +114,18 @@ class Monitor:
         """Each weighted layer's root mean square gradient norm over the epoch's steps."""
         return {name: math.sqrt(total.item() / self.steps) for name, total in self.squared_norms.items()}
 
-    def warnings(self) -> list[str]:
-        """What is wrong with the epoch's firing rates, and what to try; empty where nothing is."""
+    def warnings(self, remedy: str) -> list[str]:
+        """What is wrong with the epoch's firing rates, and what to try; empty where nothing is.
+
+        Args:
+            remedy: what to try where a layer falls silent.
+        """
         found = []
         for name, rate in self.firing_rates().items():
             if rate == 0:
-                found.append(
-                    f"{name} was silent for the whole epoch: under bpsa and bpsta it passes no gradient on. "
-                    "Try more warmup_epochs, a lower threshold or a higher learning rate."
-                )
+                found.append(f"{name} was silent for the whole epoch. {remedy}")
+            elif rate < DYING:
+                found.append(f"{name} fires at {rate:.4f}, below {DYING}: it is about to fall silent. {remedy}")
             elif rate > SATURATED:
                 found.append(
                     f"{name} fires at {rate:.2f}, above {SATURATED}: it gives nearly the same output for every input. "

@@ -1,6 +1,7 @@
 """AdamW with a learning rate for each layer that suits its width; the precision of a step."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -10,6 +11,8 @@ from bpsta_cli.errors import TrainingError
 from bpsta_cli.kernels.square_root import square_root
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import Linear
+from bpsta_cli.network.norms import FoldedNorm
+from bpsta_cli.training import idle_units
 from bpsta_cli.training.adamw import AdamW
 
 BASE_WIDTH = 64
@@ -29,18 +32,28 @@ def make(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
     from silence bpsa and bpsta have no gradient that leads back. With `lr_scaling` "fan-in" a linear layer learns at
     lr * min(1, `BASE_WIDTH` / n), the rule of Yang et al. 2022 (arXiv:2203.03466, Table 3) for Adam.
     """
-    scales: dict[float, list[torch.nn.Parameter]] = {}
+    alike: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for layer in network.modules():
-        scale = 1.0
+        scale, decay = 1.0, settings.weight_decay
         if isinstance(layer, Linear) and settings.lr_scaling == "fan-in":
             scale = min(1.0, BASE_WIDTH / layer.in_features)
-        scales.setdefault(scale, []).extend(layer.parameters(recurse=False))
-    groups = [{"params": parameters, "scale": scale} for scale, parameters in scales.items()]
-    device = next(network.parameters()).device.type
+        if isinstance(layer, FoldedNorm) and not settings.norm_weight_decay:
+            decay = 0.0
+        alike.setdefault((scale, decay), []).extend(layer.parameters(recurse=False))
+    groups = [
+        {"params": parameters, "scale": scale, "weight_decay": decay} for (scale, decay), parameters in alike.items()
+    ]
+    optimiser = _adamw(groups, settings.lr, next(network.parameters()).device.type)
+    if not settings.idle_momentum:
+        idle_units.keep(optimiser)
+    return optimiser
+
+
+def _adamw(groups: list[dict[str, Any]], lr: float, device: str) -> torch.optim.Optimizer:
     if device == "cpu":
-        return AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        return AdamW(groups, lr=lr)
     # fused: one kernel for all weights
-    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=device == "cuda" or None)
+    return torch.optim.AdamW(groups, lr=lr, fused=device == "cuda" or None)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -54,7 +54,7 @@ def test_mse_sends_back_twice_the_distance_over_steps_classes_and_samples():
 
 
 def test_an_unknown_loss_is_refused():
-    with pytest.raises(SettingsError, match="mse, cross-entropy or tet, got 'mae'"):
+    with pytest.raises(SettingsError, match="mse, cross-entropy, tet or one-sided, got 'mae'"):
         loss("mae", VOTES, LABELS)
 
 

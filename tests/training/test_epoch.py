@@ -34,7 +34,7 @@ def contents(done):
 def gradient(settings, store, parts):
     """The gradient of the first 30 samples, computed in `parts`."""
     torch.manual_seed(0)
-    learner = make_learner(network_of(settings, store.shape, 10), settings, CPU)
+    learner = make_learner(network_of(settings, store.shape, 10), settings, CPU, store.shape)
     split = store.split("train")
     batch = Batch(torch.from_numpy(np.array(split.x[:30])), torch.from_numpy(split.y[:30]), torch.arange(30))
     losses = [_backward(learner, part, store.scale, len(part.y) / 30)[0] for part in batch.parts(parts)]
@@ -64,7 +64,7 @@ def test_a_batch_in_parts_is_one_step_of_the_optimiser(settings, digits, tmp_pat
 
 def test_batch_norm_follows_each_part(settings, digits):
     chosen = settings(training={"accumulate": 2})
-    learner = make_learner(network_of(chosen, digits.shape, 10), chosen, CPU)
+    learner = make_learner(network_of(chosen, digits.shape, 10), chosen, CPU, digits.shape)
     split, halves = digits.split("train"), []
     for start in (0, 20):
         x = torch.from_numpy(np.array(split.x[start : start + 20])) * digits.scale
