@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bpsta_cli import provenance, training
 from bpsta_cli.cli.presets import preset
-from bpsta_cli.config import DatasetSettings, Params, RunSettings, TrainingSettings, load_params
+from bpsta_cli.config import DatasetSettings, Params, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.training.run_network import network_of
@@ -154,10 +154,7 @@ def test_every_run_of_a_preset_could_be_trained(name):
     assert {run.method for run in params.runs.values()} <= params.methods.keys() | params.variants.keys()
     kinds = {(run.recipe, run.method): run for run in params.runs.values()}
     for run in kinds.values():
-        rule, data = params.rule_of(run.method), params.recipe_of(run.recipe)
-        variant = params.variants.get(run.method)
-        method = run.method if variant is None else variant.method
-        settings = RunSettings(dataset=run.dataset, method=method, T=run.T, data=data, rule=rule)
+        settings, data = params.settings_of(run), params.recipe_of(run.recipe)
         training.check(settings)
         row = catalogue.get(run.dataset)
         shape = row.shape if data.size is None else (row.shape[0], data.size, data.size)

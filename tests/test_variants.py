@@ -95,6 +95,7 @@ def test_a_run_of_a_variant_is_trained_and_recorded_as_one(tmp_path):
         0.25,
         0.5,
     )
+    assert params().settings_of(params().run(NAME)).model_dump() == found
     assert json.loads((out / "metrics.json").read_text())["method"] == "narrow"
 
 

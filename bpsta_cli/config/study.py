@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, settings_of_method
-from bpsta_cli.config.run_settings import DatasetSettings, NeuronSettings, Steps, TrainingSettings
+from bpsta_cli.config.run_settings import DatasetSettings, NeuronSettings, RunSettings, Steps, TrainingSettings
 from bpsta_cli.config.validation import NAME, Name, Strict, validate
 from bpsta_cli.config.variants import Variant, checked, merged_training
 from bpsta_cli.errors import SettingsError, did_you_mean
@@ -168,6 +168,21 @@ class Params(Strict):
         """How a rule or variant is trained."""
         variant = self.variants.get(method)
         return self.training if variant is None else merged_training(self.training, variant, method, "params.yaml")
+
+    def settings_of(self, run: Run) -> RunSettings:
+        """Everything that decides the outcome of a run of this study."""
+        variant = self.variants.get(run.method)
+        return RunSettings(
+            dataset=run.dataset,
+            method=run.method if variant is None else variant.method,
+            variant=None if variant is None else run.method,
+            T=run.T,
+            seed=run.seed,
+            data=self.recipe_of(run.recipe),
+            neuron=self.neuron,
+            rule=self.rule_of(run.method),
+            training=self.training_of(run.method),
+        )
 
 
 def load_params(path: Path) -> Params:
