@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bpsta_cli import provenance, training
 from bpsta_cli.cli.presets import preset
-from bpsta_cli.config import DatasetSettings, RunSettings, TrainingSettings, load_params
+from bpsta_cli.config import DatasetSettings, Params, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.training.run_network import network_of
@@ -141,7 +141,7 @@ def test_the_hashes_change_with_a_module_and_with_nothing_else(tmp_path, monkeyp
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_spells_out_every_setting_so_that_a_changed_default_cannot_hide(name):
     values = yaml.safe_load(PRESETS[name].read_text())
-    assert set(values) == {"measured", "train_only", "stand_ins", "neuron", "methods", "training", "datasets"}
+    assert set(values) == set(Params.model_fields)
     assert set(values["training"]) == set(TrainingSettings.model_fields)
     for settings in values["datasets"].values():
         assert set(settings) == set(DatasetSettings.model_fields)
@@ -151,11 +151,10 @@ def test_a_preset_spells_out_every_setting_so_that_a_changed_default_cannot_hide
 def test_every_run_of_a_preset_could_be_trained(name):
     params = load_params(PRESETS[name])
     assert {run.recipe for run in params.runs.values()} == set(params.datasets)
-    assert {run.method for run in params.runs.values()} <= set(params.methods)
+    assert {run.method for run in params.runs.values()} <= params.methods.keys() | params.variants.keys()
     kinds = {(run.recipe, run.method): run for run in params.runs.values()}
     for run in kinds.values():
-        rule, data = params.rule_of(run.method), params.recipe_of(run.recipe)
-        settings = RunSettings(dataset=run.dataset, method=run.method, T=run.T, data=data, rule=rule)
+        settings, data = params.settings_of(run), params.recipe_of(run.recipe)
         training.check(settings)
         row = catalogue.get(run.dataset)
         shape = row.shape if data.size is None else (row.shape[0], data.size, data.size)

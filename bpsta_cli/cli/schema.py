@@ -84,6 +84,10 @@ class Section:
     title: str
     options: tuple[Option, ...]
 
+    def without(self, *names: str) -> "Section":
+        """The same without these options."""
+        return replace(self, options=tuple(option for option in self.options if option.name not in names))
+
     def only(self, *names: str) -> "Section":
         """The same with these options alone."""
         return replace(self, options=tuple(option for option in self.options if option.name in names))

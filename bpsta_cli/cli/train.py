@@ -34,7 +34,7 @@ WHERE = "the options"
 
 
 @with_settings(
-    section("run", "Run", RunSettings),
+    section("run", "Run", RunSettings).without("variant"),
     section("data", "Data set", DatasetSettings),
     section("neuron", "Neuron", NeuronSettings),
     rule_section("Learning rule"),
@@ -129,10 +129,12 @@ def _line(study: Params | None, name: str | None) -> Run | None:
 def _settings(params: Params | None, line: Run | None, given: Given, pairs: list[str]) -> RunSettings:
     """The file's settings (else the recipe's), with the options that were given on top."""
     run = given["run"] if line is None else line.model_dump(exclude={"recipe"}) | given["run"]
-    method = run.get("method", RunSettings.model_fields["method"].default)
+    named = run.get("method", RunSettings.model_fields["method"].default)
+    variant = params.variants.get(named) if params else None
+    method = named if variant is None else variant.method
     name = line.recipe if line is not None else run["dataset"]
     neuron, training, rule = (
-        (params.neuron, params.training, params.rule_of(method))
+        (params.neuron, params.training_of(named), params.rule_of(named))
         if params
         else (NeuronSettings(), TrainingSettings(), {})
     )
@@ -143,7 +145,8 @@ def _settings(params: Params | None, line: Run | None, given: Given, pairs: list
         "rule": rule | _rule_options(method, given["rule"], pairs),
         "training": apply_overrides(WHERE, TrainingSettings, training.model_dump(), given["training"]),
     }
-    return validate(RunSettings, run | groups, where=WHERE)
+    own = {} if variant is None else {"method": method, "variant": named}
+    return validate(RunSettings, run | own | groups, where=WHERE)
 
 
 def _recipe(dataset: str, given: dict[str, Any]) -> DatasetSettings:
@@ -186,7 +189,7 @@ def _rule_options(method: str, given: RuleSettings, pairs: list[str]) -> RuleSet
 
 
 def _free_directory(settings: RunSettings) -> Path:
-    method = Path(settings.method).stem
+    method = Path(settings.label).stem
     name = f"{settings.dataset}-{method}-T{settings.T}-s{settings.seed}"
     path, count = Path("runs") / name, 1
     while path.exists():
@@ -283,7 +286,7 @@ def _position(epoch: int, step: int) -> str:
 
 def _say_begin(event: "Begun", settings: RunSettings, device: str, out: Path, output: Output) -> None:
     output.say(
-        f"{settings.dataset}, {settings.method}, T = {settings.T}, {settings.data.network}, "
+        f"{settings.dataset}, {settings.label}, T = {settings.T}, {settings.data.network}, "
         f"{settings.data.epochs} epochs of {event.samples} samples on {device} -> {out}"
     )
     for warning in event.warnings:

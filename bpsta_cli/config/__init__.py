@@ -12,6 +12,7 @@ from bpsta_cli.config.run_settings import (
 )
 from bpsta_cli.config.study import Params, Run, load_params
 from bpsta_cli.config.validation import Model, validate
+from bpsta_cli.config.variants import Variant
 
 __all__ = [
     "RECIPE",
@@ -25,6 +26,7 @@ __all__ = [
     "RunSettings",
     "StoreSettings",
     "TrainingSettings",
+    "Variant",
     "load_params",
     "validate",
 ]

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, of_its_own, settings_of_method
-from bpsta_cli.config.validation import Strict
+from bpsta_cli.config.validation import Name, Strict
 
 
 class NeuronSettings(Strict):
@@ -220,6 +220,9 @@ class RunSettings(Strict):
     init_from: str | None = Field(
         None, min_length=1, description="run whose weights are the starting point; none: random weights"
     )
+    variant: Name | None = Field(
+        None, description="the entry of params.yaml's variants that it was made from; none: of none"
+    )
 
     @model_validator(mode="after")
     def _a_part_of_a_batch_has_a_sample(self) -> "RunSettings":
@@ -258,6 +261,11 @@ class RunSettings(Strict):
         """
         rule = self.make_rule()
         return self if rule is None else self.model_copy(update={"rule": dataclasses.asdict(rule)})
+
+    @property
+    def label(self) -> str:
+        """What tables and files of results call the method: the variant, else the rule."""
+        return self.variant or self.method
 
     @property
     def lr_warmup_epochs(self) -> int:

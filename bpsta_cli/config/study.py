@@ -2,20 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, settings_of_method
-from bpsta_cli.config.run_settings import DatasetSettings, NeuronSettings, Steps, TrainingSettings
-from bpsta_cli.config.validation import Strict, validate
+from bpsta_cli.config.run_settings import DatasetSettings, NeuronSettings, RunSettings, Steps, TrainingSettings
+from bpsta_cli.config.validation import NAME, Name, Strict, validate
+from bpsta_cli.config.variants import Variant, checked, merged_training
 from bpsta_cli.errors import SettingsError, did_you_mean
 from bpsta_cli.reading import MissingError, UnreadableError, documents
-
-NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
-Name = Annotated[str, Field(pattern=f"^{NAME}$")]
-"""Small letters, digits and hyphens: it becomes part of paths and of DVC's keys, where a dot separates."""
 
 
 class Run(Strict):
@@ -23,7 +20,7 @@ class Run(Strict):
 
     dataset: Name = Field(description="the catalogue's name of what it is trained on")
     recipe: Name = Field(description="the entry of datasets that holds its structure, epochs and so on")
-    method: Name
+    method: Name = Field(description="a learning rule, a variant of one, or the ReLU twin")
     T: Steps
     seed: int = Field(ge=0, lt=2**31)
 
@@ -44,6 +41,9 @@ class Params(Strict):
         {}, description="rule, or the path of its file -> its settings; the defaults for what is not said"
     )
     training: TrainingSettings = TrainingSettings()
+    variants: dict[str, Variant] = Field(
+        {}, description="name that may stand for a method -> a rule and what is set otherwise for it"
+    )
     datasets: dict[str, DatasetSettings]
 
     @field_validator("datasets")
@@ -74,6 +74,12 @@ class Params(Strict):
     def _rules_have_these_settings(cls, methods: dict[str, RuleSettings], info: ValidationInfo) -> Any:
         return {name: settings_of_method(name, values, f"methods.{name}", info) for name, values in methods.items()}
 
+    @field_validator("variants")
+    @classmethod
+    def _variants_are_of_rules(cls, variants: dict[str, Variant], info: ValidationInfo) -> dict[str, Variant]:
+        training = info.data.get("training")
+        return variants if training is None else checked(variants, training, info)  # what is refused is told first
+
     @field_validator("measured", "train_only")
     @classmethod
     def _lines_are_named_after_their_runs(cls, runs: dict[str, Run]) -> dict[str, Run]:
@@ -81,6 +87,19 @@ class Params(Strict):
             if name != run.name:
                 raise ValueError(f"{name} has to be called {run.name}, after what it runs")
         return runs
+
+    @model_validator(mode="after")
+    def _every_method_is_known(self) -> "Params":
+        known = dict.fromkeys((*rules.names(), rules.TWIN, *self.variants, *self.methods))
+        for name, run in self.runs.items():
+            if run.method not in known:
+                raise SettingsError(
+                    "unknown method in the settings",
+                    expected=f"{name}.method: one of {', '.join(known)}",
+                    got=repr(run.method)[:80],
+                    todo=did_you_mean(run.method, known, otherwise="Correct it, or add it under variants."),
+                )
+        return self
 
     @model_validator(mode="after")
     def _every_run_stands_once_and_has_its_recipe(self) -> "Params":
@@ -135,13 +154,35 @@ class Params(Strict):
         return self.datasets[name]
 
     def rule_of(self, method: str) -> RuleSettings:
-        """What the file says of one learning rule; of a rule file by its path as given, or by its rule's name.
+        """What the file says of one rule or variant; of a rule file by its path as given, or by its rule's name.
 
         Raises:
             SettingsError: a rule file that cannot be used; it is run where its path is not in the file.
         """
+        if (variant := self.variants.get(method)) is not None:
+            return self.methods.get(variant.method, {}) | variant.rule
         name = rules.find(method).name if method.endswith(".py") and method not in self.methods else method
         return self.methods.get(name, {})
+
+    def training_of(self, method: str) -> TrainingSettings:
+        """How a rule or variant is trained."""
+        variant = self.variants.get(method)
+        return self.training if variant is None else merged_training(self.training, variant, method, "params.yaml")
+
+    def settings_of(self, run: Run) -> RunSettings:
+        """Everything that decides the outcome of a run of this study."""
+        variant = self.variants.get(run.method)
+        return RunSettings(
+            dataset=run.dataset,
+            method=run.method if variant is None else variant.method,
+            variant=None if variant is None else run.method,
+            T=run.T,
+            seed=run.seed,
+            data=self.recipe_of(run.recipe),
+            neuron=self.neuron,
+            rule=self.rule_of(run.method),
+            training=self.training_of(run.method),
+        )
 
 
 def load_params(path: Path) -> Params:

@@ -1,9 +1,9 @@
 """Values held against the schema: the first problem becomes an error that names its key and what to do."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bpsta_cli.errors import SettingsError, did_you_mean
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
+NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+"""Small letters, digits and hyphens: it becomes part of paths and of DVC's keys, where a dot separates."""
 RENAMED = {"cells": "measured", "trained": "train_only", "settings": "recipe"}
 """Keys of an older params.yaml, and what they are called now."""
 

@@ -228,7 +228,7 @@ def _evaluate(
     device: torch.device,
     on_batch: OnBatch,
 ) -> dict[str, Any]:
-    """The test part's columns of the epoch's record, and the validation accuracy where it selects the weights."""
+    """The test part's columns of the epoch's record, and those of the validation part where it selects the weights."""
     test = evaluate(
         network,
         store,
@@ -243,4 +243,5 @@ def _evaluate(
     if settings.training.selection == "validation" and validation_part is not None:
         validation = evaluate(network, store, validation_part, T=settings.T, device=device, on_batch=on_batch)
         record["validation_accuracy"] = validation.accuracy
+        record["validation_firing_rate"] = validation.firing_rate
     return record

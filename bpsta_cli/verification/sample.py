@@ -22,4 +22,4 @@ def spread(records: Sequence[Record], count: int) -> list[Record]:
 
 def _marks(record: Record) -> list[tuple[str, object]]:
     settings = record.info.settings
-    return [("dataset", settings.dataset), ("method", settings.method), ("T", settings.T)]
+    return [("dataset", settings.dataset), ("method", settings.label), ("T", settings.T)]

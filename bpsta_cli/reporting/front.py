@@ -1,0 +1,89 @@
+"""Accuracy against spikes: one point a method on each data set, and which of them no other one beats in both."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bpsta_cli.reporting.drawing import MARKERS, Panel, draw_sheet, styles
+from bpsta_cli.reporting.seed_by_seed import CELL
+from bpsta_cli.rules import TWIN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 3
+"""Most panels in a row."""
+STATISTICS = {"mean": "mean", "sd": "std"}
+"""End of a column's name -> what pandas calls it; the deviation divides by n - 1."""
+
+
+def front(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds for each method of a cell, and whether it is on the front there.
+
+    A method is on the front of its cell where no other one is at least as accurate with at most as many spikes, and
+    better in one of the two; means are compared. The ReLU twin has no spikes, and is left out.
+
+    Args:
+        runs: as `run_table` gives them.
+    """
+    spiking = runs[runs["rule"] != TWIN].astype({"firing_rate": float})
+    keys = [*CELL, "method", "rule"]
+    columns = {
+        "seeds": ("seed", "size"),
+        **{f"{name}_{of}": (name, kind) for name in ("accuracy", "firing_rate") for of, kind in STATISTICS.items()},
+    }
+    points = spiking.groupby(keys, sort=False).agg(**columns).reset_index()
+    points["on_front"] = [_unbeaten(point, points) for _, point in points.iterrows()]
+    return points
+
+
+def _unbeaten(point: pd.Series, points: pd.DataFrame) -> bool:
+    cell = points[(points[CELL] == point[CELL]).all(axis=1)]
+    accuracy, rate = cell["accuracy_mean"], cell["firing_rate_mean"]
+    no_worse = (accuracy >= point["accuracy_mean"]) & (rate <= point["firing_rate_mean"])
+    better = (accuracy > point["accuracy_mean"]) | (rate < point["firing_rate_mean"])
+    return not (no_worse & better).any()
+
+
+def draw_front(points: pd.DataFrame, target: Path) -> list[Path]:
+    """A panel for each cell, as PNG and SVG: a mark a method, its bars one standard deviation over seeds.
+
+    Colours are of the rules; a variant's mark is hollow and has its name beside it.
+
+    Args:
+        points: as `front` gives them.
+        target: the files without their suffix.
+    """
+    cells = [cell for _, cell in points.groupby(CELL, sort=False)]
+    norms = points["norm"].nunique() > 1
+    panels = [Panel(_title(cell.iloc[0], norms=norms), partial(_draw, cell)) for cell in cells]
+    labels = ("firing rate", "test accuracy, %")
+    return draw_sheet(panels, target, labels, min(COLUMNS, len(panels)), whole=False)
+
+
+def _title(first: pd.Series, *, norms: bool) -> str:
+    return f"{first['recipe']}, T = {first['T']}" + (f", norm {first['norm']}" if norms else "")
+
+
+def _draw(cell: pd.DataFrame, axes: "Axes") -> None:
+    chosen = styles(cell["rule"])
+    for _, point in cell.iterrows():
+        rule, method = point["rule"], point["method"]
+        colour = chosen[rule][0]
+        place = point["firing_rate_mean"], 100 * point["accuracy_mean"]
+        axes.errorbar(
+            *place,
+            xerr=point["firing_rate_sd"],
+            yerr=100 * point["accuracy_sd"],
+            color=colour,
+            marker=MARKERS.get(rule, "D"),
+            markerfacecolor=colour if method == rule else "none",
+            linestyle="none",
+            linewidth=0.8,
+            label=rule,
+        )
+        if method != rule:
+            axes.annotate(method, place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=colour)
+    axes.set_xlim(left=0)

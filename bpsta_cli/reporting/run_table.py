@@ -1,0 +1,84 @@
+"""A table of the runs in a folder, a row a run, whatever study they belong to."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from bpsta_cli import rules
+from bpsta_cli.config import RunSettings
+from bpsta_cli.errors import RunError
+from bpsta_cli.reporting import records
+
+COLUMNS = (
+    *("run", "recipe", "dataset", "method", "rule", "T", "seed", "accuracy", "firing_rate", "lowest_layer_rate"),
+    *("epochs", "network", "norm"),
+)
+RATES = "train_firing_rate/"
+"""Beginning of the columns of history.csv with each layer's firing rate."""
+
+
+def run_table(folder: Path) -> pd.DataFrame:
+    """Every finished run in `folder`, a row each; the accuracy is that of the last epoch, on the test part.
+
+    Columns: run, recipe (the run's name before method, T and seed), dataset, method (the variant, else the rule),
+    rule, T, seed, accuracy and firing_rate (shares), lowest_layer_rate (of the layer that fires least, in the last
+    epoch's training passes; none: the ReLU twin), epochs, network, norm.
+
+    Raises:
+        RunError: there is none, or a file cannot be read.
+    """
+    rows = sorted((_row(file.parent) for file in folder.glob("*/metrics.json")), key=_place)
+    if not rows:
+        raise RunError(
+            "nothing to compare",
+            expected=f"finished runs in {folder}, such as {folder}/RUN/metrics.json",
+            got="none",
+            todo="Train them first (pipelines/grid.py), or name another folder.",
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    order = rules.names()
+    rule = order.index(row["rule"]) if row["rule"] in order else len(order)
+    return row["recipe"], row["T"], rule, row["method"], row["seed"], row["run"]
+
+
+def _row(run: Path) -> dict[str, Any]:
+    records.read(run / "metrics.json", "metrics")
+    history = records.read_history(run / "history.csv")
+    settings = _settings(run / "settings.json")
+    last = history.iloc[-1]
+    suffix = f"-{settings.label}-T{settings.T}-s{settings.seed}"
+    rates = [last[name] for name in history.columns if name.startswith(RATES)]
+    return {
+        "run": run.name,
+        "recipe": run.name.removesuffix(suffix) if run.name.endswith(suffix) else settings.dataset,
+        "dataset": settings.dataset,
+        "method": settings.label,
+        "rule": settings.method,
+        "T": settings.T,
+        "seed": settings.seed,
+        "accuracy": last["accuracy"],
+        "firing_rate": last.get("firing_rate"),
+        "lowest_layer_rate": min(rates, default=None),
+        "epochs": settings.data.epochs,
+        "network": settings.data.network,
+        "norm": settings.training.norm,
+    }
+
+
+def _settings(file: Path) -> RunSettings:
+    found = records.read(file, "settings")
+    try:
+        return RunSettings.model_validate(found["settings"])
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        raise RunError(
+            f"unreadable result {file}",
+            expected=f"the settings that bpsta train wrote ({first['msg']})",
+            got=".".join(map(str, first["loc"])),
+            todo="Restore the file, or train the run again.",
+        ) from None

@@ -1,0 +1,143 @@
+"""Runs in a folder -> a table, a comparison seed by seed, and the front of accuracy against spikes."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+from test_pipeline import script
+
+from bpsta_cli.errors import RunError
+from bpsta_cli.reporting.front import front
+from bpsta_cli.reporting.run_table import run_table
+from bpsta_cli.reporting.seed_by_seed import seed_by_seed
+
+
+def a_run(method, seed, accuracy, rate, *, T=8, rule=None, norm="folded", recipe="digits"):
+    return {
+        **{"run": f"{recipe}-{method}-T{T}-s{seed}", "recipe": recipe, "dataset": "digits", "method": method},
+        **{"rule": rule or method, "T": T, "seed": seed, "accuracy": accuracy, "firing_rate": rate},
+        **{"lowest_layer_rate": rate, "epochs": 4, "network": "4C3-10Voting", "norm": norm},
+    }
+
+
+def table(*rows):
+    return pd.DataFrame(rows)
+
+
+def test_seeds_are_paired_and_one_that_only_one_side_has_is_left_out():
+    runs = [a_run("stbp", seed, value, 0.2) for seed, value in enumerate((0.90, 0.80, 0.70, 0.10))]
+    runs += [
+        a_run("bpsta", seed, value, rate) for seed, value, rate in ((2, 0.73, 0.1), (1, 0.82, 0.15), (0, 0.91, 0.2))
+    ]
+    (row,) = seed_by_seed(table(*runs), ["stbp"]).records()
+    assert (row["seeds"], row["method"], row["against"]) == (3, "bpsta", "stbp")
+    assert row["accuracy_mean"] == pytest.approx(2.0)
+    assert row["accuracy_p"] == pytest.approx(1 - math.sqrt(12 / 14))
+    assert row["firing_rate_mean"] == pytest.approx(-25.0)
+
+
+def test_cells_of_other_steps_norms_and_recipes_are_compared_within_themselves():
+    def cell(base, **more):
+        return [
+            a_run(m, s, base + 0.01 * (m == "bpsa") + 0.001 * s, 0.1, **more) for m in ("stbp", "bpsa") for s in (0, 1)
+        ]
+
+    runs = cell(0.5) + cell(0.9, T=4) + cell(0.2, norm="per-step") + cell(0.3, recipe="other")
+    found = seed_by_seed(table(*runs), ["stbp"])
+    assert [row["accuracy_mean"] for row in found.records()] == pytest.approx([1.0] * 4)
+    assert list(found.display["data"]) == [
+        *("digits, norm folded", "digits, norm folded", "digits, norm per-step", "other, norm folded")
+    ]
+
+
+def test_p_is_corrected_over_all_rows_of_its_family():
+    runs = []
+    for T, step in ((4, 0.010), (8, 0.011), (16, 0.012)):
+        for seed in range(4):
+            runs.append(a_run("stbp", seed, 0.5, 0.2, T=T))
+            runs.append(a_run("bpsa", seed, 0.5 + step + 0.001 * seed, 0.2, T=T))
+    rows = seed_by_seed(table(*runs), ["stbp"]).records()
+    assert all(row["firing_rate_p"] is None for row in rows)
+    by_p = sorted(rows, key=lambda row: row["accuracy_p"])
+    assert by_p[0]["accuracy_p_holm"] == pytest.approx(3 * by_p[0]["accuracy_p"])
+
+
+def test_the_first_baseline_that_a_cell_has_is_its_own_and_a_cell_without_one_has_no_row():
+    runs = [a_run(m, s, 0.5 + 0.1 * s, 0.1) for m in ("stbp", "stbp-penalty", "bpsa") for s in (0, 1)]
+    runs += [a_run(m, s, 0.5 + 0.1 * s, 0.1, T=4) for m in ("stbp-penalty", "bpsa") for s in (0, 1)]
+    found = seed_by_seed(table(*runs), ["stbp", "stbp-penalty"]).records()
+    assert [(row["T"], row["method"], row["against"]) for row in found] == [
+        *((8, "stbp-penalty", "stbp"), (8, "bpsa", "stbp"), (4, "bpsa", "stbp-penalty"))
+    ]
+    assert seed_by_seed(table(*runs), ["nothing"]).records() == []
+
+
+def test_the_front_is_what_no_other_method_of_the_cell_beats_in_both():
+    runs = [
+        a_run("stbp", 0, 0.90, 0.20),
+        a_run("bpsa", 0, 0.90, 0.10),  # as accurate with fewer spikes
+        a_run("bpsta", 0, 0.95, 0.15),
+        a_run("stbp-penalty", 0, 0.80, 0.10, rule="stbp"),  # fewer right with as many spikes
+        a_run("bpsa", 0, 0.99, 0.01, T=4),  # another cell
+        a_run("ann", 0, 1.0, None),
+    ]
+    points = front(table(*runs)).set_index(["T", "method"])["on_front"]
+    assert dict(points) == {
+        **{(8, "stbp"): False, (8, "bpsa"): True, (8, "bpsta"): True, (8, "stbp-penalty"): False},
+        (4, "bpsa"): True,
+    }
+
+
+@pytest.fixture
+def runs_on_disk(tmp_path):
+    """Two methods, two seeds; the best epoch is not the last."""
+    data = {"network": "4C3-10Voting", "epochs": 2, "warmup_epochs": 0, "batch_size": 8}
+    for method, variant in (("stbp", None), ("bpsa", "bpsa-gate")):
+        for seed in (0, 1):
+            label = variant or method
+            folder = tmp_path / "runs" / f"tiny-{label}-T2-s{seed}"
+            folder.mkdir(parents=True)
+            accuracy = 0.5 + 0.1 * seed + 0.2 * (method == "bpsa")
+            run = {"dataset": "digits", "method": method, "variant": variant, "T": 2, "seed": seed, "data": data}
+            (folder / "settings.json").write_text(json.dumps({"settings": run}))
+            metrics = {"dataset": "digits", "method": label, "network": "4C3-10Voting", "T": 2, "seed": seed}
+            metrics |= {"accuracy": 0.99, "firing_rate": 0.3, "epochs": 2, "selection": "test", "data_hash": "0"}
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+            (folder / "history.csv").write_text(
+                "epoch,phase,train_accuracy,accuracy,firing_rate,train_firing_rate/lif1,train_firing_rate/lif2\n"
+                "0,spiking,0.5,0.99,0.3,0.4,0.2\n"
+                f"1,spiking,0.5,{accuracy},0.1,0.05,0.15\n"
+            )
+    return tmp_path / "runs"
+
+
+def test_a_row_is_of_the_last_epoch_whatever_epoch_was_selected(runs_on_disk):
+    first = run_table(runs_on_disk).iloc[0]
+    assert (first["run"], first["recipe"], first["method"], first["rule"]) == (
+        "tiny-stbp-T2-s0",
+        "tiny",
+        "stbp",
+        "stbp",
+    )
+    assert (first["accuracy"], first["firing_rate"], first["lowest_layer_rate"]) == (0.5, 0.1, 0.05)
+    last = run_table(runs_on_disk).iloc[-1]
+    assert (last["run"], last["recipe"], last["method"], last["rule"]) == (
+        "tiny-bpsa-gate-T2-s1",
+        "tiny",
+        "bpsa-gate",
+        "bpsa",
+    )
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(RunError, match="nothing to compare"):
+        run_table(tmp_path)
+
+
+def test_the_script_writes_the_tables_and_the_picture(runs_on_disk, tmp_path):
+    told = script("compare").compare(runs_on_disk, tmp_path / "out", ["stbp"], 0.5, 5.0)
+    assert "| tiny | 2 | bpsa-gate | stbp | 2 | +20.00 (+20.00 to +20.00) |" in told
+    written = {file.name for file in (tmp_path / "out").iterdir()}
+    assert written == {"runs.csv", "comparison.csv", "comparison.md", "front.csv", "front.png", "front.svg"}
+    assert pd.read_csv(tmp_path / "out" / "front.csv").set_index("method").loc["bpsa-gate", "on_front"]
