@@ -1,0 +1,215 @@
+"""Searches a method's settings by Optuna on held-out training samples (`pip install .[study]`).
+
+    python pipelines/tune.py pipelines/rules.yaml --recipe mnist --T 8 --method stbp --method bpsta --out runs/tuning
+
+The value of a trial is the accuracy of its last epoch on the validation part; nothing of the test part is read. Space
+and budget stand in pipelines/tuning.yaml. OUT/METHOD/trials.csv has every trial, OUT/METHOD/space.yaml what was
+searched, OUT/METHOD/best.yaml the settings found, as an entry of `variants`. The same command goes on.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import grid
+import typer
+import yaml
+from pydantic import Field, field_validator
+from trials import Record, Row, Subject, train, write_best
+
+from bpsta_cli import files, rules
+from bpsta_cli.cli.output import print_error
+from bpsta_cli.config import DatasetSettings, TrainingSettings, load_params, validate
+from bpsta_cli.config.validation import Strict, unknown_key
+from bpsta_cli.errors import BpstaError, SettingsError
+from bpsta_cli.reading import documents
+
+SPACE = Path("pipelines/tuning.yaml")
+SCALES = ("log", "linear")
+GROUPS = {"training": TrainingSettings, "data": DatasetSettings}
+
+
+class Space(Strict):
+    """What is searched, and for how long: pipelines/tuning.yaml."""
+
+    trials: int = Field(ge=1, description="of every method")
+    startup: int = Field(ge=1, description="of them drawn at random")
+    seed: int = Field(0, ge=0)
+    space: dict[Literal["training", "data"], dict[str, list[Any]]]
+    rules: dict[str, dict[str, list[Any]]]
+
+    @field_validator("space")
+    @classmethod
+    def _are_settings(cls, space: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
+        for group, settings in space.items():
+            for name in settings.keys() - GROUPS[group].model_fields.keys():
+                raise unknown_key(f"space.{group}.{name}", GROUPS[group].model_fields, "the space of settings")
+        return space
+
+    def of(self, rule: str) -> dict[str, list[Any]]:
+        """The dimensions for a rule."""
+        if rule not in self.rules:
+            raise SettingsError(
+                "a rule without a space",
+                expected=f"rules.{rule} in the space of settings",
+                got=", ".join(self.rules) or "none",
+                todo="Add it; {} where the rule has no settings.",
+            )
+        shared = {f"{group}.{name}": each for group, inside in self.space.items() for name, each in inside.items()}
+        return shared | {f"rule.{name}": each for name, each in self.rules[rule].items()}
+
+
+def distribution(values: list[Any]) -> Any:
+    """Optuna's distribution of a dimension: a range [low, high, log|linear], or the values themselves."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if len(values) == 3 and values[2] in SCALES:
+        low, high, scale = values
+        kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
+        return kind(low, high, log=scale == "log")
+    return CategoricalDistribution(values)
+
+
+class Search:
+    """Optuna's side of a search: past trials are told, those that were interrupted come first."""
+
+    def __init__(self, space: Space, rule: str, rows: Sequence[Row]) -> None:
+        import optuna
+        from optuna.trial import TrialState, create_trial
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.space = {name: distribution(values) for name, values in space.of(rule).items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # another seed after an interruption: the first one's draws were made
+            sampler = optuna.samplers.TPESampler(
+                seed=space.seed + len(rows), n_startup_trials=space.startup, constant_liar=True
+            )
+        self._failed = TrialState.FAIL
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        for row in rows:
+            if row.state == "running":
+                self._study.enqueue_trial(row.settings, user_attrs={"number": row.number})
+            else:
+                known = {"params": row.settings, "distributions": self.space}
+                told = {"value": row.value} if row.state == "finished" else {"state": TrialState.FAIL}
+                self._study.add_trial(create_trial(**known, **told))
+
+    def ask(self, following: int) -> tuple[Any, Row]:
+        """The next trial; `following` is its number where it is a new one."""
+        trial = self._study.ask(self.space)
+        return trial, Row(trial.user_attrs.get("number", following), dict(trial.params))
+
+    def tell(self, trial: Any, row: Row) -> None:
+        """What came out."""
+        if row.state == "finished":
+            trial.set_user_attr("firing_rate", row.firing_rate)
+            self._study.tell(trial, row.value)
+        else:
+            self._study.tell(trial, state=self._failed)
+
+
+def search(
+    space: Space, subject: Subject, out: Path, trainings: grid.Trainings, jobs: int, deadline: float = math.inf
+) -> Record:
+    """Train the trials of one method that are missing, `jobs` at a time; returns all."""
+    out.mkdir(parents=True, exist_ok=True)
+    _check_same(out / "space.yaml", space, subject)
+    record = Record(out / "trials.csv")
+    left = [row.number for row in record.rows if row.state == "running"]
+    optuna = Search(space, subject.rule, record.rows)
+    running: dict[Future[Row], Any] = {}
+    with ThreadPoolExecutor(jobs) as pool, grid.until_stopped(trainings):
+        while True:
+            while not trainings.stopped and len(running) < jobs and (left or len(record.rows) < space.trials):
+                trial, row = optuna.ask(len(record.rows))
+                left = left[1:]
+                record.keep(row)
+                folder = out / f"trial-{row.number:03d}"
+                running[pool.submit(train, row, subject, folder, trainings)] = trial
+            if not running:
+                break
+            for future in wait(running, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                trial, row = running.pop(future), future.result()
+                record.keep(row)
+                if row.state != "running":
+                    optuna.tell(trial, row)
+                    grid.say(f"{subject.method} {row.number}: {_told(row)}")
+            if time.monotonic() > deadline:
+                trainings.stop()
+    write_best(record, subject, out / "best.yaml")
+    return record
+
+
+def _told(row: Row) -> str:
+    if row.state == "failed":
+        return f"failed: {row.problem}"
+    settings = ", ".join(f"{name} {value}" for name, value in row.settings.items())
+    return f"validation {100 * row.value:.2f} %, firing rate {row.firing_rate:.4f}, {row.seconds:.0f} s; {settings}"
+
+
+def _check_same(file: Path, space: Space, subject: Subject) -> None:
+    """Note what is searched; refuse to go on with another search.
+
+    Raises:
+        SettingsError: the file holds another one.
+    """
+    what = {
+        "recipe": subject.recipe,
+        "method": subject.method,
+        "T": subject.T,
+        "seeds": list(subject.seeds),
+        "trials": space.trials,
+        "startup": space.startup,
+        "seed": space.seed,
+        "space": space.of(subject.rule),
+        "otherwise": subject.params({}),
+    }
+    text = yaml.safe_dump(what, sort_keys=False)
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        raise SettingsError(
+            "another search",
+            expected=f"the space, budget and settings that {file} holds",
+            got="others",
+            todo="Name another --out, or remove the folder.",
+        )
+    files.write_text(file, text)
+
+
+def main(
+    params: Annotated[Path, typer.Argument(help="The params.yaml with all other settings.")],
+    recipe: Annotated[str, typer.Option(help="Entry of its datasets.")],
+    T: Annotated[int, typer.Option("--T", min=1, help="Number of time steps.")],
+    method: Annotated[list[str], typer.Option(help="Learning rule or variant; give it again for another one.")],
+    out: Annotated[Path, typer.Option(help="Folder for a folder a method.")],
+    seed: Annotated[list[int], typer.Option(help="Seed of a training; of several a trial is the mean.")] = [0],  # noqa: B006 - Typer reads it once
+    space: Annotated[Path, typer.Option(help="The space and the budget.")] = SPACE,
+    data_dir: Annotated[Path, typer.Option(help="Folder with raw and prepared data.")] = Path("data"),
+    jobs: Annotated[int, typer.Option(min=1, help="Trials at the same time; by default one a core.")] = grid.CORES,
+    deadline: Annotated[float, typer.Option(metavar="SECONDS", help="After so long all is stopped.")] = math.inf,
+) -> None:
+    """Search the settings of each method in the same space with as many trials; the test part is not read."""
+    end, trainings, left = time.monotonic() + deadline, grid.Trainings(), 0
+    try:
+        searched = validate(Space, documents.yaml(space), where=str(space))
+        study = load_params(params)
+        for name in method:
+            subject = Subject(study, recipe, name, T, tuple(seed), data_dir)
+            if subject.rule not in rules.names():
+                raise SettingsError("unknown method", expected="a rule or variant", got=name, todo="Correct --method.")
+            record = search(searched, subject, out / name, trainings, jobs, end)
+            left += searched.trials - sum(row.state != "running" for row in record.rows)
+    except BpstaError as error:
+        print_error(str(error))
+        raise typer.Exit(2) from None
+    if left:
+        grid.say(f"{left} trials are left; the same command goes on")
+        raise typer.Exit(grid.UNFINISHED)
+
+
+if __name__ == "__main__":
+    typer.run(main)
