@@ -34,7 +34,8 @@ def plain(x, weight, bias, block, *, per_step, running=None):
 
     y = torch.stack([norm(step) for step in x]) if per_step else norm(x.flatten(0, 1)).view(x.shape)
     y = y.relu() if block.relu else y
-    spikes = kernels.lif(y, threshold=block.threshold, decay=block.decay, rule=block.rule, backend="reference")
+    backward = {"rule": block.rule, "silent": block.silent, "spike_cost": block.spike_cost}
+    spikes = kernels.lif(y, threshold=block.threshold, decay=block.decay, **backward, backend="reference")
     if block.pool == 1:
         return spikes, spikes.sum()
     pooled = F.max_pool2d(spikes.flatten(0, 1), block.pool)

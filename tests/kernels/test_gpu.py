@@ -17,7 +17,10 @@ from bpsta_cli.network.neurons import LIF
 
 DEVICE = ops.default_device()
 WHY_NOT = ops.unsupported_reason(DEVICE, torch.float32, None)
-pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+pytestmark = [
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
+    pytest.mark.filterwarnings("ignore:.*deterministic"),  # `poisoned`, of torch's own operations on a GPU
+]
 
 COMBINATIONS = [*itertools.product((True, False), (2, 1), (True, False))]
 """ReLU or not, side of the pooling, and whether each step has its own statistics."""

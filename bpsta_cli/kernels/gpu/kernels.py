@@ -7,13 +7,14 @@ are unrolled. The neuron alone is a block of one pixel without a norm, its eleme
 
 Other tuples: `cells`, where every cell lies in one step, and which cells there are; `columns`, the program's channels,
 and how many there are in all; `norm`, scale, shift and mean; `grad_norm`, gain, slope and offset of
-`block_spec.NormGradCoefficients`.
+`block_spec.NormGradCoefficients`; `silent`, an integer a cell, whose bit k says whether the neuron is silent in step k
+of the segment (rules/silent.py). RATE, LIMIT and WIDTH are those of `rule_codes.SilentCode`: a WIDTH of 0 is none.
 """
 
 import triton
 import triton.language as tl
 
-from bpsta_cli.kernels.gpu.rules import fused, reset_gradient, spike_gradient
+from bpsta_cli.kernels.gpu.rules import fused, reset_gradient, silent_gradient, spike_gradient, update_trace
 from bpsta_cli.kernels.gpu.tiles import of_channels, of_step, places, pooled, store_sums, tile, zeros
 
 # What a step does to every cell
@@ -67,13 +68,15 @@ def unpool(error, u, threshold):
 
 @triton.jit
 def neuron_backward(
-    error, u, after, is_last, threshold, decay,
-    RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr, STATE: tl.constexpr,
+    error, u, after, is_silent, is_last, threshold, decay, spike_cost,
+    RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr, WIDTH: tl.constexpr, STATE: tl.constexpr,
 ):  # fmt: skip
     """dL/du of a cell from dL/do, and from dL/du of the step `after` where there is one."""
     spike = spike_gradient(u, u >= threshold, threshold, RULE, PARAMETER, STATE)
     kept = reset_gradient(u, u >= threshold, spike, RULE, PARAMETER, DETACH, STATE)
-    g = error * spike
+    if WIDTH > 0:
+        spike = tl.where(is_silent, silent_gradient(u, threshold, WIDTH, STATE), spike)
+    g = (error + spike_cost) * spike
     return tl.where(is_last, g, decay * after * kept + g)
 
 
@@ -87,42 +90,65 @@ def norm_backward(g, value, mean, coefficients):
 
 
 @triton.jit
+def follow_traces(trace, silent, u, k, threshold, RATE: tl.constexpr, LIMIT: tl.constexpr, STATE: tl.constexpr):
+    """The traces of all cells after step k of a segment, and `silent` with that step's bits."""
+    traces = ()
+    bits = ()
+    for cell in tl.static_range(len(u)):
+        s = update_trace(trace[cell], u[cell], threshold, RATE, STATE)
+        traces = traces + (s,)
+        bits = bits + (silent[cell] | ((s < tl.full((), LIMIT, STATE)).to(tl.int32) << k),)
+    return traces, bits
+
+
+@triton.jit
 def recompute_segment(
-    x, x_step, first, steps, cells, columns, norm, known, v, threshold, decay,
-    NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr, SEGMENT: tl.constexpr, STATE: tl.constexpr,
+    x, x_step, first, steps, cells, columns, norm, known, v, trace, silent, threshold, decay,
+    NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr,
+    RATE: tl.constexpr, LIMIT: tl.constexpr, WIDTH: tl.constexpr, SEGMENT: tl.constexpr, STATE: tl.constexpr,
 ):  # fmt: skip
-    """Potentials before the spike of the steps from `first` on, and those after the last step's spike."""
+    """Potentials before the spike of the steps from `first` on, and `silent`, which is zeros; after the last step,
+    potentials and traces.
+    """
     us = ()
     for k in tl.static_range(SEGMENT):
         t = first + k
         now = of_step(norm, t, t < steps, known, columns, PER_STEP)
         u = update_potential(x + t * x_step, cells, t < steps, now, v, decay, NORM, RELU, STATE)
         v = reset(u, threshold, STATE)
+        if WIDTH > 0:
+            trace, silent = follow_traces(trace, silent, u, k, threshold, RATE, LIMIT, STATE)
         us = us + (u,)
-    return us, v
+    return us, silent, v, trace
 
 
 @triton.jit
 def store_states(
-    states, state_size, segments, x, x_step, steps, cells, columns, norm, known, v, threshold, decay,
-    NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr, SEGMENT: tl.constexpr, STATE: tl.constexpr,
+    states, state_size, segments, x, x_step, steps, cells, columns, norm, known, v, trace, silent, threshold, decay,
+    NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr,
+    RATE: tl.constexpr, LIMIT: tl.constexpr, WIDTH: tl.constexpr, SEGMENT: tl.constexpr, STATE: tl.constexpr,
 ):  # fmt: skip
-    """Store the potentials that the segments begin with, but for the first; `v` is zeros."""
+    """Store the potentials that the segments begin with, but for the first, and behind all of them the traces, where
+    neurons may be silent; `v`, `trace` and `silent` are zeros.
+    """
     place, mask = cells
     for segment in range(segments - 1):
         first = tl.cast(segment * SEGMENT, tl.int64)
-        _, v = recompute_segment(
-            x, x_step, first, steps, cells, columns, norm, known, v, threshold, decay,
-            NORM, PER_STEP, RELU, SEGMENT, STATE,
+        _, _, v, trace = recompute_segment(
+            x, x_step, first, steps, cells, columns, norm, known, v, trace, silent, threshold, decay,
+            NORM, PER_STEP, RELU, RATE, LIMIT, WIDTH, SEGMENT, STATE,
         )  # fmt: skip
         for cell in tl.static_range(len(place)):
             tl.store(states + segment * state_size + place[cell], v[cell], mask=mask[cell])
+            if WIDTH > 0:
+                behind = states + (segments - 1 + segment) * state_size
+                tl.store(behind + place[cell], trace[cell], mask=mask[cell])
     tl.debug_barrier()  # they may be read by another thread of the program
 
 
 @triton.jit
 def load_state(states, cells, is_first):
-    """The potentials that a segment begins with: zeros for the first."""
+    """The potentials or traces that a segment begins with: zeros for the first."""
     place, mask = cells
     result = ()
     for cell in tl.static_range(len(place)):
@@ -132,13 +158,15 @@ def load_state(states, cells, is_first):
 
 @triton.jit
 def step_back(
-    x, grad, cells, live, is_last, errors, u, after, total, sum_g, sum_gx, norm, grad_norm, threshold, decay,
-    RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr, NORM: tl.constexpr, RELU: tl.constexpr,
+    x, grad, cells, live, is_last, errors, u, after, silent, k, total, sum_g, sum_gx, norm, grad_norm,
+    threshold, decay, spike_cost,
+    RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr, WIDTH: tl.constexpr,
+    NORM: tl.constexpr, RELU: tl.constexpr,
     SUMS: tl.constexpr, GRADIENT: tl.constexpr, CONSTANT: tl.constexpr, STATE: tl.constexpr,
 ):  # fmt: skip
     """One step from dL/do (`errors`) to dL/du, to dL/dy, its sums or its `total`, and to dL/dx, which is stored.
 
-    `norm` and `grad_norm` are values here. Returns dL/du, the total and the two sums.
+    It is step k of the segment; `norm` and `grad_norm` are values here. Returns dL/du, the total and the two sums.
     """
     place, mask = cells
     carry = ()
@@ -146,8 +174,9 @@ def step_back(
     for cell in tl.static_range(len(place)):
         here = mask[cell] & live
         g = neuron_backward(
-            errors[cell], u[cell], after[cell], is_last, threshold, decay, RULE, PARAMETER, DETACH, STATE
-        )
+            errors[cell], u[cell], after[cell], ((silent[cell] >> k) & 1) != 0, is_last, threshold, decay, spike_cost,
+            RULE, PARAMETER, DETACH, WIDTH, STATE,
+        )  # fmt: skip
         g = tl.where(here, g, 0)
         carry = carry + (g,)
         if NORM:
@@ -203,8 +232,9 @@ def forward(
 @triton.jit(do_not_specialize=["steps", "images", "height", "width"])
 def backward(
     x, x_step, scale, shift, mean, error, error_step, gain, slope, offset, grad, grad_step, sums, states,
-    steps, images, channels, height, width,
+    steps, images, channels, height, width, spike_cost: tl.float64,
     RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr,
+    RATE: tl.constexpr, LIMIT: tl.constexpr, WIDTH: tl.constexpr,
     NORM: tl.constexpr, PER_STEP: tl.constexpr, RELU: tl.constexpr, POOL: tl.constexpr,
     SUMS: tl.constexpr, GRADIENT: tl.constexpr, CONSTANT: tl.constexpr, SEGMENT: tl.constexpr, SEVERAL: tl.constexpr,
     THRESHOLD: tl.constexpr, DECAY: tl.constexpr, STATE: tl.constexpr, INDEX: tl.constexpr,
@@ -213,6 +243,7 @@ def backward(
     """From dL/do after pooling to what the norm's gradients are sums of (SUMS), or to dL/dx (GRADIENT), or to both."""
     threshold = tl.full((), THRESHOLD, STATE)
     decay = tl.full((), DECAY, STATE)
+    cost = tl.full((), spike_cost, STATE)
     number, window, channel = tile(channels, INDEX, WINDOWS, CHANNELS)
     cells = places(window, channel, images, channels, height, width, POOL)
     error_place, error_mask = pooled(window, channel, images, channels, height, width, POOL)
@@ -224,10 +255,11 @@ def backward(
     segments = tl.cdiv(steps, SEGMENT)
     state_size = tl.cast(images, tl.int64) * height * width * channels
     start = zeros(POOL * POOL, WINDOWS, CHANNELS, STATE)
+    none_silent = zeros(POOL * POOL, WINDOWS, CHANNELS, tl.int32)
     if SEVERAL:
         store_states(
-            states, state_size, segments, x, x_step, steps, cells, columns, norm, known, start, threshold, decay,
-            NORM, PER_STEP, RELU, SEGMENT, STATE,
+            states, state_size, segments, x, x_step, steps, cells, columns, norm, known, start, start, none_silent,
+            threshold, decay, NORM, PER_STEP, RELU, RATE, LIMIT, WIDTH, SEGMENT, STATE,
         )  # fmt: skip
 
     carry = zeros(POOL * POOL, WINDOWS, CHANNELS, STATE)  # dL/du of the step after
@@ -237,11 +269,14 @@ def backward(
     for back in range(segments):
         first = tl.cast((segments - 1 - back) * SEGMENT, tl.int64)
         v = start
+        trace = start
         if SEVERAL:
             v = load_state(states + (segments - 2 - back) * state_size, cells, first == 0)
-        us, _ = recompute_segment(
-            x, x_step, first, steps, cells, columns, norm, known, v, threshold, decay,
-            NORM, PER_STEP, RELU, SEGMENT, STATE,
+            if WIDTH > 0:
+                trace = load_state(states + (2 * segments - 3 - back) * state_size, cells, first == 0)
+        us, silent, _, _ = recompute_segment(
+            x, x_step, first, steps, cells, columns, norm, known, v, trace, none_silent, threshold, decay,
+            NORM, PER_STEP, RELU, RATE, LIMIT, WIDTH, SEGMENT, STATE,
         )  # fmt: skip
         for k in tl.static_range(SEGMENT - 1, -1, -1):
             t = first + k
@@ -251,8 +286,8 @@ def backward(
             errors = unpool(pooled_error.to(STATE), us[k], threshold)
             carry, total, sum_g, sum_gx = step_back(
                 x + t * x_step, grad + t * grad_step if GRADIENT else grad, cells, t < steps, t >= steps - 1,
-                errors, us[k], carry, total, sum_g, sum_gx, now, grad_now, threshold, decay,
-                RULE, PARAMETER, DETACH, NORM, RELU, SUMS, GRADIENT, CONSTANT, STATE,
+                errors, us[k], carry, silent, k, total, sum_g, sum_gx, now, grad_now, threshold, decay, cost,
+                RULE, PARAMETER, DETACH, WIDTH, NORM, RELU, SUMS, GRADIENT, CONSTANT, STATE,
             )  # fmt: skip
             if SUMS and PER_STEP:
                 if t < steps:

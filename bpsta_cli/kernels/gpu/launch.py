@@ -13,7 +13,7 @@ from torch import Tensor
 from bpsta_cli.kernels.block_spec import BlockSpec
 from bpsta_cli.kernels.layouts import step_size
 from bpsta_cli.kernels.reference import state_dtype
-from bpsta_cli.kernels.rule_codes import rule_code
+from bpsta_cli.kernels.rule_codes import rule_code, silent_code
 
 THREADS = 128
 POTENTIALS = 32
@@ -84,7 +84,7 @@ def values(x: Tensor, *of_channels: Tensor) -> Values:
 def run_forward(x: Tensor, sizes: Sizes, spec: BlockSpec, norm: Values | None, out: Tensor) -> Tensor:
     """Fill `out` with the spikes after pooling; returns how many neurons fired, a number a program, with a norm."""
     tiles = _tiles(sizes, spec, most=FORWARD, kept=False)
-    scale, shift, _ = norm or (None, None, None)
+    scale, shift, _ = norm or _absent(x)
     spike_counts = torch.empty(tiles.programs if norm else 0, dtype=torch.int32, device=x.device)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _device_code().forward[(tiles.programs,)](
@@ -110,18 +110,20 @@ def run_backward(
     tiles = _tiles(sizes, spec, most=POTENTIALS, kept=True)
     code = rule_code(spec.rule)
     assert code is not None  # dispatch asked
-    scale, shift, mean = norm or (None, None, None)
-    gain, slope, offset = coefficients or (None, None, None)
+    scale, shift, mean = norm or _absent(x)
+    gain, slope, offset = coefficients or _absent(x)
     state = functools.partial(torch.empty, dtype=state_dtype(x.dtype), device=x.device)
     parts = tiles.programs // math.ceil(sizes.channels / tiles.channels) if sums else 0
-    added_up = state(parts, 0 if mean is None else len(mean), 2, sizes.channels)
-    states = state(tiles.segments - 1, math.prod(sizes))
+    added_up = state(parts, len(mean) if norm else 0, 2, sizes.channels)
+    silent = silent_code(spec.silent)
+    states = state(2 if spec.silent else 1, tiles.segments - 1, math.prod(sizes))  # potentials; traces
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _device_code().backward[(tiles.programs,)](
             *(x, _step(x), scale, shift, mean, error, _step(error), gain, slope, offset),
-            *(grad, 0 if grad is None else _step(grad), added_up, states),
-            *(spec.steps, sizes.images, sizes.channels, sizes.height, sizes.width),
+            *(x if grad is None else grad, 0 if grad is None else _step(grad), added_up, states),
+            *(spec.steps, sizes.images, sizes.channels, sizes.height, sizes.width, float(spec.spike_cost)),
             **{"RULE": code.number, "PARAMETER": code.parameter, "DETACH": code.detach_reset, "SUMS": sums},
+            **{"RATE": silent.rate, "LIMIT": silent.limit, "WIDTH": silent.width},
             **{"GRADIENT": grad is not None, "CONSTANT": norm is not None and len(x) < spec.steps},
             **{"SEVERAL": tiles.segments > 1},
             **_constants(x, sizes, spec, norm, tiles),
@@ -169,6 +171,11 @@ def _constants(x: Tensor, sizes: Sizes, spec: BlockSpec, norm: Values | None, ti
         "CHANNELS": tiles.channels,
         **OPTIONS,
     }
+
+
+def _absent(x: Tensor) -> Values:
+    """Stands for values that a kernel is compiled not to read: Triton 3.6 takes no tuple of None."""
+    return x, x, x
 
 
 def _step(x: Tensor) -> int:

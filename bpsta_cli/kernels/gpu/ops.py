@@ -27,7 +27,7 @@ from bpsta_cli.kernels.gpu.launch import Sizes, run_backward, run_forward, run_m
 from bpsta_cli.kernels.layouts import channels_last, dense_steps, empty_like
 from bpsta_cli.kernels.reference import state_dtype
 from bpsta_cli.kernels.rule_codes import rule_code
-from bpsta_cli.rules import BPSA, Rule
+from bpsta_cli.rules import BPSA, Rule, SilentGradient
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -65,9 +65,17 @@ def smoke_test(device: torch.device) -> str:
         return f"a kernel could not be compiled or run: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
-def lif(x: Tensor, *, threshold: float, decay: float, rule: Rule) -> Tensor:
+def lif(
+    x: Tensor,
+    *,
+    threshold: float,
+    decay: float,
+    rule: Rule,
+    silent: SilentGradient | None = None,
+    spike_cost: float = 0.0,
+) -> Tensor:
     """Spikes of all T steps, [T, ...] -> [T, ...]; arguments as in `bpsta_cli.kernels.lif`, unchecked."""
-    spec = BlockSpec(len(x), False, 1, threshold, decay, rule, 0.0)
+    spec = BlockSpec(len(x), False, 1, threshold, decay, rule, 0.0, silent, spike_cost)
     if torch.is_grad_enabled() and x.requires_grad:
         spikes: Tensor = _LIF.apply(x, spec)
         return spikes

@@ -59,6 +59,18 @@ def spike_gradient(u, fires, threshold, RULE: tl.constexpr, PARAMETER: tl.conste
 
 
 @triton.jit
+def update_trace(trace, u, threshold, RATE: tl.constexpr, STATE: tl.constexpr):
+    """The trace of rules/silent.py after a step, RATE = 1 / tau: by which a neuron is silent or not."""
+    return trace + ((u >= threshold).to(STATE) - trace) * tl.full((), RATE, STATE)
+
+
+@triton.jit
+def silent_gradient(u, threshold, WIDTH: tl.constexpr, STATE: tl.constexpr):
+    """do/du of a silent neuron, the derivative of a sigmoid."""
+    return curve(u - threshold, 3, WIDTH, STATE)
+
+
+@triton.jit
 def reset_gradient(
     u, fires, spike, RULE: tl.constexpr, PARAMETER: tl.constexpr, DETACH: tl.constexpr, STATE: tl.constexpr
 ):
