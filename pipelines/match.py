@@ -103,7 +103,7 @@ def _check(setting: str, target: float) -> None:
 
 def main(
     params: Annotated[Path, typer.Argument(help="The params.yaml with all other settings.")],
-    recipe: Annotated[str, typer.Option(help="Entry of its datasets.")],
+    recipe: Annotated[list[str], typer.Option(help="Entry of its datasets; of several a trial is the mean.")],
     T: Annotated[int, typer.Option("--T", min=1, help="Number of time steps.")],
     rate: Annotated[float, typer.Option(help="The firing rate wanted: spikes a neuron and step.")],
     out: Annotated[Path, typer.Option(help="Folder to write into.")],
@@ -120,7 +120,7 @@ def main(
     trainings = grid.Trainings()
     try:
         _check(setting, rate)
-        subject = Subject(load_params(params), recipe, method, T, tuple(seed), data_dir)
+        subject = Subject(load_params(params), tuple(recipe), method, T, tuple(seed), data_dir)
         with grid.until_stopped(trainings):
             tried = {"first": first, "tolerance": tolerance, "most": most, "jobs": jobs}
             record = match(subject, setting, rate, out, trainings, **tried)

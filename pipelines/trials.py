@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from bpsta_cli.reading import documents
 RATES = "train_firing_rate/"
 """Beginning of the columns of history.csv with each layer's firing rate."""
 NUMBERS = ("value", "firing_rate", "lowest_layer_rate", "seconds")
+JSON = ("settings", "accuracies")
+"""Columns of trials.csv that hold an object each."""
 Settings = dict[str, Any]
 """What a trial sets: "training.lr" and the like -> a value."""
 State = Literal["running", "finished", "failed"]
@@ -32,12 +34,13 @@ class Row:
     Attributes:
         number: from 0 on.
         state: running (also: it was interrupted), finished or failed.
-        value: accuracy of the last epoch on the validation part, mean over seeds.
-        firing_rate: of the whole network on the validation part, mean over seeds.
-        lowest_layer_rate: of the layer that fired least in the last epoch's training passes of any seed.
-        seconds: of training, all seeds together.
+        value: accuracy of the last epoch on the validation part, mean over recipes and seeds.
+        firing_rate: of the whole network on the validation part, mean over recipes and seeds.
+        lowest_layer_rate: of the layer that fired least in the last epoch's training passes of any run.
+        seconds: of training, all runs together.
         settings: what was tried.
         problem: why it failed.
+        accuracies: that on each recipe by itself, mean over seeds.
     """
 
     number: int
@@ -48,14 +51,15 @@ class Row:
     lowest_layer_rate: float = math.nan
     seconds: float = math.nan
     problem: str = ""
+    accuracies: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What settings are sought for: a line of a study without its seed, and the seeds that a trial is the mean of."""
+    """What settings are sought for: a method at a T, on the recipes and with the seeds that a trial is the mean of."""
 
     study: Params
-    recipe: str
+    recipes: tuple[str, ...]
     method: str
     T: int
     seeds: tuple[int, ...]
@@ -68,13 +72,18 @@ class Subject:
         return self.method if variant is None else variant.method
 
     def lines(self) -> list[Run]:
-        """A run a seed."""
-        dataset = next((run.dataset for run in self.study.runs_with(self.recipe)), self.recipe)
-        fixed = {"dataset": dataset, "recipe": self.recipe, "method": self.method, "T": self.T}
-        return [Run(**fixed, seed=seed) for seed in self.seeds]
+        """A run a recipe and seed."""
+        return [
+            Run(dataset=self._dataset(recipe), recipe=recipe, method=self.method, T=self.T, seed=seed)
+            for recipe in self.recipes
+            for seed in self.seeds
+        ]
+
+    def _dataset(self, recipe: str) -> str:
+        return next((run.dataset for run in self.study.runs_with(recipe)), recipe)
 
     def params(self, settings: Settings) -> dict[str, Any]:
-        """A params.yaml with these settings, in which the last epoch alone is evaluated.
+        """A params.yaml with these settings, in which the last epoch alone is evaluated, on the validation part.
 
         Raises:
             SettingsError: settings that training does not take.
@@ -83,15 +92,16 @@ class Subject:
         for key, value in settings.items():
             group, _, name = key.partition(".")
             groups[group][name] = value
-        data = self.study.recipe_of(self.recipe).model_dump() | groups["data"]
-        measured = {"selection": "validation", "evaluate_every": data["epochs"]}
+        datasets = {name: self.study.recipe_of(name).model_dump() | groups["data"] for name in self.recipes}
+        last = max(data["epochs"] for data in datasets.values())
+        measured = {"selection": "validation", "evaluate_every": last}
         values = {
             "train_only": {run.name: run.model_dump() for run in self.lines()},
             "neuron": self.study.neuron.model_dump(),
             "methods": {self.rule: self.study.rule_of(self.method) | groups["rule"]},
             "training": self.study.training_of(self.method).model_dump() | groups["training"] | measured,
             "variants": {self.method: {"method": self.rule}} if self.method in self.study.variants else {},
-            "datasets": {self.recipe: data},
+            "datasets": datasets,
         }
         validate(Params, values, where="a trial's settings")
         return values
@@ -119,7 +129,7 @@ def train(row: Row, subject: Subject, folder: Path, trainings: grid.Trainings, j
 
     def one(run: Run) -> grid.Trained:
         named = ["--params", str(params), "--run", run.name, "--out", str(folder / run.name)]
-        name = f"{subject.method} {row.number}, seed {run.seed}"
+        name = f"{subject.method} {row.number}, {run.recipe}, seed {run.seed}"
         return trainings.train(name, [*named, "--data-dir", str(subject.data_dir)], folder / f"{run.name}.log")
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -128,10 +138,11 @@ def train(row: Row, subject: Subject, folder: Path, trainings: grid.Trainings, j
         return Row(row.number, row.settings, "failed", problem=problem)
     if not all(each.finished for each in ended):
         return row
-    found = pd.DataFrame([outcome(folder / run.name) for run in subject.lines()])
+    found = pd.DataFrame([{"recipe": run.recipe, **outcome(folder / run.name)} for run in subject.lines()])
     value, rate = float(found["value"].mean()), float(found["firing_rate"].mean())
     lowest, seconds = float(found["lowest_layer_rate"].min()), float(found["seconds"].sum())
-    return Row(row.number, row.settings, "finished", value, rate, lowest, round(seconds, 3))
+    accuracies = {name: float(mean) for name, mean in found.groupby("recipe", sort=False)["value"].mean().items()}
+    return Row(row.number, row.settings, "finished", value, rate, lowest, round(seconds, 3), accuracies=accuracies)
 
 
 class Record:
@@ -142,12 +153,13 @@ class Record:
         if file.is_file():
             found = pd.read_csv(file, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
             rows = found.to_dict("records")
-            self.rows = [Row(**{**row, "settings": json.loads(row["settings"])}) for row in rows]
+            self.rows = [Row(**{**row, **{name: json.loads(row[name]) for name in JSON}}) for row in rows]
 
     def keep(self, row: Row) -> None:
         """Put in a trial, or what it has become."""
         self.rows[row.number : row.number + 1] = [row]
-        table = pd.DataFrame([{**asdict(each), "settings": json.dumps(each.settings)} for each in self.rows])
+        rows = [asdict(each) for each in self.rows]
+        table = pd.DataFrame([{**row, **{name: json.dumps(row[name]) for name in JSON}} for row in rows])
         files.write_text(self.file, table.to_csv(index=False))
 
 
@@ -170,6 +182,7 @@ def write_best(record: Record, subject: Subject, file: Path, chosen: Callable[..
         group, _, name = key.partition(".")
         groups[group][name] = value
     data = groups.pop("data")
-    found = {"variants": {subject.method: {"method": subject.rule, **groups}}, "datasets": {subject.recipe: data}}
+    datasets = dict.fromkeys(subject.recipes, data)
+    found = {"variants": {subject.method: {"method": subject.rule, **groups}}, "datasets": datasets}
     trial = {"number": row.number, "validation_accuracy": row.value, "firing_rate": row.firing_rate}
     files.write_text(file, yaml.safe_dump({"trial": trial, **found}, sort_keys=False))

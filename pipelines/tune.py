@@ -1,6 +1,6 @@
 """Searches a method's settings by Optuna on held-out training samples (`pip install .[study]`).
 
-    python pipelines/tune.py pipelines/rules.yaml --recipe mnist --T 8 --method stbp --method bpsta --out runs/tuning
+    python pipelines/tune.py pipelines/rules.yaml --recipe n-mnist --T 4 --method stbp --method bpsta --out runs/tuning
 
 The value of a trial is the accuracy of its last epoch on the validation part; nothing of the test part is read. Space
 and budget stand in pipelines/tuning.yaml. OUT/METHOD/trials.csv has every trial, OUT/METHOD/space.yaml what was
@@ -159,7 +159,7 @@ def _check_same(file: Path, space: Space, subject: Subject) -> None:
         SettingsError: the file holds another one.
     """
     what = {
-        "recipe": subject.recipe,
+        "recipes": list(subject.recipes),
         "method": subject.method,
         "T": subject.T,
         "seeds": list(subject.seeds),
@@ -182,7 +182,7 @@ def _check_same(file: Path, space: Space, subject: Subject) -> None:
 
 def main(
     params: Annotated[Path, typer.Argument(help="The params.yaml with all other settings.")],
-    recipe: Annotated[str, typer.Option(help="Entry of its datasets.")],
+    recipe: Annotated[list[str], typer.Option(help="Entry of its datasets; of several a trial is the mean.")],
     T: Annotated[int, typer.Option("--T", min=1, help="Number of time steps.")],
     method: Annotated[list[str], typer.Option(help="Learning rule or variant; give it again for another one.")],
     out: Annotated[Path, typer.Option(help="Folder for a folder a method.")],
@@ -198,7 +198,7 @@ def main(
         searched = validate(Space, documents.yaml(space), where=str(space))
         study = load_params(params)
         for name in method:
-            subject = Subject(study, recipe, name, T, tuple(seed), data_dir)
+            subject = Subject(study, tuple(recipe), name, T, tuple(seed), data_dir)
             if subject.rule not in rules.names():
                 raise SettingsError("unknown method", expected="a rule or variant", got=name, todo="Correct --method.")
             record = search(searched, subject, out / name, trainings, jobs, end)

@@ -34,7 +34,7 @@ SPACE = {
 
 
 def subject(method="stbp", seeds=(0,)):
-    return Subject(validate(Params, STUDY, where=""), "digits", method, 2, seeds, Path("data"))
+    return Subject(validate(Params, STUDY, where=""), ("digits",), method, 2, seeds, Path("data"))
 
 
 def space(**changes):

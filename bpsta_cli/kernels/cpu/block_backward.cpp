@@ -49,7 +49,8 @@ INLINE void unpool(const Real *__restrict grad, const Real *__restrict u_upper, 
 // One step of one row, for `backward_step`.
 template <typename Real> struct Row {
     const Real *x, *scale, *shift, *mean, *u, *g;
-    const Real *passed; // do/du of the silent neurons and -1 of all others; null: the rule alone holds
+    const typename Silent<Real>::Word *silent; // whose bit `step` says where neurons are silent; null: nowhere
+    typename Silent<Real>::Word step;
     Real *carry, *grad, *sum, *sum_x;
     int64_t n;
     bool add; // to what is in grad
@@ -57,11 +58,13 @@ template <typename Real> struct Row {
 
 // dL/du from dL/do and the next step's dL/du (`carry`), through the ReLU to the norm's output, and the sums of that,
 // alone and times x - mean.
-template <typename Real, typename Rule, bool silent>
+template <typename Real, typename Rule, bool some_silent>
 INLINE void backward_row(const Row<Real> &row, const Block<Real> &a, const Rule rule) {
     const Real floor = a.floor, threshold = a.threshold, decay = a.decay, kept = row.add ? Real(1) : Real(0);
     const Real cost = a.spike_cost;
-    const Real *__restrict passed = row.passed;
+    const SilentCurve<Real> curve(a.silent);
+    const auto *__restrict silent = row.silent;
+    const auto step = row.step;
     const Real *__restrict x = row.x, *__restrict scale = row.scale, *__restrict shift = row.shift;
     const Real *__restrict mean = row.mean, *__restrict u = row.u, *__restrict g = row.g;
     Real *__restrict carry = row.carry, *__restrict grad = row.grad;
@@ -71,8 +74,9 @@ INLINE void backward_row(const Row<Real> &row, const Block<Real> &a, const Rule 
         const Real o = u[i] >= threshold ? Real(1) : Real(0);
         const Real spike = rule.spike(u[i], o);
         const Real reset = rule.reset(u[i], o, spike);
-        const Real through = !silent || passed[i] < 0 ? spike : passed[i];
-        const Real grad_u = decay * carry[i] * reset + (g[i] + cost) * through;
+        Real passed = spike;
+        if constexpr (some_silent) passed = silent[i] & step ? curve(u[i] - threshold) : spike;
+        const Real grad_u = decay * carry[i] * reset + (g[i] + cost) * passed;
         carry[i] = grad_u;
         const Real grad_y = fused(x[i], scale[i], shift[i]) <= floor ? Real(0) : grad_u;
         grad[i] = kept != 0 ? grad[i] + grad_y : grad_y; // what was there may be anything, NaN too
@@ -84,7 +88,7 @@ INLINE void backward_row(const Row<Real> &row, const Block<Real> &a, const Rule 
 template <typename Real, typename Rule>
 void backward_step(const Row<Real> &row, const Block<Real> &a, const void *shared) {
     const Rule rule = *static_cast<const Rule *>(shared); // its own, so that its constants stay in registers
-    if (row.passed) backward_row<Real, Rule, true>(row, a, rule);
+    if (row.silent) backward_row<Real, Rule, true>(row, a, rule);
     else backward_row<Real, Rule, false>(row, a, rule);
 }
 
@@ -126,16 +130,18 @@ template <typename Real> struct Scratch {
     std::vector<Real> carry;       // dL/du of the step after
     std::vector<Real> grad;        // dL/dy of a step, or summed over the steps
     std::vector<Real> sum, sum_x;  // of dL/dy, alone and times x - mean, on the tiled columns
-    std::vector<Real> passed;      // do/du of the silent neurons of all steps, and -1 of all others
-    std::vector<Real> trace;       // of the neurons, from which it follows whether they are silent
+    std::vector<Real> trace;       // of the neurons, from which it follows where they are silent
+    std::vector<typename Silent<Real>::Word> silent; // where: bits, a word a neuron for so many steps
 
     explicit Scratch(const Pass<Real> &p)
         : u(size_t(p.a.steps * p.a.pool * p.row_size)), g(size_t(p.a.pool * p.row_size)), carry(g.size()),
-          grad(g.size()), sum(size_t(p.length)), sum_x(size_t(p.length)), passed(p.a.silent.any() ? u.size() : 0),
-          trace(p.a.silent.any() ? g.size() : 0) {}
+          grad(g.size()), sum(size_t(p.length)), sum_x(size_t(p.length)), trace(p.a.silent.any() ? g.size() : 0),
+          silent(size_t(p.a.silent.words(p.a.steps)) * g.size()) {}
+
+    auto *silent_words(int64_t t) { return silent.data() + t / Silent<Real>::WORD_STEPS * int64_t(g.size()); }
 };
 
-// Makes the potentials of all steps again, and from them what the silent neurons pass.
+// Makes the potentials of all steps again, and from them where neurons are silent.
 template <typename Real> void update_potentials(const Pass<Real> &p, const Place<Real> &place, Scratch<Real> &w) {
     const Block<Real> &a = p.a;
     const int64_t step_size = a.pool * p.row_size;
@@ -146,7 +152,7 @@ template <typename Real> void update_potentials(const Pass<Real> &p, const Place
             update_potential(a.x + t * a.x_step + from, p.scales.data() + tile, p.shifts.data() + tile,
                              t ? u - step_size + to : nullptr, u + to, place.s.piece, a);
             if (a.silent.any())
-                silent_step(u + to, w.trace.data() + to, w.passed.data() + t * step_size + to, place.s.piece,
+                silent_step(u + to, w.trace.data() + to, w.silent_words(t) + to, a.silent.bit(t), place.s.piece,
                             a.threshold, a.silent);
         });
     }
@@ -165,9 +171,9 @@ void step_back(const Pass<Real> &p, const Place<Real> &place, int64_t t, Scratch
     place.pieces(p.row_size, [&](int64_t from, int64_t to) {
         const Real *const x = a.x + t * a.x_step + from, *const mean = p.means.data() + tile;
         Real *const grad = w.grad.data() + to;
-        const Real *const passed = a.silent.any() ? w.passed.data() + t * a.pool * p.row_size + to : nullptr;
+        const auto *const silent = a.silent.any() ? w.silent_words(t) + to : nullptr;
         p.step({x, p.scales.data() + tile, p.shifts.data() + tile, mean, u + to, a.pool == 1 ? g : w.g.data() + to,
-                passed, w.carry.data() + to, grad, w.sum.data() + s.channel, w.sum_x.data() + s.channel, s.piece,
+                silent, a.silent.bit(t), w.carry.data() + to, grad, w.sum.data() + s.channel, w.sum_x.data() + s.channel, s.piece,
                 p.out.total != nullptr},
                a, p.rule);
         if (p.out.grad_x)
@@ -189,6 +195,7 @@ template <typename Real>
 void backward_strip(const Pass<Real> &p, const Place<Real> &place, int64_t share, Scratch<Real> &w) {
     const Block<Real> &a = p.a;
     std::fill(w.trace.begin(), w.trace.end(), Real(0));
+    std::fill(w.silent.begin(), w.silent.end(), 0);
     update_potentials(p, place, w);
     std::fill(w.carry.begin(), w.carry.end(), Real(0));
     std::fill(w.grad.begin(), w.grad.end(), Real(0));

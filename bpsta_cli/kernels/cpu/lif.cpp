@@ -41,41 +41,48 @@ void forward(const Real *x, int64_t x_step, Real *spikes, int64_t steps, int64_t
 }
 
 // One step of a chunk of elements: dL/du[t] = (dL/do[t] + spike cost) do/du + decay dL/du[t+1] dv/du; `after` is null at
-// the last, and `passed`, do/du of the silent neurons and -1 of all others, where the rule alone holds.
+// the last step. The bit `bit` of `silent` says where neurons are silent; null: nowhere.
 template <typename Real> struct Step {
-    const Real *u, *passed, *grad_o, *after;
+    const Real *u, *grad_o, *after;
+    const typename Silent<Real>::Word *silent;
+    typename Silent<Real>::Word bit;
     Real *grad_u;
     int64_t n;
     Real threshold, decay, spike_cost;
+    SilentCurve<Real> curve;
 };
 
-template <typename Real, typename Rule> void backward_step(const Step<Real> &step, const void *shared) {
-    const Rule rule = *static_cast<const Rule *>(shared); // its own, so that its constants stay in registers
+template <typename Real, typename Rule, bool some_silent>
+INLINE void backward_elements(const Step<Real> &step, const Rule rule) {
     const Real threshold = step.threshold, decay = step.decay, cost = step.spike_cost;
     const Real *__restrict u = step.u, *__restrict grad_o = step.grad_o, *__restrict after = step.after;
-    const Real *__restrict passed = step.passed;
+    const auto *__restrict silent = step.silent;
+    const auto bit = step.bit;
+    const SilentCurve<Real> curve = step.curve;
     Real *__restrict grad_u = step.grad_u;
+    const auto passed = [&](int64_t i, Real spike) {
+        if constexpr (some_silent) return silent[i] & bit ? curve(u[i] - threshold) : spike;
+        else return spike;
+    };
     if (after == nullptr) {
 #pragma omp simd
         for (int64_t i = 0; i < step.n; ++i)
-            grad_u[i] = (grad_o[i] + cost) * rule.spike(u[i], u[i] >= threshold ? Real(1) : Real(0));
+            grad_u[i] = (grad_o[i] + cost) * passed(i, rule.spike(u[i], u[i] >= threshold ? Real(1) : Real(0)));
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < step.n; ++i) {
             const Real o = u[i] >= threshold ? Real(1) : Real(0);
             const Real spike = rule.spike(u[i], o);
             const Real reset = rule.reset(u[i], o, spike);
-            grad_u[i] = decay * after[i] * reset + (grad_o[i] + cost) * spike;
+            grad_u[i] = decay * after[i] * reset + (grad_o[i] + cost) * passed(i, spike);
         }
     }
-    if (passed == nullptr) return;
-    // the silent neurons' again, with their own do/du; none of them fires
-#pragma omp simd
-    for (int64_t i = 0; i < step.n; ++i) {
-        const Real reset = rule.reset(u[i], Real(0), rule.spike(u[i], Real(0)));
-        const Real kept = after == nullptr ? Real(0) : decay * after[i] * reset;
-        grad_u[i] = passed[i] < 0 ? grad_u[i] : kept + (grad_o[i] + cost) * passed[i];
-    }
+}
+
+template <typename Real, typename Rule> void backward_step(const Step<Real> &step, const void *shared) {
+    const Rule rule = *static_cast<const Rule *>(shared); // its own, so that its constants stay in registers
+    if (step.silent) backward_elements<Real, Rule, true>(step, rule);
+    else backward_elements<Real, Rule, false>(step, rule);
 }
 
 template <typename Real> struct Arrays {
@@ -88,8 +95,8 @@ template <typename Real> struct Arrays {
     Silent<Real> silent;
     Real spike_cost;
 
-    // Potentials of all steps of a chunk; behind them, where neurons may be silent, do/du of all steps and the traces.
-    int64_t scratch_steps() const { return silent.any() ? 2 * steps + 1 : steps; }
+    // Of a chunk: potentials of all steps; where neurons may be silent, also their traces and words, each as wide.
+    int64_t scratch_steps() const { return steps + (silent.any() ? 1 + silent.words(steps) : 0); }
 };
 
 // From the last step to the first; u is made again from x. The rule is a function of one step, not a template's
@@ -105,7 +112,9 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_,
 #pragma omp parallel num_threads(threads) reduction(&& : complete)
     {
         Real *const u = static_cast<Real *>(std::aligned_alloc(64, size_t(a.scratch_steps() * chunk) * sizeof(Real)));
-        Real *const passed = u + a.steps * chunk, *const trace = passed + a.steps * chunk;
+        Real *const trace = u + a.steps * chunk;
+        auto *const words = reinterpret_cast<typename Silent<Real>::Word *>(trace + chunk);
+        const auto words_of = [&](int64_t t) { return words + t / Silent<Real>::WORD_STEPS * chunk; };
         complete = u != nullptr;
 #pragma omp for schedule(static)
         for (int64_t start = 0; start < a.size; start += chunk) {
@@ -121,14 +130,16 @@ bool backward(const Arrays<Real> &a, double threshold_, double decay_,
             }
             if (a.silent.any()) {
                 std::fill_n(trace, n, Real(0));
+                std::fill_n(words, a.silent.words(a.steps) * chunk, 0);
                 for (int64_t t = 0; t < a.steps; ++t)
-                    silent_step(u + t * chunk, trace, passed + t * chunk, n, threshold, a.silent);
+                    silent_step(u + t * chunk, trace, words_of(t), a.silent.bit(t), n, threshold, a.silent);
             }
             for (int64_t t = a.steps - 1; t >= 0; --t) {
                 Real *const grad_u = a.grad_x + t * a.size + start;
                 const Real *const after = t == a.steps - 1 ? nullptr : grad_u + a.size;
-                step({u + t * chunk, a.silent.any() ? passed + t * chunk : nullptr,
-                      a.grad_o + t * a.grad_o_step + start, after, grad_u, n, threshold, decay, a.spike_cost},
+                step({u + t * chunk, a.grad_o + t * a.grad_o_step + start, after,
+                      a.silent.any() ? words_of(t) : nullptr, a.silent.bit(t), grad_u, n, threshold, decay,
+                      a.spike_cost, SilentCurve<Real>(a.silent)},
                      rule);
             }
         }

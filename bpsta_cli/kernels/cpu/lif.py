@@ -73,8 +73,8 @@ def _backward(x: Tensor, grad_o: Tensor, settings: _Backward) -> Tensor:
     code = rule_code(settings.rule)
     assert code is not None  # dispatch asked
     arrays = (x, x.stride(0), grad_o, grad_o.stride(0), grad_x)
-    constants = (float(settings.threshold), float(settings.decay))
-    constants += (*silent_code(settings.silent), float(settings.spike_cost))
+    neuron = (float(settings.threshold), float(settings.decay))
+    constants = (*neuron, *silent_code(settings.silent), float(settings.spike_cost))
     complete = call("lif_backward", x.dtype, *arrays, len(x), step_size(x), *constants, *code)
     if not complete:
         raise MemoryError(f"no memory for the potentials of {len(x)} steps")

@@ -104,23 +104,39 @@ template <typename Real> struct Gaussian {
 
 // What a neuron that hardly fires passes instead of the rule's do/du (rules/silent.py). A width of 0: nothing.
 template <typename Real> struct Silent {
+    // A bit for each step of a neuron: where it is silent. As wide as Real, so that their vectors have the same lanes.
+    using Word = typename std::conditional<std::is_same<Real, float>::value, uint32_t, uint64_t>::type;
+    static constexpr int64_t WORD_STEPS = 8 * sizeof(Word);
+
     Real rate, limit, width; // 1 / tau, the trace below which a neuron is silent, the sigmoid's width
 
     bool any() const { return width > 0; }
+    int64_t words(int64_t steps) const { return any() ? (steps + WORD_STEPS - 1) / WORD_STEPS : 0; }
+    static Word bit(int64_t t) { return Word(1) << (t % WORD_STEPS); }
 };
 
-// One step of n neurons: their traces, and do/du where they are silent; -1 where they are not.
+// The derivative of 1 / (1 + e^(-x / width)), written for x < 0: there no silent neuron's e^(x / width) overflows, and
+// one quotient does for what would be three.
+template <typename Real> struct SilentCurve {
+    Real inverse, width;
+    explicit SilentCurve(const Silent<Real> &silent) : inverse(1 / silent.width), width(silent.width) {}
+    INLINE Real operator()(Real x) const {
+        const Real e = exponential(x * inverse), sum = 1 + e;
+        return e / (sum * sum * width);
+    }
+};
+
+// One step of n neurons: their traces, and the step's bit of their words, which was 0, where they are silent.
 template <typename Real>
-INLINE void silent_step(const Real *__restrict u, Real *__restrict trace, Real *__restrict passed, int64_t n,
-                        Real threshold, const Silent<Real> &silent) {
+INLINE void silent_step(const Real *__restrict u, Real *__restrict trace, typename Silent<Real>::Word *__restrict words,
+                        typename Silent<Real>::Word bit, int64_t n, Real threshold, const Silent<Real> &silent) {
     const Real rate = silent.rate, limit = silent.limit;
-    const Sigmoid<Real> curve(double(silent.width));
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
         const Real o = u[i] >= threshold ? Real(1) : Real(0);
         const Real s = trace[i] + (o - trace[i]) * rate;
         trace[i] = s;
-        passed[i] = s < limit ? curve(u[i] - threshold) : Real(-1);
+        words[i] |= s < limit ? bit : 0;
     }
 }
 
