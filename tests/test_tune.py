@@ -135,7 +135,7 @@ def test_a_search_makes_as_many_trials_as_the_space_says_and_finds_the_best(tmp_
     pytest.importorskip("optuna")
     trainings = Trainings()
     record = tune.search(space(), subject(), tmp_path, trainings, 2)
-    assert sorted(trainings.names) == [f"stbp {number}, seed 0" for number in range(5)]
+    assert sorted(trainings.names) == [f"stbp {number}, digits, seed 0" for number in range(5)]
     assert [row.state for row in record.rows] == ["finished"] * 5
     assert all(
         set(row.settings) == {"training.lr", "data.warmup_epochs", "rule.surrogate_width"} for row in record.rows
@@ -151,7 +151,7 @@ def test_a_search_that_was_stopped_makes_the_trial_that_was_cut_short_and_no_mor
     assert [row.state for row in first.rows] == ["finished", "finished", "running"]
     trainings = Trainings()
     whole = tune.search(space(), subject(), tmp_path, trainings, 1)
-    assert trainings.names == [f"stbp {number}, seed 0" for number in (2, 3, 4)]
+    assert trainings.names == [f"stbp {number}, digits, seed 0" for number in (2, 3, 4)]
     assert whole.rows[2].settings == first.rows[2].settings
     assert whole.rows[3].settings not in [row.settings for row in first.rows]
     assert [row.state for row in whole.rows] == ["finished"] * 5

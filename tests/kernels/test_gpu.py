@@ -4,8 +4,6 @@ import itertools
 
 import pytest
 import torch
-from test_block import RULES, plain, tensors
-from test_block import make as block_of
 
 from bpsta_cli import kernels, rules
 from bpsta_cli.errors import SettingsError
@@ -14,6 +12,8 @@ from bpsta_cli.kernels.block_spec import Statistics
 from bpsta_cli.kernels.gpu import launch, ops
 from bpsta_cli.network import build, losses
 from bpsta_cli.network.neurons import LIF
+from tests.kernels.block_layers import RULES, plain, tensors
+from tests.kernels.block_layers import make as block_of
 
 DEVICE = ops.default_device()
 WHY_NOT = ops.unsupported_reason(DEVICE, torch.float32, None)

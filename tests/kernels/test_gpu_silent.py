@@ -4,8 +4,6 @@ import itertools
 
 import pytest
 import torch
-from test_block import RULES
-from test_block import make as block_of
 from test_gpu import (
     DEVICE,
     WHY_NOT,
@@ -22,6 +20,8 @@ from test_gpu import (
 from bpsta_cli import kernels, rules
 from bpsta_cli.kernels.gpu import launch
 from bpsta_cli.network import build
+from tests.kernels.block_layers import RULES
+from tests.kernels.block_layers import make as block_of
 
 pytestmark = [
     pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
