@@ -97,6 +97,18 @@ def test_a_run_refuses_unknown_keys_of_every_part(path, meant):
         (TrainingSettings, "norm", "batch", "tdbn"),
         (TrainingSettings, "selection", "best", "test"),
         (TrainingSettings, "validation_fraction", 0, 0.5),
+        (TrainingSettings, "warmup", "relu", "none"),
+        (TrainingSettings, "silent_gradient", 0, 1),
+        (TrainingSettings, "silent_gradient", "some", "all"),
+        (TrainingSettings, "silent_gradient", True, 999_999_999),
+        (TrainingSettings, "silent_gradient", 1.5, 1),
+        (TrainingSettings, "silent_tau", 0.9, 1),
+        (TrainingSettings, "silent_width", 0, 0.01),
+        (TrainingSettings, "initial_rate", 0, None),
+        (TrainingSettings, "initial_rate", 1, 0.99),
+        (TrainingSettings, "right_rate", 1.01, 1),
+        (TrainingSettings, "wrong_rate", -0.01, 0),
+        (TrainingSettings, "spike_penalty", -1e-9, 0),
     ],
 )
 def test_a_value_out_of_range_is_refused_and_one_at_its_edge_is_not(model, key, bad, good):
@@ -104,6 +116,22 @@ def test_a_value_out_of_range_is_refused_and_one_at_its_edge_is_not(model, key, 
     assert error.expected.startswith(f"{key}: ")
     assert error.todo == f"Correct {key}."
     assert getattr(validate(model, {key: good}, where=""), key) == good
+
+
+def test_a_number_of_epochs_may_come_as_text_as_on_a_command_line():
+    assert TrainingSettings(silent_gradient="12").silent_gradient == 12
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"right_rate": 0.2, "wrong_rate": 0.2}, r"wrong_rate \(0.2\) must be less than right_rate \(0.2\)"),
+        ({"loss": "one-sided", "label_smoothing": 0.1}, "label_smoothing must be 0 with loss one-sided"),
+    ],
+)
+def test_settings_of_the_one_sided_loss_that_contradict_each_other_are_refused(values, reason):
+    with pytest.raises(SettingsError, match=reason):
+        validate(TrainingSettings, values, where="params.yaml")
 
 
 @pytest.mark.parametrize(

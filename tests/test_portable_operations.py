@@ -61,9 +61,9 @@ class Own(rules.BPSTA):
     """A rule that the compiled kernels do not know."""
 
 
-def step(network, x, *, loss="mse", recompute=False, smoothing=0.0):
+def step(network, x, *, loss="mse", recompute=False, smoothing=0.0, **settings):
     """A step of training with all that is noted and written down of it."""
-    optimiser = optimisers.make(network.train(), TrainingSettings())
+    optimiser = optimisers.make(network.train(), TrainingSettings(**settings))
     network.dropout_samples(range(len(LABELS)))
     with monitoring(network) as monitor, network.dropout_by(seed=1, epoch=0), Observed() as observed:
         votes = activation_checkpointing.votes(network, x) if recompute else network.votes(x)
@@ -95,8 +95,18 @@ def hooked():
     return made
 
 
+def warmed_up(**options):
+    made = network(**options)
+    for neurons in made.neurons().values():
+        neurons.silent, neurons.spike_cost = rules.SilentGradient(), 0.01
+    return made
+
+
 KINDS = {
     "bpsta": (network, {}),
+    "silent gradient": (warmed_up, {"idle_momentum": False, "norm_weight_decay": False}),
+    "silent gradient, a rule of the user's own": (lambda: warmed_up(method=Own()), {}),
+    "one-sided": (network, {"loss": "one-sided"}),
     "tet, smoothed": (network, {"loss": "tet", "smoothing": 0.1}),
     "cross-entropy": (network, {"loss": "cross-entropy"}),
     "recomputed": (network, {"recompute": True}),

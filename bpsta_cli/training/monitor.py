@@ -18,8 +18,8 @@ from bpsta_cli.network.neurons import LIF, SpikeActivity
 DYING = 0.005
 """Firing rate, spikes a neuron and step, below which a layer is about to die: at T = 8 a spike of one neuron in 25.
 
-Layers that learn fire ten times as often or more; below this rate most samples leave most neurons of the layer without
-a spike, and under bpsa and bpsta without a gradient.
+Below it, all but few samples leave most neurons of the layer without a spike, and under bpsa and bpsta without a
+gradient. Layers of networks that learn fire at twice this rate or more.
 """
 SATURATED = 0.9
 """Firing rate above which a layer gives nearly the same output for every input."""

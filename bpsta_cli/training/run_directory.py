@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from bpsta_cli import files, reading
@@ -50,7 +50,8 @@ RESULT = (SETTINGS, HISTORY, WEIGHTS)
 class RunInfo(BaseModel):
     """What settings.json holds, and the provenance, which stands in a file of its own.
 
-    A settings.json with the provenance in it is read too.
+    A settings.json with the provenance in it is read too; one that does not say how the run was warmed up is of a
+    version that knew the epochs as the twin alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,6 +64,14 @@ class RunInfo(BaseModel):
     rule_sha256: str = ""
     """Of the file with the run's learning rule; empty: it has none of the user's own."""
     provenance: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _a_record_of_before_there_was_a_choice_has_the_twin(cls, values: Any) -> Any:
+        training = values.get("training") if isinstance(values, dict) else None
+        if isinstance(training, dict) and "warmup" not in training:
+            return {**values, "training": {**training, "warmup": "twin"}}
+        return values
 
 
 class RunDir:

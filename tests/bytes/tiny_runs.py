@@ -42,27 +42,53 @@ RUNS = {
         "method": "stbp",
         "T": 4,
         "data": {"network": "6C5-MP2-8C3-MP2-2Voting", "batch_size": 11, "augmentation": "standard"},
-        "training": {"norm": "tdbn", "loss": "cross-entropy", "label_smoothing": 0.1, "clip_norm": 0.5},
+        "training": {
+            "norm": "tdbn",
+            "loss": "cross-entropy",
+            "label_smoothing": 0.1,
+            "clip_norm": 0.5,
+            "warmup": "none",
+        },
     },
     "speech": {
         "dataset": "synthetic-speech",
         "method": "bpsa",
         "T": 4,
         "data": {"network": "6C3-MP2-8C3-MP2-30FC-2Voting", "batch_size": 7, "augmentation": "standard"},
-        "training": {"loss": "tet", "schedule": "sgdr", "sgdr_period": 1},
+        "training": {
+            "loss": "tet",
+            "schedule": "sgdr",
+            "sgdr_period": 1,
+            "warmup": "none",
+            "idle_momentum": False,
+            "norm_weight_decay": False,
+        },
     },
     "residual": {
         "method": "bpsta",
         "T": 2,
         "data": {"network": "resnet18", "epochs": 1, "train_samples": 20, "batch_size": 10},
+        "training": {"loss": "one-sided", "spike_penalty": 0.1},
     },
     "dropout": {
         "method": "bpsa",
         "T": 3,
         "data": {"network": "6C3-DP-MP2-20FC-DP-2Voting"},
-        "training": {"norm": "per-step", "recompute": True, "accumulate": 2, "selection": "test"},
+        "training": {
+            "norm": "per-step",
+            "recompute": True,
+            "accumulate": 2,
+            "selection": "test",
+            "initial_rate": 0.2,
+            "spike_penalty": 0.01,
+        },
     },
-    "resumed": {"method": "stbp", "T": 3, "data": {"network": ODD_NETWORK, "epochs": 3, "warmup_epochs": 1}},
+    "resumed": {
+        "method": "stbp",
+        "T": 3,
+        "data": {"network": ODD_NETWORK, "epochs": 3, "warmup_epochs": 1},
+        "training": {"silent_gradient": 1, "initial_rate": 0.2},
+    },
 }
 """What differs from a run on digits of two epochs without warm-up, under its name."""
 DATA = {"epochs": 2, "warmup_epochs": 0, "batch_size": 32}

@@ -48,3 +48,4 @@ def test_an_option_says_the_schemas_words_default_and_limits(capsys, monkeypatch
     assert "Largest norm of the whole gradient; none means no limit. (default: none; > 0)" in text
     assert "Share of neurons that a DP token silences. (default: 0.5; >= 0, < 1)" in text
     assert "cosine|sgdr" in text
+    assert "NUMBER|all" in text

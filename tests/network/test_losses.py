@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.network.losses import loss
+from bpsta_cli.network.losses import Rates, loss
 
 # two steps, two samples, two classes; mean votes [[0.75, 0.25], [0.5, 0.5]]
 VOTES = torch.tensor([[[1.0, 0.5], [0.0, 1.0]], [[0.5, 0.0], [1.0, 0.0]]], dtype=torch.float64)
@@ -53,12 +53,27 @@ def test_mse_sends_back_twice_the_distance_over_steps_classes_and_samples():
     torch.testing.assert_close(votes.grad, by_hand.expand(2, 2, 2))
 
 
+def test_one_sided_is_the_mean_square_of_what_votes_lack_or_have_too_much():
+    right_lacks, wrong_exceed = (0.9 - 0.75, 0.9 - 0.5), (0.25 - 0.05, 0.5 - 0.05)
+    by_hand = sum(each**2 for each in (*right_lacks, *wrong_exceed)) / 4
+    assert loss("one-sided", VOTES, LABELS).item() == pytest.approx(by_hand)
+    chosen = Rates(right=0.6, wrong=0.4)  # the first sample has what is asked of it
+    assert loss("one-sided", VOTES, LABELS, rates=chosen).item() == pytest.approx((0.1**2 + 0.1**2) / 4)
+
+
+def test_one_sided_sends_nothing_back_where_a_vote_is_allowed():
+    votes = VOTES.clone().requires_grad_()
+    loss("one-sided", votes, LABELS, rates=Rates(right=0.6, wrong=0.4)).backward()
+    by_hand = torch.tensor([[0.0, 0.0], [2 * 0.1, -2 * 0.1]], dtype=torch.float64) / (4 * 2)
+    torch.testing.assert_close(votes.grad, by_hand.expand(2, 2, 2))
+
+
 def test_an_unknown_loss_is_refused():
     with pytest.raises(SettingsError, match="mse, cross-entropy, tet or one-sided, got 'mae'"):
         loss("mae", VOTES, LABELS)
 
 
-NAMES = ("mse", "cross-entropy", "tet")
+NAMES = ("mse", "cross-entropy", "tet", "one-sided")
 
 
 def random_votes(dtype=torch.float64):
@@ -70,6 +85,9 @@ def torchs(name, votes, labels, smoothing):
     if name == "mse":
         target = F.one_hot(labels, 10).to(votes.dtype) * (1 - smoothing) + smoothing / 10
         return F.mse_loss(votes.mean(0), target)
+    if name == "one-sided":
+        mean, right = votes.mean(0), F.one_hot(labels, 10).bool()
+        return torch.where(right, (0.9 - mean).relu(), (mean - 0.05).relu()).square().mean()
     if name == "tet":
         votes, labels = votes.flatten(0, 1)[None], labels.repeat(len(votes))
     return F.cross_entropy(votes.mean(0), labels, label_smoothing=smoothing)

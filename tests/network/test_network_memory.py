@@ -4,13 +4,21 @@ import torch
 from bpsta_cli.errors import StructureError
 from bpsta_cli.network import build
 from bpsta_cli.network.budget import MOST_PARAMETERS, Budget
-from bpsta_cli.network.memory import evaluation_batch, outputs, training_bytes
+from bpsta_cli.network.memory import evaluation_batch, neuron_counts, outputs, training_bytes
 
 
 def test_the_potentials_of_a_sample_are_those_of_its_layers():
     network = build("4C3-MP2-6C3-AP4-2Voting", (1, 8, 8), 3)
     assert outputs(network, (1, 8, 8)) == [4 * 8 * 8, 6 * 4 * 4, 6]
     assert outputs(build("resnet18", (3, 8, 8), 10), (3, 8, 8))[0] == 64 * 8 * 8
+
+
+@pytest.mark.parametrize("structure", ["4C3-MP2-6C3-AP4-20FC-2Voting", "resnet18"])
+def test_neurons_are_counted_as_those_that_spike_in_a_step_of_a_sample(structure):
+    network, counts = build(structure, (1, 8, 8), 3).eval(), {}
+    with network.observed(lambda name, _: lambda activity: counts.setdefault(name, activity.neuron_steps)):
+        network.votes(torch.rand(2, 3, 1, 8, 8))  # T = 2, three samples
+    assert [6 * each for each in neuron_counts(network, (1, 8, 8))] == list(counts.values())
 
 
 def test_counting_changes_nothing_and_nobody_sees_it():

@@ -41,6 +41,20 @@ def test_without_scaling_all_learn_alike(network):
     assert len(found) == len(list(network.parameters()))
 
 
+def test_without_their_decay_norms_alone_keep_their_weights_where_nothing_pulls(network):
+    optimiser = optimisers.make(network, TrainingSettings(weight_decay=0.5, norm_weight_decay=False))
+    optimisers.set_rate(optimiser, 0.1)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    with torch.no_grad():
+        network.layers.norm1.bias.fill_(0.25)
+        before["layers.norm1.bias"] = network.layers.norm1.bias.clone()
+    optimiser.step()
+    kept = {name.removeprefix("layers.") for name, each in network.named_parameters() if each.equal(before[name])}
+    assert kept == {"norm1.weight", "norm1.bias"}
+
+
 def test_a_step_moves_each_weight_by_its_layers_rate(network):
     optimiser = optimisers.make(network, TrainingSettings(weight_decay=0.0))
     optimisers.set_rate(optimiser, 0.01)

@@ -66,6 +66,14 @@ def test_settings_json_with_the_provenance_in_it_is_read(run, info):
     assert run.info() == info().model_copy(update={"provenance": {"code": "old"}})
 
 
+def test_a_record_that_names_no_warm_up_is_of_a_run_whose_only_one_was_the_twin(run, info):
+    done, _ = run
+    values = info().model_dump(mode="json")
+    assert values["settings"]["training"].pop("warmup") == "both"
+    write_checked_json(done.path / "settings.json", values)
+    assert done.info().settings.training.warmup == "twin"
+
+
 def test_weights_of_any_memory_order_are_written(run):
     run, _ = run
     both = torch.arange(4.0)
