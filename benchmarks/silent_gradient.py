@@ -26,7 +26,7 @@ from bpsta_cli.network import Network, build, losses
 from bpsta_cli.provenance import device_name
 from bpsta_cli.rules import SilentGradient
 
-ROUNDS, WARM_UP = 7, 1
+ROUNDS, WARM_UP = 5, 1
 STEPS, BATCH, CLASSES = 8, 16, 10
 EVENT_RATE = 0.05
 """Events that a pixel, polarity and step has, drawn by Poisson's law."""

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from block_layers import RULES, assert_equal_to_torch, make, tensors
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from bpsta_cli import kernels, rules
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.block_spec import POOLS
 from bpsta_cli.kernels.cpu import block as kernel
-from tests.kernels.block_layers import RULES, assert_equal_to_torch, make, tensors
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
+from block_layers import RULES, assert_equal_to_torch, make, tensors
 
 from bpsta_cli import kernels, rules
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.block_spec import POOLS
-from tests.kernels.block_layers import RULES, assert_equal_to_torch, make, tensors
 
 pytestmark = pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)
 

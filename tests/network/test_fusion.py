@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from bpsta_cli import rules
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import block
 from bpsta_cli.network import build, fusion, losses
@@ -45,14 +46,15 @@ def passed(network, x, backend):
     network.eval()
     with torch.no_grad():
         evaluated = network.votes(x)
-    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    gradients = {f"gradient of {name}": parameter.grad for name, parameter in network.named_parameters()}
     return {"votes": votes.detach(), "evaluated": evaluated, **gradients, **network.state_dict()}
 
 
 @fused
+@pytest.mark.parametrize("silent", [None, rules.SilentGradient()], ids=["the rule", "silent gradient and spike cost"])
 @pytest.mark.parametrize(("structure", "constant", "norm"), CASES)
 def test_one_operation_a_block_gives_the_layers_own_votes_gradients_and_statistics(
-    structure, constant, norm, monkeypatch
+    structure, constant, norm, silent, monkeypatch
 ):
     x = torch.randn(1 if constant else 3, 4, 2, 8, 8)
     x = x.expand(3, *x.shape[1:])
@@ -60,6 +62,8 @@ def test_one_operation_a_block_gives_the_layers_own_votes_gradients_and_statisti
     for backend in ("reference", "cpu"):
         torch.manual_seed(1)
         network = build(structure, (2, 8, 8), 3, norm=norm)
+        for neuron in network.neurons().values():
+            neuron.silent, neuron.spike_cost = silent, 1e-4 if silent else 0.0
         ran = fused_blocks(monkeypatch)
         results[backend] = passed(network, x, backend)
         assert bool(ran) == (backend == "cpu")
@@ -67,6 +71,20 @@ def test_one_operation_a_block_gives_the_layers_own_votes_gradients_and_statisti
         torch.testing.assert_close(
             results["cpu"][name], expected, rtol=1e-8, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+def test_silent_gradient_and_spike_cost_change_gradients_and_neither_votes_nor_statistics():
+    x, results = torch.randn(3, 4, 2, 8, 8), []
+    for silent, cost in ((None, 0.0), (rules.SilentGradient(), 0.0), (None, 1e-3)):
+        torch.manual_seed(1)
+        network = build("6C3-MP2-5C3-AP2-12FC-2Voting", (2, 8, 8), 3)
+        for neuron in network.neurons().values():
+            neuron.silent, neuron.spike_cost = silent, cost
+        results.append(passed(network, x, "auto"))
+    for other in results[1:]:
+        for name, value in results[0].items():
+            assert torch.equal(other[name], value) or name.startswith("gradient of")
+        assert not torch.equal(other["gradient of layers.conv2.weight"], results[0]["gradient of layers.conv2.weight"])
 
 
 def test_observers_see_the_same_of_a_block_and_of_its_layers():

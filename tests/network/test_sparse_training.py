@@ -10,6 +10,7 @@ import torch
 from bpsta_cli import kernels, rules, training
 from bpsta_cli.evaluation.accuracy import sparse_shares
 from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.cpu import conv_weight_gradient, sparse_conv
 from bpsta_cli.network import build
 from bpsta_cli.training import activation_checkpointing
 from bpsta_cli.training.run_directory import RunDir
@@ -118,6 +119,68 @@ def test_the_inputs_gradient_is_left_out_at_zeros_for_rules_that_do_not_ask_for_
         network.votes(frames(2, 2))
         assert asked == [False, expected, expected, False, False, False]
         asked.clear()
+
+
+def be_silent(network, silent, spike_cost=0.0):
+    for neuron in network.neurons().values():
+        neuron.silent, neuron.spike_cost = silent, spike_cost
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("structure", [PLAIN, "resnet18"])
+def test_with_the_silent_gradient_votes_and_every_gradient_are_those_of_the_dense_network(rule, structure):
+    network = made(structure, rule)
+    be_silent(network, rules.SilentGradient(), 1e-3)
+    convolutions = len(network.convolutions())
+    assert_the_same(network, frames(3, 3), sparse=[0, *[1] * (convolutions - 1)])
+
+
+@pytest.mark.parametrize("cost", [0.0, 1e-3])
+def test_the_silent_gradient_asks_for_the_whole_error_at_silent_neurons_and_its_end_gives_sparsity_back(
+    cost, monkeypatch
+):
+    parts = []
+    for module, name in (
+        (sparse_conv, "forward"),
+        (conv_weight_gradient, "sparse_weight_gradient"),
+        (sparse_conv, "input_gradient"),
+    ):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, f=function, n=name: (parts.append(n), f(*a))[1])
+    network, x = made(PLAIN, "bpsta"), frames(3, 3)
+    network.convolution = "sparse"
+    found = []
+    for silent in (None, rules.SilentGradient(), None):
+        parts.clear()
+        network.zero_grad()
+        be_silent(network, silent, cost)
+        gradients = step(network, x)[2]
+        found.append(({name: parts.count(name) for name in set(parts)}, gradients))
+    everywhere = {"forward": 2, "sparse_weight_gradient": 2}
+    assert [counts for counts, _ in found] == [
+        everywhere | {"input_gradient": 2},
+        everywhere,
+        everywhere | {"input_gradient": 2},
+    ]
+    before, during, after = (gradients for _, gradients in found)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not torch.equal(before["layers.conv1.weight"], during["layers.conv1.weight"])
+
+
+def test_a_network_in_which_no_neuron_fires_learns_with_the_silent_gradient_and_not_without():
+    x = frames(3, 4)
+    for silent, learns in ((None, False), (rules.SilentGradient(), True)):
+        network = made(PLAIN, "bpsta")
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                torch.nn.init.constant_(layer.weight, 1e-3)
+            if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.Linear):
+                torch.nn.init.constant_(layer.bias, 0.05)  # a current that no neuron fires at, and that is not 0
+        network.convolution = "auto"
+        be_silent(network, silent)
+        votes, _, gradients = step(network, x, lambda network, x: network.votes(x) - 1)
+        assert (votes == -1).all()
+        assert (gradients["layers.conv1.weight"].norm() > 0) == learns
 
 
 @pytest.mark.parametrize("structure", [PLAIN, "resnet18"])

@@ -141,6 +141,12 @@ template <typename Real> struct Scratch {
     auto *silent_words(int64_t t) { return silent.data() + t / Silent<Real>::WORD_STEPS * int64_t(g.size()); }
 };
 
+// Whether an error can reach a silent neuron of this row. Unpooling gives one to neurons that fired, and to the first of a
+// window in which none did: to a silent one in the upper row alone. A cost reaches all.
+template <typename Real> bool error_at_silent(const Block<Real> &a, const Place<Real> &place, bool upper) {
+    return a.silent.any() && (a.spike_cost != 0 || a.pool == 1 || (upper && place.is_pooled()));
+}
+
 // Makes the potentials of all steps again, and from them where neurons are silent.
 template <typename Real> void update_potentials(const Pass<Real> &p, const Place<Real> &place, Scratch<Real> &w) {
     const Block<Real> &a = p.a;
@@ -151,7 +157,7 @@ template <typename Real> void update_potentials(const Pass<Real> &p, const Place
         place.pieces(p.row_size, [&](int64_t from, int64_t to) {
             update_potential(a.x + t * a.x_step + from, p.scales.data() + tile, p.shifts.data() + tile,
                              t ? u - step_size + to : nullptr, u + to, place.s.piece, a);
-            if (a.silent.any())
+            if (error_at_silent(a, place, to < p.row_size))
                 silent_step(u + to, w.trace.data() + to, w.silent_words(t) + to, a.silent.bit(t), place.s.piece,
                             a.threshold, a.silent);
         });
@@ -171,7 +177,7 @@ void step_back(const Pass<Real> &p, const Place<Real> &place, int64_t t, Scratch
     place.pieces(p.row_size, [&](int64_t from, int64_t to) {
         const Real *const x = a.x + t * a.x_step + from, *const mean = p.means.data() + tile;
         Real *const grad = w.grad.data() + to;
-        const auto *const silent = a.silent.any() ? w.silent_words(t) + to : nullptr;
+        const auto *const silent = error_at_silent(a, place, to < p.row_size) ? w.silent_words(t) + to : nullptr;
         p.step({x, p.scales.data() + tile, p.shifts.data() + tile, mean, u + to, a.pool == 1 ? g : w.g.data() + to,
                 silent, a.silent.bit(t), w.carry.data() + to, grad, w.sum.data() + s.channel, w.sum_x.data() + s.channel, s.piece,
                 p.out.total != nullptr},
