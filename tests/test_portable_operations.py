@@ -115,6 +115,8 @@ KINDS = {
     "tdbn": (lambda: network(norm="tdbn"), {}),
     "per step": (lambda: network(norm="per-step"), {}),
     "per step, twin": (lambda: network(method="ann", norm="per-step"), {}),
+    "no norm": (lambda: network(norm="none"), {}),
+    "no norm, twin": (lambda: network(method="ann", norm="none"), {}),
     "a layer with a hook": (hooked, {}),
     "a rule of the user's own": (lambda: network(method=Own()), {}),
     "a curve of the user's own": (lambda: network(method=type("Mine", (rules.STBP,), {})("gaussian")), {}),

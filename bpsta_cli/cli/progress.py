@@ -25,7 +25,8 @@ class Bar:
         self.console = Console(stderr=True, highlight=False)
         self.began = time.monotonic()
         self.last_line = self.began
-        self.first: int | None = None
+        self.first = self.done = 0
+        self.total: int | None = None
         self.rich: Progress | None = None
 
     def __enter__(self) -> "Bar":
@@ -40,8 +41,9 @@ class Bar:
     def update(self, done: int, total: int, label: str) -> None:
         """`done` of `total` units; `label` says what is being worked on."""
         now = time.monotonic()
-        if self.first is None or done < self.first:  # a resumed run begins in the middle, another split anew
+        if total != self.total or done < self.done:  # other work, as of the next split; a resumed run begins anywhere
             self.first, self.began = done, now
+        self.done, self.total = done, total
         if now - self.began < QUIET_SECONDS:
             return
         total = max(total, 1)

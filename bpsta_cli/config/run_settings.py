@@ -36,7 +36,8 @@ class TrainingSettings(Strict):
 
     lr: float = Field(6e-3, gt=0, description="peak learning rate of AdamW")
     lr_scaling: Literal["none", "fan-in"] = Field(
-        "fan-in", description="fan-in: linear layers, which have no norm, learn at lr x 64 / inputs, at most lr"
+        "fan-in",
+        description="fan-in: layers without a norm, all linear ones among them, learn at lr x 64 / inputs, at most lr",
     )
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
     norm_weight_decay: bool = Field(True, description="whether the norms' gains and shifts decay too")
@@ -80,10 +81,10 @@ class TrainingSettings(Strict):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient; none: no limit")
-    norm: Literal["folded", "tdbn", "per-step"] = Field(
+    norm: Literal["folded", "tdbn", "per-step", "none"] = Field(
         "folded",
         description="batch norm's statistics: of all steps together, scaled by the threshold (tdbn) or not (folded), "
-        "or of each step as published",
+        "or of each step as published; none: convolutions with a bias and no norm",
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="share of neurons that a DP token silences")
     selection: Literal["final", "validation", "test"] = Field(

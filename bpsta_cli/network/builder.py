@@ -41,7 +41,7 @@ def build(
         method: a learning rule, by name (`rules.names()`), by the path of its file or made; or "ann", the ReLU twin.
         threshold: firing threshold of every neuron.
         decay: decay of the membrane potential per step.
-        norm: "folded", "tdbn" or "per-step" (`bpsta_cli.network.norms`).
+        norm: "folded", "tdbn", "per-step" or "none" (`bpsta_cli.network.norms`).
         dropout: probability of DP tokens.
         backend: of the neuron's kernel.
         rule_settings: settings of a rule given by name, such as alpha=0.2.

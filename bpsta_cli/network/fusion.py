@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli import kernels
-from bpsta_cli.kernels.block_spec import POOLS, BlockSpec, Statistics
+from bpsta_cli.kernels.block_spec import POOLS, BlockSpec
 from bpsta_cli.network.layers import Conv, MaxPool, ReLU, is_constant
 from bpsta_cli.network.neurons import LIF, SpikeActivity
 from bpsta_cli.network.norms import FoldedNorm
@@ -77,21 +77,22 @@ class Fusible(NamedTuple):
             silent=neuron.silent,
             spike_cost=neuron.spike_cost,
         )
+        gain, shift, given = norm.values(x)
         spikes, spike_count, stats = kernels.block(
             x,
-            norm.gain,
-            norm.bias,
+            gain,
+            shift,
             spec,
-            stats=None if norm.training else Statistics(*(value.double()[None] for value in norm.running())),
+            stats=given,
             per_step=norm.per_step and len(x) > 1,
             # the convolution's output is used here alone, and may be overwritten
             in_place=self.conv is not None and norm.training,
             backend=neuron.backend,
         )
-        if norm.training:
+        if given is None:
             norm.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
         # the statistics of values that are not all finite are not finite either
-        current = stats.mean + stats.var if norm.training else x
+        current = stats.mean + stats.var if given is None else x
         neuron.notify(SpikeActivity(spike_count, steps * x[0].numel(), current))
         return spikes
 

@@ -1,10 +1,12 @@
-"""Batch norm over time, three ways: folded (the default), threshold-dependent, and per step as published.
+"""Batch norm over time, three ways: folded (the default), threshold-dependent, and per step as published; or none.
 
 Per step, training normalises with T different sets of statistics and evaluation with one running set for all steps.
 The steps differ: at the first step every potential starts from 0, so that fewer neurons fire. Folded and
 threshold-dependent norm are trained with the kind of statistics that they are evaluated with. docs/rules.md has the
 measurements behind the default.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +15,22 @@ from torch import Tensor, nn
 from bpsta_cli import kernels
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.kernels.block_spec import Statistics
-from bpsta_cli.network.layers import is_constant, over_time
+from bpsta_cli.network.layers import Conv, Linear, is_constant, over_time
 from bpsta_cli.portable_math import power
+
+
+class NormValues(NamedTuple):
+    """What a norm computes with.
+
+    Attributes:
+        gain: what the normalised values are multiplied with: [C].
+        shift: what is then added: [C].
+        stats: the statistics, [1, C] each, held constant; None for those of the input.
+    """
+
+    gain: Tensor
+    shift: Tensor
+    stats: Statistics | None
 
 
 class FoldedNorm(nn.BatchNorm2d):
@@ -38,6 +54,11 @@ class FoldedNorm(nn.BatchNorm2d):
         """[T, B, C, H, W] -> the same shape."""
         return self.normalise(x) if self.supports(x) else self._by_torch(x)
 
+    def values(self, _x: Tensor) -> NormValues:
+        """What `_x` is normalised with: in evaluation the running statistics."""
+        stats = None if self.training else Statistics(*(value.double()[None] for value in self.running()))
+        return NormValues(self.gain, self.bias, stats)
+
     def supports(self, x: Tensor) -> bool:
         """Whether the norm of `x` is computed by this package's own kernel, as `normalise` does, and not by torch."""
         # a single value a channel has no variance: torch's own batch norm then raises its own error
@@ -49,17 +70,17 @@ class FoldedNorm(nn.BatchNorm2d):
         steps = len(x)
         if constant := is_constant(x):
             x = x[:1]
-        stats = None if self.training else Statistics(*(value.double()[None] for value in self.running()))
+        gain, shift, given = self.values(x)
         y, stats = kernels.norm(
             x,
-            self.gain,
-            self.bias,
+            gain,
+            shift,
             eps=self.eps,
-            stats=stats,
+            stats=given,
             per_step=self.per_step and len(x) > 1,
             relu=relu,
         )
-        if self.training:
+        if given is None:
             self.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
         return kernels.repeated(y[0], steps) if constant else y
 
@@ -146,8 +167,40 @@ class ThresholdNorm(FoldedNorm):
         return self.weight * self.threshold
 
 
+class NoNorm(FoldedNorm):
+    """The input as it is: nothing is trained or kept, and the convolution before it has a bias instead of a shift.
+
+    It stands where a norm would, so that a block is one operation without a norm too: its mean is 0, its variance and
+    gain are 1, which changes no bit.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=0.0, affine=False, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` itself."""
+        return x
+
+    def supports(self, _x: Tensor) -> bool:
+        """No kernel is needed."""
+        return False
+
+    def values(self, x: Tensor) -> NormValues:
+        """Constants on the device of `x`."""
+        zeros, ones = x.new_zeros(self.num_features), x.new_ones(self.num_features)
+        return NormValues(ones, zeros, Statistics(zeros.double()[None], ones.double()[None]))
+
+
+def unnormalised(network: nn.Module) -> set[nn.Module]:
+    """The layers with synapses that no norm follows: the linear ones, and the convolutions where the norm is none."""
+    kinds: tuple[type[nn.Module], ...] = (Linear,)
+    if any(isinstance(layer, NoNorm) for layer in network.modules()):
+        kinds = (Linear, Conv)
+    return {layer for layer in network.modules() if isinstance(layer, kinds)}
+
+
 def make_norm(name: str, channels: int, *, threshold: float) -> nn.Module:
-    """The normalisation called `name`: "per-step", "folded" or "tdbn".
+    """The normalisation called `name`: "per-step", "folded", "tdbn" or "none".
 
     Raises:
         SettingsError: another name.
@@ -158,9 +211,11 @@ def make_norm(name: str, channels: int, *, threshold: float) -> nn.Module:
         return FoldedNorm(channels)
     if name == "tdbn":
         return ThresholdNorm(channels, threshold)
+    if name == "none":
+        return NoNorm(channels)
     raise SettingsError(
         "unknown normalisation",
-        expected="per-step, folded or tdbn",
+        expected="per-step, folded, tdbn or none",
         got=repr(name),
         todo="Correct the setting norm.",
     )

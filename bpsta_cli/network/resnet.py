@@ -3,8 +3,8 @@
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385, Section 3.3
 and Table 1. As is usual for small images, the stem is one 3x3 convolution at stride 1 without max pooling, so
 that a 32 x 32 image reaches the stages in full. The convolutions have no bias, as in the reference
-implementations: batch norm, which always follows, would subtract it again. The weights start at torch's defaults,
-as in every other structure of this package.
+implementations: batch norm, which follows, would subtract it again. They have one where the norm is none. The weights
+start at torch's defaults, as in every other structure of this package.
 """
 
 import math
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bpsta_cli.network.fusion import Layers, run
 from bpsta_cli.network.layers import AvgPool, Conv, Flatten, ReLU
+from bpsta_cli.network.norms import NoNorm
 
 FILTERS = (64, 128, 256, 512)
 """Filters of the four stages; every stage but the first halves height and width."""
@@ -41,16 +42,14 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, filters: int, stride: int, neuron: Make, norm: MakeNorm) -> None:
         super().__init__()
-        self.conv1 = Conv(channels, filters, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = norm(filters)
+        self.conv1, self.norm1 = _conv_norm(channels, filters, 3, stride, norm)
         self.relu1 = ReLU()
         self.lif1 = neuron()
-        self.conv2 = Conv(filters, filters, 3, padding=1, bias=False)
-        self.norm2 = norm(filters)
+        self.conv2, self.norm2 = _conv_norm(filters, filters, 3, 1, norm)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != filters:
-            conv = Conv(channels, filters, 1, stride=stride, bias=False)
-            self.shortcut = _named(conv=conv, norm=norm(filters))
+            conv, its_norm = _conv_norm(channels, filters, 1, stride, norm)
+            self.shortcut = _named(conv=conv, norm=its_norm)
         self.relu2 = ReLU()
         self.lif2 = neuron()
 
@@ -77,8 +76,8 @@ def trunk(
         The layers by name: stem, stage1 to stage4, pool, flatten.
     """
     channels, height, width = input_shape
-    conv = Conv(channels, FILTERS[0], 3, padding=1, bias=False)
-    layers = OrderedDict[str, nn.Module](stem=_named(conv=conv, norm=norm(FILTERS[0]), relu=ReLU(), lif=neuron()))
+    conv, its_norm = _conv_norm(channels, FILTERS[0], 3, 1, norm)
+    layers = OrderedDict[str, nn.Module](stem=_named(conv=conv, norm=its_norm, relu=ReLU(), lif=neuron()))
     channels = FILTERS[0]
     for stage, (count, filters) in enumerate(zip(blocks, FILTERS, strict=True), start=1):
         stride = 1 if stage == 1 else 2
@@ -91,6 +90,13 @@ def trunk(
     layers["pool"] = AvgPool((height, width))
     layers["flatten"] = Flatten()
     return layers
+
+
+def _conv_norm(channels: int, filters: int, kernel: int, stride: int, norm: MakeNorm) -> tuple[Conv, nn.Module]:
+    """A convolution whose output is as large as its input divided by the stride, and its norm."""
+    its_norm = norm(filters)
+    bias = isinstance(its_norm, NoNorm)
+    return Conv(channels, filters, kernel, stride=stride, padding=kernel // 2, bias=bias), its_norm
 
 
 def _named(**layers: nn.Module) -> nn.Sequential:

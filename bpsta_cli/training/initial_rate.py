@@ -1,7 +1,7 @@
 """Each layer's gain is set so that the layer fires at a given rate when the network begins to spike.
 
-A layer's current is linear in its gain (a norm's gain and shift, or a linear layer's weight and bias): a factor on it
-acts as a lower threshold does. The weights of the epochs before, of the ReLU twin, know nothing of a threshold.
+A layer's current is linear in its gain (a norm's gain and shift, or weight and bias where there is no norm): a factor
+on it acts as a lower threshold does. The weights of the epochs before, of the ReLU twin, know nothing of a threshold.
 """
 
 import math
@@ -15,9 +15,8 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.evaluation.accuracy import counting_spikes
 from bpsta_cli.network import Network
-from bpsta_cli.network.layers import Linear
 from bpsta_cli.network.neurons import LIF
-from bpsta_cli.network.norms import FoldedNorm
+from bpsta_cli.network.norms import FoldedNorm, unnormalised
 from bpsta_cli.training import optimisers
 from bpsta_cli.training.epoch import Learner, batches_of
 
@@ -69,8 +68,9 @@ def gains_of(network: Network) -> dict[str, list[Tensor]]:
     """
     found: dict[str, list[Tensor]] = {}
     since: list[Tensor] = []
+    without_norm = unnormalised(network)
     for name, layer in network.layers.named_modules():
-        if isinstance(layer, (FoldedNorm, Linear)):
+        if isinstance(layer, FoldedNorm) or layer in without_norm:
             since.extend(layer.parameters(recurse=False))
         elif isinstance(layer, LIF):
             found[name], since = since, []

@@ -10,13 +10,12 @@ from bpsta_cli.config import TrainingSettings
 from bpsta_cli.errors import TrainingError
 from bpsta_cli.kernels.square_root import square_root
 from bpsta_cli.network import Network
-from bpsta_cli.network.layers import Linear
-from bpsta_cli.network.norms import FoldedNorm
+from bpsta_cli.network.norms import FoldedNorm, unnormalised
 from bpsta_cli.training import idle_units
 from bpsta_cli.training.adamw import AdamW
 
 BASE_WIDTH = 64
-"""Inputs of a linear layer up to which it learns at the full rate."""
+"""Inputs of a neuron up to which a layer without a norm learns at the full rate."""
 CLIP_EPS = 1e-6
 """Added to the norm that gradients are divided by, as torch does, so that a norm of 0 divides nothing by 0."""
 STATE = ("exp_avg", "exp_avg_sq", "step")
@@ -27,16 +26,18 @@ def make(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW with decoupled weight decay; every group has a `scale` that `set_rate` multiplies its rate with.
 
     Adam changes each weight by about the learning rate, whatever the gradient: a neuron with n inputs moves by n
-    times as much. The batch norm after a convolution divides that out again. A linear layer here has none: a few
-    steps at a rate that suits the convolutions move its potentials far above the threshold or far below it, and
-    from silence bpsa and bpsta have no gradient that leads back. With `lr_scaling` "fan-in" a linear layer learns at
-    lr * min(1, `BASE_WIDTH` / n), the rule of Yang et al. 2022 (arXiv:2203.03466, Table 3) for Adam.
+    times as much. The batch norm after a convolution divides that out again. A linear layer here has none, nor has a
+    convolution with norm "none": a few steps at a rate that suits a norm move their potentials far above the threshold
+    or far below it, and from silence bpsa and bpsta have no gradient that leads back. With `lr_scaling` "fan-in" a
+    layer without a norm learns at lr * min(1, `BASE_WIDTH` / n), the rule of Yang et al. 2022 (arXiv:2203.03466,
+    Table 3) for Adam.
     """
     alike: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    without_norm = unnormalised(network) if settings.lr_scaling == "fan-in" else set()
     for layer in network.modules():
         scale, decay = 1.0, settings.weight_decay
-        if isinstance(layer, Linear) and settings.lr_scaling == "fan-in":
-            scale = min(1.0, BASE_WIDTH / layer.in_features)
+        if layer in without_norm:
+            scale = min(1.0, BASE_WIDTH / layer.get_parameter("weight")[0].numel())
         if isinstance(layer, FoldedNorm) and not settings.norm_weight_decay:
             decay = 0.0
         alike.setdefault((scale, decay), []).extend(layer.parameters(recurse=False))

@@ -159,7 +159,7 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
         (["train", "--dataset", "digits", "--lr", "0"], "greater than 0"),
         (["train", "--dataset", "digits", "--epochs", "0"], "greater than or equal to 1"),
         (["train", "--dataset", "digits", "--epochs", "3", "--warmup-epochs", "3"], "must be less than epochs"),
-        (["train", "--dataset", "digits", "--norm", "layer"], "'folded', 'tdbn' or 'per-step'"),
+        (["train", "--dataset", "digits", "--norm", "layer"], "'folded', 'tdbn', 'per-step' or 'none'"),
         (["train", "--dataset", "digits", "--device", "tpu9"], "unusable device"),
         (["train", "--dataset", "digits", "--threads", "0"], "--threads of at least 1"),
         (["train", "--dataset", "digits", "--resume"], "--out RUN beside --resume"),

@@ -29,6 +29,24 @@ def test_the_rate_of_a_resumed_run_counts_from_where_it_goes_on(clock, capsys):
     assert capsys.readouterr().err == "epoch 3/4: 1010/1120 steps, 2/s, 55 s left\n"
 
 
+@pytest.mark.parametrize(("size", "left"), [(200, 28), (400, 62)])
+def test_the_rate_of_the_next_split_counts_from_its_own_beginning(clock, capsys, size, left):
+    with progress.Bar("samples") as bar:
+        for done in (1, 100, 200):
+            bar.update(done, 200, "train")
+        capsys.readouterr()
+        for done in (1, 31, 60):
+            bar.update(done, size, "test")
+    assert capsys.readouterr().err == f"test: 31/{size} samples, 6/s, {left} s left\n"
+
+
+def test_the_rate_leaves_out_what_was_done_before_the_number_of_samples_was_known(clock, capsys):
+    with progress.Bar("samples") as bar:
+        for done, total in ((0, 0), (1, 200), (51, 200)):
+            bar.update(done, total, "test")
+    assert capsys.readouterr().err == "test: 51/200 samples, 10/s, 15 s left\n"
+
+
 def test_short_work_shows_nothing(monkeypatch, capsys):
     monkeypatch.setattr(progress.time, "monotonic", lambda: 1.0)
     with progress.Bar("samples") as bar:

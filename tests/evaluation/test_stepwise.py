@@ -33,7 +33,7 @@ def lively(structure, norm="folded", dtype=torch.float64, T=5, batch=6):
         for _ in range(3):
             network.train().votes(x)  # moves the running statistics off their start
         for layer in network.modules():
-            if isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, nn.BatchNorm2d) and layer.affine:
                 layer.weight.mul_(2)  # currents that reach the threshold under tdbn too
             if isinstance(layer, nn.Linear):
                 layer.weight.mul_(4)
@@ -45,7 +45,7 @@ def one_by_one(network, x):
     return torch.stack([stepper.step(stepper.current(step)) for step in x])
 
 
-@pytest.mark.parametrize("norm", ["folded", "per-step", "tdbn"])
+@pytest.mark.parametrize("norm", ["folded", "per-step", "tdbn", "none"])
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 def test_the_votes_of_every_step_are_those_of_the_full_pass_bit_for_bit(structure, norm):
     network, x = lively(structure, norm)

@@ -296,7 +296,7 @@ def passed(network, x, backend, dtype=None):
     return {"votes": votes.detach(), **gradients, **network.state_dict()}
 
 
-@pytest.mark.parametrize(("constant", "norm"), [(False, "per-step"), (True, "tdbn")])
+@pytest.mark.parametrize(("constant", "norm"), [(False, "per-step"), (True, "tdbn"), (False, "none"), (True, "none")])
 def test_a_network_gives_the_layers_own_votes_gradients_and_running_statistics(constant, norm):
     x = randn(1 if constant else 2, 3, 2, 4, 4).expand(2, 3, 2, 4, 4)
     results = []

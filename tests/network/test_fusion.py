@@ -12,9 +12,9 @@ from bpsta_cli.network import build, fusion, losses
 
 CASES = [
     *itertools.product(
-        ["6C3-MP2-5C3-AP2-12FC-2Voting", "3C3-4C2-MP3-2Voting"], [False, True], ["folded", "per-step", "tdbn"]
+        ["6C3-MP2-5C3-AP2-12FC-2Voting", "3C3-4C2-MP3-2Voting"], [False, True], ["folded", "per-step", "tdbn", "none"]
     ),
-    ("resnet18", False, "per-step"),
+    *itertools.product(["resnet18"], [False], ["per-step", "none"]),
 ]
 """Structure, whether its input is the same at every step, and the norm."""
 fused = pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)

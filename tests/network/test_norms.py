@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.network.norms import FoldedNorm, PerStepNorm, ThresholdNorm, make_norm
+from bpsta_cli.network.norms import FoldedNorm, NoNorm, PerStepNorm, ThresholdNorm, make_norm
 
 T, B, C, H, W = 5, 2, 3, 2, 2
 
@@ -88,8 +88,8 @@ def test_steps_of_unlike_size_become_alike_under_per_step_alone():
 
 
 def test_names_choose_and_unknown_ones_are_refused():
-    kinds = {name: type(make_norm(name, 2, threshold=0.3)) for name in ("per-step", "folded", "tdbn")}
-    assert kinds == {"per-step": PerStepNorm, "folded": FoldedNorm, "tdbn": ThresholdNorm}
+    kinds = {name: type(make_norm(name, 2, threshold=0.3)) for name in ("per-step", "folded", "tdbn", "none")}
+    assert kinds == {"per-step": PerStepNorm, "folded": FoldedNorm, "tdbn": ThresholdNorm, "none": NoNorm}
     assert make_norm("tdbn", 2, threshold=0.3).threshold == 0.3
     with pytest.raises(SettingsError, match="got 'batch'"):
         make_norm("batch", 2, threshold=0.3)

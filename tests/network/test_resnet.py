@@ -169,7 +169,7 @@ def test_a_residual_block_adds_its_input_spikes_before_its_last_neurons(network)
         assert torch.equal(block(spikes), spikes)
 
 
-@pytest.mark.parametrize("norm", ["per-step", "folded", "tdbn"])
+@pytest.mark.parametrize("norm", ["per-step", "folded", "tdbn", "none"])
 def test_every_normalisation_builds(norm):
     with torch.no_grad():
         assert build(structure="resnet18", norm=norm)(torch.rand(2, 2, 3, 8, 8)).isfinite().all()

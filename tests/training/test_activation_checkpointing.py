@@ -34,7 +34,7 @@ def plainly(network, x):
 
 @pytest.mark.parametrize("x", [X, SAME], ids=["frames", "image"])
 @pytest.mark.parametrize("backend", ["auto", "reference"])
-@pytest.mark.parametrize("norm", ["folded", "tdbn", "per-step"])
+@pytest.mark.parametrize("norm", ["folded", "tdbn", "per-step", "none"])
 def test_gradients_running_statistics_and_rates_are_those_without_it_bit_for_bit(x, backend, norm):
     one = made(norm=norm, backend=backend)
     other = copy.deepcopy(one)
