@@ -51,14 +51,15 @@ class TrainingSettings(Strict):
     )
     schedule: Literal["cosine", "sgdr"] = Field("cosine", description="what follows the rise")
     sgdr_period: int = Field(10, ge=1, description="sgdr: epochs of the first cosine; each next is twice as long")
-    warmup: Literal["twin", "sigmoid", "both", "none"] = Field(
-        "both",
+    warmup: Literal["auto", "twin", "sigmoid", "both", "none"] = Field(
+        "auto",
         description="what keeps neurons from falling silent for good: first epochs as the ReLU twin (twin), a "
-        "sigmoid's gradient where a neuron hardly fires (sigmoid), both, or none",
+        "sigmoid's gradient where a neuron hardly fires (sigmoid), both, or none; auto: both under bpsa and bpsta, whose "
+        "silent neurons have no gradient of their own, twin under other rules",
     )
     silent_gradient: AllOrEpochs = Field(
         "all",
-        description="warmup sigmoid and both: how many of the first epochs with spikes have the sigmoid's gradient",
+        description="where warmup gives the sigmoid's gradient: how many of the first epochs with spikes have the sigmoid's gradient",
     )
     silent_tau: float = Field(
         3.0, ge=1, description="time constant, in steps, of the trace that says where a neuron hardly fires"
@@ -173,7 +174,7 @@ class DatasetSettings(StoreSettings):
     network: str = Field(description="a named structure or the paper's notation")
     epochs: int = Field(ge=1, description="passes over the training part, warm-up included")
     warmup_epochs: int = Field(
-        ge=0, description="warmup twin and both: the first epochs, trained as the ReLU twin without neurons"
+        ge=0, description="unless warmup is sigmoid or none: the first epochs, trained as the ReLU twin without neurons"
     )
     batch_size: int = Field(ge=1, description="samples per training step")
     train_samples: int | None = Field(

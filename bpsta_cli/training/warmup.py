@@ -28,12 +28,24 @@ class Phase(NamedTuple):
     silent: rules.SilentGradient | None
 
 
+SIGMOID = ("sigmoid", "both")
+"""The kinds of warm-up with the silent gradient."""
+
+
+def kind_of(settings: RunSettings) -> str:
+    """The setting warmup, with "auto" resolved: "both" where the rule gives silent neurons no gradient, else "twin"."""
+    if settings.training.warmup != "auto":
+        return settings.training.warmup
+    rule = settings.make_rule()
+    return "both" if rule is not None and rules.zero_gradient_without_spike(rule) else "twin"
+
+
 def phase_of(settings: RunSettings, epoch: int) -> Phase:
     """What epoch number `epoch`, from 0, trains; the method "ann" is the twin throughout."""
     if settings.method == rules.TWIN or epoch < _twin_epochs(settings):
         return Phase(spiking=False, silent=None)
     training, since = settings.training, epoch - _twin_epochs(settings)
-    if training.warmup not in ("sigmoid", "both"):
+    if kind_of(settings) not in SIGMOID:
         return Phase(spiking=True, silent=None)
     over = training.silent_gradient != "all" and since >= training.silent_gradient
     silent = None if over else rules.SilentGradient(training.silent_tau, training.silent_width)
@@ -57,10 +69,10 @@ def remedy(settings: RunSettings, phase: Phase) -> str:
     """What to change where a layer of neurons falls silent."""
     if phase.silent is not None:
         return "Try a lower threshold, a lower learning rate or a smaller spike_penalty."
-    if settings.training.warmup in ("sigmoid", "both"):
+    if kind_of(settings) in SIGMOID:
         return "Give --silent-gradient all, or more epochs, so that silent neurons keep a gradient."
     return "Give --warmup both, so that silent neurons have a gradient."
 
 
 def _twin_epochs(settings: RunSettings) -> int:
-    return settings.data.warmup_epochs if settings.training.warmup in ("twin", "both") else 0
+    return settings.data.warmup_epochs if kind_of(settings) in ("twin", "both") else 0

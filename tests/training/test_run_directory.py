@@ -69,7 +69,7 @@ def test_settings_json_with_the_provenance_in_it_is_read(run, info):
 def test_a_record_that_names_no_warm_up_is_of_a_run_whose_only_one_was_the_twin(run, info):
     done, _ = run
     values = info().model_dump(mode="json")
-    assert values["settings"]["training"].pop("warmup") == "both"
+    assert values["settings"]["training"].pop("warmup") == "auto"
     write_checked_json(done.path / "settings.json", values)
     assert done.info().settings.training.warmup == "twin"
 

@@ -33,6 +33,13 @@ def test_settings_alone_say_which_epochs_are_the_twins_and_which_have_the_silent
     assert [warmup.begins_to_spike(chosen, epoch) for epoch in range(5)] == [epoch == first for epoch in range(5)]
 
 
+@pytest.mark.parametrize(("method", "kind"), [("stbp", "twin"), ("bpsa", "both"), ("bpsta", "both"), ("ann", "twin")])
+def test_unless_asked_rules_without_a_gradient_in_silence_have_one_and_the_baseline_stays_as_published(
+    settings, method, kind
+):
+    assert warmup.kind_of(settings(method=method)) == kind
+
+
 def test_the_twin_has_no_neurons_in_any_epoch(settings):
     chosen = settings(method="ann", training={"warmup": "sigmoid"})
     assert {warmup.phase_of(chosen, epoch) for epoch in range(3)} == {TWIN}
