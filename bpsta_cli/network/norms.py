@@ -2,7 +2,7 @@
 
 Per step, training normalises with T different sets of statistics and evaluation with one running set for all steps.
 The steps differ: at the first step every potential starts from 0, so that fewer neurons fire. Folded and
-threshold-dependent norm are trained with the kind of statistics that they are evaluated with. docs/rules.md has the
+threshold-dependent norm are trained with the kind of statistics that they are evaluated with. docs/rules-appendix.md has the
 measurements behind the default.
 """
 

@@ -12,7 +12,7 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import records
 
 COLUMNS = (
-    *("run", "recipe", "dataset", "method", "rule", "T", "seed", "accuracy", "firing_rate", "lowest_layer_rate"),
+    *("run", "recipe", "dataset", "method", "rule", "T", "seed", "part", "accuracy", "firing_rate", "lowest_layer_rate"),
     *("epochs", "network", "norm"),
 )
 RATES = "train_firing_rate/"
@@ -20,10 +20,12 @@ RATES = "train_firing_rate/"
 
 
 def run_table(folder: Path) -> pd.DataFrame:
-    """Every finished run in `folder`, a row each; the accuracy is that of the last epoch, on the test part.
+    """Every finished run in `folder`, a row each, with what the last epoch came to.
+
+    That is on the test part, or on the validation part where the run held one out (`selection` validation).
 
     Columns: run, recipe (the run's name before method, T and seed), dataset, method (the variant, else the rule),
-    rule, T, seed, accuracy and firing_rate (shares), lowest_layer_rate (of the layer that fires least, in the last
+    rule, T, seed, part, accuracy and firing_rate (shares), lowest_layer_rate (of the layer that fires least, in the last
     epoch's training passes; none: the ReLU twin), epochs, network, norm.
 
     Raises:
@@ -53,6 +55,8 @@ def _row(run: Path) -> dict[str, Any]:
     last = history.iloc[-1]
     suffix = f"-{settings.label}-T{settings.T}-s{settings.seed}"
     rates = [last[name] for name in history.columns if name.startswith(RATES)]
+    held_out = settings.training.selection == "validation"
+    prefix = "validation_" if held_out else ""
     return {
         "run": run.name,
         "recipe": run.name.removesuffix(suffix) if run.name.endswith(suffix) else settings.dataset,
@@ -61,8 +65,9 @@ def _row(run: Path) -> dict[str, Any]:
         "rule": settings.method,
         "T": settings.T,
         "seed": settings.seed,
-        "accuracy": last["accuracy"],
-        "firing_rate": last.get("firing_rate"),
+        "part": "validation" if held_out else "test",
+        "accuracy": last[f"{prefix}accuracy"],
+        "firing_rate": last.get(f"{prefix}firing_rate"),
         "lowest_layer_rate": min(rates, default=None),
         "epochs": settings.data.epochs,
         "network": settings.data.network,
