@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import grimp
@@ -174,10 +175,12 @@ def test_a_stand_in_stands_for_a_data_set_that_the_preset_lacks(name):
         assert here in used
 
 
-def test_the_demo_trains_a_data_set_as_the_command_line_does_by_default():
-    datasets = load_params(PRESETS["demo"]).datasets
-    for dataset in datasets.keys() - {"synthetic-gestures", "synthetic-speech"}:  # smaller there, and said to be
-        assert datasets[dataset] == preset(dataset)
+def test_every_row_of_the_demo_has_three_seeds():
+    rows = Counter((run.dataset, run.method, run.T) for run in load_params(PRESETS["demo"]).runs.values())
+    assert set(rows.values()) == {3}
+    methods = {dataset: {method for other, method, T in rows if (other, T) == (dataset, 8)} for dataset, _, _ in rows}
+    every = {"ann", "stbp", "bpsa", "bpsta"}
+    assert methods == {name: every for name in ("digits", "synthetic-gestures", "synthetic-speech")}
 
 
 def test_the_paper_preset_and_the_command_line_take_the_structure_that_the_paper_gives_a_data_set():

@@ -54,12 +54,12 @@ class TrainingSettings(Strict):
     warmup: Literal["auto", "twin", "sigmoid", "both", "none"] = Field(
         "auto",
         description="what keeps neurons from falling silent for good: first epochs as the ReLU twin (twin), a "
-        "sigmoid's gradient where a neuron hardly fires (sigmoid), both, or none; auto: both under bpsa and bpsta, whose "
-        "silent neurons have no gradient of their own, twin under other rules",
+        "sigmoid's gradient where a neuron hardly fires (sigmoid), both, or none; auto: both under bpsa and bpsta, "
+        "whose silent neurons have no gradient of their own, twin under other rules",
     )
     silent_gradient: AllOrEpochs = Field(
         "all",
-        description="where warmup gives the sigmoid's gradient: how many of the first epochs with spikes have the sigmoid's gradient",
+        description="where warmup has the sigmoid's gradient: how many of the first epochs with spikes have it",
     )
     silent_tau: float = Field(
         3.0, ge=1, description="time constant, in steps, of the trace that says where a neuron hardly fires"

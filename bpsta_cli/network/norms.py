@@ -2,8 +2,8 @@
 
 Per step, training normalises with T different sets of statistics and evaluation with one running set for all steps.
 The steps differ: at the first step every potential starts from 0, so that fewer neurons fire. Folded and
-threshold-dependent norm are trained with the kind of statistics that they are evaluated with. docs/rules-appendix.md has the
-measurements behind the default.
+threshold-dependent norm are trained with the kind of statistics that they are evaluated with.
+docs/rules-appendix.md has the measurements behind the default.
 """
 
 from typing import NamedTuple

@@ -12,8 +12,8 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import records
 
 COLUMNS = (
-    *("run", "recipe", "dataset", "method", "rule", "T", "seed", "part", "accuracy", "firing_rate", "lowest_layer_rate"),
-    *("epochs", "network", "norm"),
+    *("run", "recipe", "dataset", "method", "rule", "T", "seed", "part", "accuracy", "firing_rate"),
+    *("lowest_layer_rate", "epochs", "network", "norm"),
 )
 RATES = "train_firing_rate/"
 """Beginning of the columns of history.csv with each layer's firing rate."""
@@ -25,8 +25,8 @@ def run_table(folder: Path) -> pd.DataFrame:
     That is on the test part, or on the validation part where the run held one out (`selection` validation).
 
     Columns: run, recipe (the run's name before method, T and seed), dataset, method (the variant, else the rule),
-    rule, T, seed, part, accuracy and firing_rate (shares), lowest_layer_rate (of the layer that fires least, in the last
-    epoch's training passes; none: the ReLU twin), epochs, network, norm.
+    rule, T, seed, part, accuracy and firing_rate (shares), lowest_layer_rate (of the layer that fires least, in the
+    last epoch's training passes; none: the ReLU twin), epochs, network, norm.
 
     Raises:
         RunError: there is none, or a file cannot be read.

@@ -1,6 +1,8 @@
 """The own AdamW is torch's within rounding, and compiled it has the bits of its elementwise specification."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -140,3 +142,18 @@ def test_clipping_is_torchs_within_rounding():
     torch.nn.utils.clip_grad_norm_(other, 0.5)
     for one, two in zip(own, other, strict=True):
         torch.testing.assert_close(one.grad, two.grad)
+
+
+def test_an_optimiser_loads_nothing_of_torchs_compiler():
+    script = """
+import sys, torch
+from bpsta_cli.training.adamw import AdamW
+weight = torch.nn.Parameter(torch.ones(3))
+optimiser = AdamW([{"params": [weight]}], lr=0.1)
+optimiser.zero_grad()
+weight.sum().backward()
+optimiser.step()
+optimiser.load_state_dict(optimiser.state_dict())
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
