@@ -180,7 +180,7 @@ def test_every_row_of_the_demo_has_three_seeds():
     assert set(rows.values()) == {3}
     methods = {dataset: {method for other, method, T in rows if (other, T) == (dataset, 8)} for dataset, _, _ in rows}
     every = {"ann", "stbp", "bpsa", "bpsta"}
-    assert methods == {name: every for name in ("digits", "synthetic-gestures", "synthetic-speech")}
+    assert methods == dict.fromkeys(("digits", "synthetic-gestures", "synthetic-speech"), every)
 
 
 def test_the_paper_preset_and_the_command_line_take_the_structure_that_the_paper_gives_a_data_set():
