@@ -32,13 +32,7 @@ def figures(run):
 def test_the_committed_run_has_the_settings_of_params_yaml():
     params = validate(Params, yaml.safe_load(committed("params.yaml")), where="params.yaml")
     run = params.run(NAME)
-    wanted = RunSettings(
-        **run.model_dump(exclude={"recipe"}),
-        data=params.recipe_of(run.recipe),
-        neuron=params.neuron,
-        rule=params.rule_of(run.method),
-        training=params.training,
-    )
+    wanted = params.settings_of(run)
     assert validate(RunSettings, json.loads(committed(f"{RUN}/settings.json"))["settings"], where=RUN) == wanted
 
 
@@ -53,8 +47,14 @@ def test_a_committed_run_comes_out_as_promised(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "figure"),
-    [("digits-stbp-T8-s1", "first loss"), ("digits-bpsa-T8-s0", "firing rate"), ("digits-bpsta-T8-s0", "firing rate")],
+    ("run", "other", "figure"),
+    [
+        (NAME, "digits-stbp-T8-s1", "first loss"),
+        (NAME, "digits-bpsta-T8-s0", "first loss with spikes"),
+        ("digits-bpsa-T8-s0", "digits-bpsta-T8-s0", "firing rate"),
+        # on the digits stbp and bpsa, which learn at nearly the same rate, are within it
+        ("synthetic-speech-stbp-T8-s0", "synthetic-speech-bpsa-T8-s0", "firing rate"),
+    ],
 )
-def test_a_run_of_another_seed_or_rule_is_outside_of_the_tolerance(other, figure):
-    assert figure in tolerance.too_far(figures(RUN), figures(f"results/train/{other}"))
+def test_a_run_of_another_seed_or_rule_is_outside_of_the_tolerance(run, other, figure):
+    assert figure in tolerance.too_far(figures(f"results/train/{run}"), figures(f"results/train/{other}"))
