@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.clock import ratio
+from benchmarks.output import put
 from bpsta_cli import kernels
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import library
@@ -114,11 +114,7 @@ def main() -> None:
     for layer in LAYERS:
         lines.append(f"| {layer} | {' | '.join(ratios(pair) for pair in works(layer))} |")
         sys.stderr.write(lines[-1] + "\n")
-    text = "\n".join(lines) + "\n"
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    put(lines)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ median of the ratios within a turn.
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from benchmarks import peers
 from benchmarks.clock import in_turns, ratio, spread
+from benchmarks.output import put
 from benchmarks.weights import calibrate
 from bpsta_cli import rules
 from bpsta_cli.devices import resolve_device
@@ -87,11 +86,7 @@ def main() -> None:
         f"batch {BATCH}, another image at every step, float32 (TF32 in convolutions: "
         f"{'yes' if torch.backends.cudnn.allow_tf32 else 'no'})."
     )
-    text = "\n".join([head, "", *table(resolve_device("cuda"))]) + "\n"
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    put([head, "", *table(resolve_device("cuda"))])
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmarks.clock import ratio
+from benchmarks.output import put
 from benchmarks.weights import calibrate
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import library
@@ -115,11 +115,7 @@ def main() -> None:
     for load in LOADS:
         lines.append(row(load))
         sys.stderr.write(lines[-1] + "\n")
-    text = "\n".join(lines) + "\n"
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    put(lines)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def draw_front(points: pd.DataFrame, target: Path) -> list[Path]:
     cells = [cell for _, cell in points.groupby(CELL, sort=False)]
     norms = points["norm"].nunique() > 1
     panels = [Panel(_title(cell.iloc[0], norms=norms), partial(_draw, cell)) for cell in cells]
-    labels = ("firing rate", "test accuracy, %")
+    part = " or ".join(dict.fromkeys(points["part"]))
+    labels = ("firing rate", f"{part} accuracy, %")
     return draw_sheet(panels, target, labels, min(COLUMNS, len(panels)), whole=False)
 
 

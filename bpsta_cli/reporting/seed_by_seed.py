@@ -11,7 +11,7 @@ from bpsta_cli.reporting.comparison import probability
 from bpsta_cli.reporting.paired import Paired, holm, paired, verdict
 from bpsta_cli.rules import TWIN
 
-CELL = ["recipe", "dataset", "network", "norm", "epochs", "T"]
+CELL = ["recipe", "dataset", "network", "norm", "epochs", "T", "part"]
 """What two runs have in common if their values are compared."""
 MARGIN, RATE_MARGIN = 0.5, 5.0
 """Differences that do not matter: in points of accuracy, and in percent of the firing rate."""
@@ -39,11 +39,12 @@ def seed_by_seed(
     if keys.empty:
         keys = pd.DataFrame(columns=[*CELL, "method", "against", "seeds"])
     frame = pd.concat([keys, accuracy, rate], axis=1)
+    parts = " or ".join(dict.fromkeys(spiking["part"])) or "test"
     note = (
         "Means of differences, seed by seed, with intervals of 95 % (Student's t) and two-sided p values of the paired "
         "t-test, corrected by Holm's method over all rows of this table, accuracy and firing rate each for itself. "
-        "Accuracy: of the last epoch, on the test part, in percentage points. Could be seen: the difference that this "
-        "number of seeds and this spread find in 80 % of studies, at 5 %, uncorrected. "
+        f"Accuracy: of the last epoch, on the {parts} part, in percentage points. Could be seen: the difference that "
+        "this number of seeds and this spread find in 80 % of studies, at 5 %, uncorrected. "
         f"Within: the whole interval lies inside ± {margin:g} points, or ± {rate_margin:g} % of the firing rate."
     )
     text = ("data", "method", "against", "verdict", "verdict (rate)")

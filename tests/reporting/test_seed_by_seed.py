@@ -17,7 +17,7 @@ def a_run(method, seed, accuracy, rate, *, T=8, rule=None, norm="folded", recipe
     return {
         **{"run": f"{recipe}-{method}-T{T}-s{seed}", "recipe": recipe, "dataset": "digits", "method": method},
         **{"rule": rule or method, "T": T, "seed": seed, "accuracy": accuracy, "firing_rate": rate},
-        **{"lowest_layer_rate": rate, "epochs": 4, "network": "4C3-10Voting", "norm": norm},
+        **{"lowest_layer_rate": rate, "epochs": 4, "network": "4C3-10Voting", "norm": norm, "part": "test"},
     }
 
 
@@ -128,6 +128,25 @@ def test_a_row_is_of_the_last_epoch_whatever_epoch_was_selected(runs_on_disk):
         "bpsa-gate",
         "bpsa",
     )
+
+
+def test_where_a_run_held_a_part_out_the_row_is_of_that_part_and_is_compared_with_no_row_of_the_test_part(runs_on_disk):
+    for folder in runs_on_disk.glob("tiny-bpsa-gate-*"):
+        settings = json.loads((folder / "settings.json").read_text())
+        settings["settings"]["training"] = {"selection": "validation"}
+        (folder / "settings.json").write_text(json.dumps(settings))
+        (folder / "history.csv").write_text(
+            "epoch,phase,train_accuracy,accuracy,firing_rate,validation_accuracy,validation_firing_rate\n"
+            "0,spiking,0.5,0.9,0.1,0.5,0.3\n"
+            "1,spiking,0.5,0.9,0.1,0.6,0.2\n"
+        )
+    found = run_table(runs_on_disk)
+    held_out = found[found["method"] == "bpsa-gate"]
+    assert set(zip(held_out["part"], held_out["accuracy"], held_out["firing_rate"], strict=True)) == {
+        ("validation", 0.6, 0.2)
+    }
+    assert set(found[found["method"] == "stbp"]["part"]) == {"test"}
+    assert seed_by_seed(found, ["stbp"]).frame.empty
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
