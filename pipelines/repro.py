@@ -34,11 +34,9 @@ LAST = ("metrics", "report")
 """What all runs depend on, and what is made of all of them, or of those that are there."""
 
 
-def stages_of(study: Params, name: str) -> list[str]:
-    """The stages of one run, in their order."""
-    if name in study.train_only:
-        return [f"train-only@{name}"]
-    return [f"train@{name}", f"measure@{name}"]
+def stage_of(study: Params, name: str) -> str:
+    """The stage that trains one run and, of those to be measured, measures it."""
+    return f"{'train-only' if name in study.train_only else 'train'}@{name}"
 
 
 def shares(runs: list[Run], jobs: int) -> list[list[Run]]:
@@ -121,7 +119,7 @@ def adopt_orphans() -> None:
 
 
 def changed_runs(study: Params) -> tuple[bool, list[Run]]:
-    """Whether anything is left to do, and the runs that have a stage to do."""
+    """Whether anything is left to do, and the runs whose stage is to be done."""
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"], stdout=subprocess.PIPE, check=False
     )
@@ -134,23 +132,23 @@ def changed_runs(study: Params) -> tuple[bool, list[Run]]:
 
 def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     """Bring everything up to date that can be; the exit code is 1 where a stage failed that had its data."""
+    dvc.start("repro", "--keep-going", *FIRST)
+    dvc.wait()
+    missing = unprepared(study)
     anything, runs = changed_runs(study)
     if not anything:
         say("nothing to do: every result is of these settings, this code and these data")
         return 0
-    dvc.start("repro", "--keep-going", *FIRST)
-    dvc.wait()
-    missing = unprepared(study)
     runs = [run for run in runs if run.recipe not in missing]
     for share in shares(runs, jobs) if jobs > 1 else []:
-        dvc.start("repro", "--single-item", "--keep-going", *(s for run in share for s in stages_of(study, run.name)))
+        dvc.start("repro", "--single-item", "--keep-going", *(stage_of(study, run.name) for run in share))
     dvc.wait()
     if not missing:
         dvc.start("repro", "--keep-going")  # one pass in DVC's own order over what is left, and the report
         return 0 if dvc.wait() else failed()
     there = [name for name, run in study.runs.items() if run.recipe not in missing]
     if there:
-        dvc.start("repro", "--keep-going", *(stage for name in there for stage in stages_of(study, name)))
+        dvc.start("repro", "--keep-going", *(stage_of(study, name) for name in there))
     whole = dvc.wait()
     dvc.start("repro", "--single-item", "--keep-going", *LAST)
     whole = dvc.wait() and whole

@@ -1,6 +1,6 @@
 """What a stage of dvc.yaml does for one run or recipe, which it reads from the stage's name.
 
-    python pipelines/stage.py measure@digits-bpsta-T8-s0
+    python pipelines/stage.py train@digits-bpsta-T8-s0
 
 DVC puts the name into the environment (DVC_STAGE). It does not stand in the command, because DVC hands that to a shell
 as it is, and a name in params.yaml may hold anything; here it is looked up among the names that params.yaml allows.
@@ -34,18 +34,19 @@ def commands(stage: str, study: Params) -> list[list[str]]:
         return [["prepare", "--params", str(PARAMS), "--recipe", name, "--out", f"data/stores/{name}"]]
     study.run(name)
     directory = f"results/train/{name}"
-    if kind in ("train", "train-only"):
-        where = ["--params", str(PARAMS), "--run", name, "--out", directory]
-        return [["train", *where, "--resume", "--overwrite"]]
-    if kind == "measure":  # no times, so that the results are the same bytes every time
+    train = ["train", "--params", str(PARAMS), "--run", name, "--out", directory, "--resume", "--overwrite"]
+    if kind == "train-only":
+        return [train]
+    if kind == "train":  # measured with no times, so that the results are the same bytes every time
         return [
+            train,
             ["eval", directory, "--out", f"results/eval/{name}.json"],
             ["energy", directory, "--out", f"results/energy/{name}.json"],
             ["latency", directory, "--no-clock", "--out", f"results/latency/{name}.json"],
         ]
     raise SettingsError(
         "unknown stage",
-        expected="prepare@, train@, train-only@ or measure@ and a name",
+        expected="prepare@, train@ or train-only@ and a name",
         got=repr(stage),
         todo="Mend it.",
     )

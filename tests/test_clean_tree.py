@@ -65,13 +65,7 @@ def params(runs):
 
 def make():
     """What the pipeline does for one run, and the report."""
-    train = ["train", "--params", "params.yaml", "--run", NAME, "--out", f"results/train/{NAME}"]
-    commands = [
-        [*train, "--resume", "--overwrite"],
-        *script("stage").commands(f"measure@{NAME}", load_params(Path("params.yaml"))),
-        ["report"],
-    ]
-    for arguments in commands:
+    for arguments in [*script("stage").commands(f"train@{NAME}", load_params(Path("params.yaml"))), ["report"]]:
         assert bpsta(arguments) == 0, arguments
 
 

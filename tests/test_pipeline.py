@@ -115,10 +115,35 @@ def test_any_change_of_the_package_has_its_hashes_made_anew(stage):
     assert STAGES[stage]["deps"] == ["bpsta_cli", "data/code/params.checked", "pipelines/digest.py"]
 
 
-@pytest.mark.parametrize(("stage", "code"), [("train", "train"), ("train-only", "train"), ("measure", "measure")])
+@pytest.mark.parametrize(("stage", "code"), [("train", "train"), ("train", "measure"), ("train-only", "train")])
 def test_a_run_depends_on_the_hashes_of_its_modules(stage, code):
     assert f"data/code/{code}.sha256" in body(stage)["deps"]
     assert list(*STAGES[f"code-{code}"]["outs"]) == [f"data/code/{code}.sha256"]
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"methods": {"bpsta": {"alpha": 0.3}}}, {"runs/digits-bpsta-T8-s0.json"}),
+        ({"variants": {"stbp": {"method": "stbp", "training": {"lr": 0.5}}}}, {"runs/digits-stbp-T8-s0.json"}),
+        ({"neuron": {"threshold": 0.4}}, {"runs/digits-bpsta-T8-s0.json", "runs/digits-stbp-T8-s0.json"}),
+        (
+            {"datasets": {"digits": {"network": "small", "epochs": 2, "warmup_epochs": 1, "batch_size": 1, "size": 4}}},
+            {"runs/digits-bpsta-T8-s0.json", "runs/digits-stbp-T8-s0.json", "recipes/digits.json"},
+        ),
+    ],
+)
+def test_a_change_of_params_yaml_changes_the_settings_of_the_stages_that_it_concerns_alone(change, changed):
+    lines = {
+        name: {"dataset": "digits", "recipe": "digits", "method": name.split("-")[1], "T": 8, "seed": 0}
+        for name in ("digits-stbp-T8-s0", "digits-bpsta-T8-s0")
+    }
+    entry = {"network": "small", "epochs": 2, "warmup_epochs": 1, "batch_size": 1}
+    values = {"measured": lines, "datasets": {"digits": entry}}
+    settings = script("check_params").settings
+    before = settings(Params.model_validate(values))
+    after = settings(Params.model_validate(values | change))
+    assert {name for name in before if before[name] != after[name]} == changed
 
 
 def test_the_hashes_change_with_a_module_and_with_nothing_else(tmp_path, monkeypatch):
@@ -240,7 +265,7 @@ def project(tmp_path):
 def test_dvc_reads_the_stages_that_make_repro_deals_out(project):
     repro, params = script("repro"), load_params(ROOT / "params.yaml")
     found = {stage.name for stage in project.index.stages}
-    expected = {stage for name in params.runs for stage in repro.stages_of(params, name)}
+    expected = {repro.stage_of(params, name) for name in params.runs}
     expected |= {f"prepare@{entry}" for entry in params.datasets}
     assert found == expected | {*repro.FIRST, *repro.LAST} - {"prepare"}
 
@@ -278,9 +303,9 @@ def test_dvc_repro_runs_nothing_that_a_name_says_and_removes_nothing_that_it_nam
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "kept").touch()
-    checked = tmp_path / "data" / "code" / "params.checked"  # as it was before the names were written
-    checked.parent.mkdir(parents=True)
-    checked.touch()
+    for file in ("code/params.checked", *(f"settings/recipes/{name}.json" for name in HOSTILE[:2])):  # of other names
+        (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / file).touch()
     alone = ["--single-item", f"prepare@{HOSTILE[0]}", f"prepare@{HOSTILE[1]}"]
     for options in (alone, ["--keep-going"]):
         done = subprocess.run(
@@ -297,9 +322,14 @@ def test_dvc_repro_runs_nothing_that_a_name_says_and_removes_nothing_that_it_nam
     ("stage", "expected"),
     [
         ("prepare@digits", ["prepare --params params.yaml --recipe digits --out data/stores/digits"]),
-        ("train@digits-bpsta-T8-s0", ["train --params params.yaml --run digits-bpsta-T8-s0"]),
+        (
+            "train@digits-bpsta-T8-s0",
+            [
+                "train --params params.yaml --run digits-bpsta-T8-s0",
+                *(f"{each} results/train/digits-bpsta-T8-s0" for each in ("eval", "energy", "latency")),
+            ],
+        ),
         ("../dvc.yaml:train-only@digits-ann-T8-s0", ["train --params params.yaml --run digits-ann-T8-s0"]),
-        ("measure@digits-bpsta-T8-s0", [f"{each} results/train/digits-" for each in ("eval", "energy", "latency")]),
     ],
 )
 def test_a_stage_is_the_command_lines_that_its_name_says(stage, expected):
