@@ -59,6 +59,7 @@ def export(
     from bpsta_cli.export import packages
 
     packages.require(form)
+    _require_finished(run)
     folder = run / "export" if out is None else out
 
     def work(opened: "Opened") -> dict[str, Any]:
@@ -84,6 +85,19 @@ def export(
     _say_agreement(result, output)
     names = [*result["files"].values(), f"{form}.json"]
     output.say("Written: " + ", ".join(str(folder / name) for name in names))
+
+
+def _require_finished(run: Path) -> None:
+    """Refuse a run whose weights may still change.
+
+    Raises:
+        RunError: there is no run, or it is not finished.
+    """
+    from bpsta_cli.training.run_directory import RunDir
+
+    directory = RunDir(run)
+    directory.info()
+    directory.metrics()
 
 
 def _onnx(folder: Path, opened: "Opened", words: dict[str, str], samples: int | None) -> dict[str, Any]:
@@ -141,13 +155,14 @@ def _say_agreement(result: dict[str, Any], output: Output) -> None:
     """How often the exported network decides and votes otherwise than the network."""
     output.table(
         "Beside the network, on the test set",
-        ["exported", "samples", "other decisions", "other votes", "accuracy", "network's"],
+        ["exported", "samples", "other decisions", "other votes", "by up to", "accuracy", "network's"],
         [
             [
                 ROWS[name],
                 f"{found['samples']:,}",
                 f"{found['differing_decisions']:,}",
                 f"{found['differing_votes']:,}",
+                f"{found['largest_difference']:.2g}",
                 percent(found["exported_accuracy"]),
                 percent(found["accuracy"]),
             ]

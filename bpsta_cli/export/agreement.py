@@ -17,6 +17,7 @@ class Agreement:
     differing_decisions: int = 0
     differing_votes: int = 0
     votes: int = 0
+    largest_difference: float = 0.0
     correct_here: int = 0
     correct_there: int = 0
 
@@ -35,6 +36,7 @@ class Agreement:
         self.differing_decisions += int((ours != theirs).sum())
         self.differing_votes += int((here != there).sum())
         self.votes += here.numel()
+        self.largest_difference = max(self.largest_difference, float((here - there).abs().max()))
         self.correct_here += int((ours == labels).sum())
         self.correct_there += int((theirs == labels).sum())
 
@@ -42,14 +44,15 @@ class Agreement:
         """The counts as they are written down.
 
         Returns:
-            samples, differing_decisions, votes (samples x steps x classes), differing_votes, accuracy (the network's)
-            and exported_accuracy.
+            samples, differing_decisions, votes (samples x steps x classes), differing_votes, largest_difference of two
+            votes, accuracy (the network's) and exported_accuracy.
         """
         return {
             "samples": self.samples,
             "differing_decisions": self.differing_decisions,
             "votes": self.votes,
             "differing_votes": self.differing_votes,
+            "largest_difference": self.largest_difference,
             "accuracy": self.correct_here / self.samples,
             "exported_accuracy": self.correct_there / self.samples,
         }

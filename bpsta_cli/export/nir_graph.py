@@ -44,7 +44,7 @@ class Fidelity(NamedTuple):
         node: its name in the graph.
         kind: NIR's name of its kind.
         of: the layers that it stands for.
-        exact: whether it computes what they do, but for rounding; of neurons, for a reader that takes Euler steps of `DT`.
+        exact: whether it computes what they do, but for rounding; neurons do where a reader takes Euler steps of `DT`.
         why: what differs, or what makes it exact.
     """
 
@@ -138,8 +138,8 @@ class _Builder:
         if isinstance(operation, Pool):
             return self.nir.AvgPool2d(np.array(operation.size), np.array(operation.stride), np.array((0, 0)))
         if isinstance(operation, Flat):
-            shape = self._input_shape(step)  # of a sample: NIR knows no batch
-            return self.nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=len(shape) - 1)
+            shape = np.array(self._input_shape(step))  # of a sample: NIR knows no batch
+            return self.nir.Flatten({"input": shape}, start_dim=0, end_dim=-1)
         assert isinstance(operation, Vote)
         return self.nir.Linear(np.kron(np.eye(operation.classes), np.full((1, operation.voters), 1 / operation.voters)))
 
