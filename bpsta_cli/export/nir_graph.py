@@ -138,8 +138,8 @@ class _Builder:
         if isinstance(operation, Pool):
             return self.nir.AvgPool2d(np.array(operation.size), np.array(operation.stride), np.array((0, 0)))
         if isinstance(operation, Flat):
-            shape = np.array(self._input_shape(step))  # of a sample: NIR knows no batch
-            return self.nir.Flatten({"input": shape}, start_dim=0, end_dim=-1)
+            whole = np.array(self._input_shape(step))  # of a sample: NIR knows no batch
+            return self.nir.Flatten({"input": whole}, start_dim=0, end_dim=-1)
         assert isinstance(operation, Vote)
         return self.nir.Linear(np.kron(np.eye(operation.classes), np.full((1, operation.voters), 1 / operation.voters)))
 
