@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from bpsta_cli.measurement import Opened
 
 FORMATS = ("onnx", "nir")
+MOST_LEVELS = 32
+"""Of a ReLU's staircase: each is a node of a layer's size."""
 ROWS = {
     "all_steps": "all time steps",
     "one_step": "one step, called T times",
@@ -38,6 +40,14 @@ def export(
         Path | None,
         typer.Option(help="Folder for the files. (default: export, in the run directory)", show_default=False),
     ] = None,
+    relu_levels: Annotated[
+        int,
+        typer.Option(
+            help="nir, which has no ReLU: leave it out (0), or write it as a staircase of so many steps.",
+            min=0,
+            max=MOST_LEVELS,
+        ),
+    ] = 0,
     samples: Samples = None,
     trust_rule: TrustRule = None,
     threads: Threads = None,
@@ -55,6 +65,9 @@ def export(
     if form not in FORMATS:
         todo = did_you_mean(form, FORMATS, otherwise="Choose one of them.")
         raise SettingsError("unknown format", expected=f"one of {', '.join(FORMATS)}", got=repr(form), todo=todo)
+    if form != "nir" and relu_levels:
+        got, todo = f"--relu-levels {relu_levels} with {form}, which has ReLU", "Leave it out."
+        raise SettingsError("an option of another format", expected="--relu-levels with nir", got=got, todo=todo)
     use_threads(threads)
     from bpsta_cli.export import packages
 
@@ -67,8 +80,10 @@ def export(
         from bpsta_cli.training.run_directory import RunDir
 
         words = about(opened.info.settings, opened.store, RunDir(run).weights_sha256())
-        write = {"onnx": _onnx, "nir": _nir}[form]
-        return {"format": form, "packages": packages.versions(form), **write(folder, opened, words, samples)}
+        made = {"format": form, "packages": packages.versions(form)}
+        if form == "onnx":
+            return {**made, **_onnx(folder, opened, words, samples)}
+        return {**made, **_nir(folder, opened, words, samples, relu_levels)}
 
     (result,) = measure(
         [run],
@@ -117,10 +132,12 @@ def _onnx(folder: Path, opened: "Opened", words: dict[str, str], samples: int | 
     return {**written, "agreement": agreement}
 
 
-def _nir(folder: Path, opened: "Opened", words: dict[str, str], samples: int | None) -> dict[str, Any]:
+def _nir(
+    folder: Path, opened: "Opened", words: dict[str, str], samples: int | None, relu_levels: int
+) -> dict[str, Any]:
     from bpsta_cli.export import nir_check, nir_files
 
-    written = nir_files.write(folder, opened.network, opened.store, words)
+    written = nir_files.write(folder, opened.network, opened.store, words, relu_levels=relu_levels)
     agreement = nir_check.agreement(
         opened.network,
         opened.store,
@@ -170,8 +187,8 @@ def _say_agreement(result: dict[str, Any], output: Output) -> None:
         ],
     )
     drift = result["agreement"].get("as_written")
-    if drift is not None and drift["differing_decisions"]:
+    if drift is not None and drift["differing_decisions"] and not result["relu_levels"]:
         output.warn(
             f"the graph decides otherwise on {drift['differing_decisions']:,} of {drift['samples']:,} samples: NIR has "
-            "no node for the ReLU before the neurons; --format onnx keeps it"
+            "no node for the ReLU before neurons; --relu-levels 8 writes it as a staircase, --format onnx as it is"
         )

@@ -37,7 +37,8 @@ class _Neurons(nn.Module):
         self.register_buffer("leak", torch.as_tensor(0.0 if rate is None else rate * node.v_leak))
         self.register_buffer("threshold", torch.as_tensor(node.v_threshold))
         self.register_buffer("reset", torch.as_tensor(node.v_reset))
-        self.rectified = rectified and RECTIFIED in node.metadata
+        self.had_relu = RECTIFIED in node.metadata
+        self.rectified = rectified and self.had_relu
 
     def forward(self, current: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Spikes, and the potentials after them."""
@@ -48,6 +49,19 @@ class _Neurons(nn.Module):
             u = state * self.decay + u
         fires = u > self.threshold
         return fires.to(u.dtype), torch.where(fires, self.reset, u)
+
+
+class _Scale(nn.Module):
+    """A factor for each value."""
+
+    scale: Tensor
+
+    def __init__(self, node: Any) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.as_tensor(node.scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
 
 
 class _Threshold(nn.Module):
@@ -67,7 +81,7 @@ def read(file: Path, *, rectified: bool = False) -> nn.Module:
     """The graph in a file as nirtorch builds it: (input of a step [B, C, H, W], state) to (votes, state).
 
     nirtorch wires and runs the graph. The nodes are mapped here: its own map (2.6) leaves out the bias of an Affine
-    node and takes a Flatten node's axes for those of a batch, and has none for neurons and thresholds.
+    node and takes a Flatten node's axes for those of a batch, and has none for neurons, thresholds and scales.
 
     Args:
         file: a NIR file.
@@ -84,6 +98,7 @@ def read(file: Path, *, rectified: bool = False) -> nn.Module:
         nir.Flatten: lambda node: nn.Flatten(int(node.start_dim) + 1),
         nir.IF: lambda node: _Neurons(node, rectified=rectified),
         nir.LIF: lambda node: _Neurons(node, rectified=rectified),
+        nir.Scale: _Scale,
         nir.SumPool2d: lambda node: nn.LPPool2d(1, _pair(node.kernel_size), _pair(node.stride)),
         nir.Threshold: _Threshold,
     }
@@ -112,8 +127,8 @@ def agreement(
         on_batch: called after every batch.
 
     Returns:
-        as_written: of the graph as NIR defines its nodes. with_relu: of the same with the ReLUs given back that NIR
-        has no node for, which shows what the other differences come from.
+        as_written: of the graph as NIR defines its nodes. with_relu, where ReLUs were left out: of the same with them
+        given back, which shows what of the differences comes from elsewhere.
 
     Raises:
         ExportError: the packages nir and nirtorch are not there.
@@ -121,7 +136,9 @@ def agreement(
     """
     network.eval()
     voters = next(layer.voters for layer in network.modules() if isinstance(layer, Voting))
-    modules = {"as_written": read(file), "with_relu": read(file, rectified=True)}
+    modules = {"as_written": read(file)}
+    if any(isinstance(inner, _Neurons) and inner.had_relu for inner in modules["as_written"].modules()):
+        modules["with_relu"] = read(file, rectified=True)
     counts = {name: Agreement() for name in modules}
     test = store.split("test")
     total = sample_count(store, test, samples)

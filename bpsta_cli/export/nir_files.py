@@ -15,7 +15,9 @@ from bpsta_cli.network import Network
 FILE = "network.nir"
 
 
-def write(folder: Path, network: Network, store: Store, words: Mapping[str, str]) -> dict[str, Any]:
+def write(
+    folder: Path, network: Network, store: Store, words: Mapping[str, str], *, relu_levels: int = 0
+) -> dict[str, Any]:
     """Write the graph.
 
     Args:
@@ -23,6 +25,7 @@ def write(folder: Path, network: Network, store: Store, words: Mapping[str, str]
         network: on the CPU.
         store: the data that it was trained on.
         words: from `about.about`.
+        relu_levels: as in `nir_graph.graph`.
 
     Returns:
         files, dt in seconds, the input's name, shape and scale, and nodes: what each stands for, whether it is exact,
@@ -31,7 +34,7 @@ def write(folder: Path, network: Network, store: Store, words: Mapping[str, str]
     Raises:
         ExportError: what NIR cannot hold, or the package nir is not there.
     """
-    made = graph(plan(network, store.shape), dict(words), constant=store.T is None)
+    made = graph(plan(network, store.shape), dict(words), constant=store.T is None, relu_levels=relu_levels)
     content = io.BytesIO()
     packages.load("nir", "nir").write(content, made.graph)
     with files.replacing(folder / FILE) as file:
@@ -39,6 +42,7 @@ def write(folder: Path, network: Network, store: Store, words: Mapping[str, str]
     return {
         "files": {"step": FILE},
         "dt": DT,
+        "relu_levels": relu_levels,
         "input": {"name": INPUT, "shape": list(store.shape), "scale": store.scale},
         "nodes": [node._asdict() for node in made.nodes],
     }

@@ -63,20 +63,23 @@ class Graph:
     nodes: list[Fidelity]
 
 
-def graph(plan: Plan, about: dict[str, str], *, constant: bool) -> Graph:
+def graph(plan: Plan, about: dict[str, str], *, constant: bool, relu_levels: int = 0) -> Graph:
     """The NIR graph of one sample, whose output is the votes of a step.
 
     Args:
         plan: of the network.
         about: what the graph says of itself in its metadata.
         constant: whether the input is the same at every step.
+        relu_levels: 0: the ReLUs, which NIR has no node for, are left out. Else each becomes a staircase of so many
+            steps up to the threshold of the neurons behind it, in Threshold and Scale nodes. What is above the
+            threshold may be cut off: potentials are never below 0 then, so that the neuron fires either way.
 
     Raises:
         ExportError: the network has what NIR cannot hold, or the package nir is not there.
     """
     if not plan.neurons:
         raise _refused("neurons", "a ReLU twin: NIR has no node for ReLU", "Export a run of a spiking method.")
-    builder = _Builder(plan, constant=constant)
+    builder = _Builder(plan, constant=constant, relu_levels=relu_levels)
     for step in plan.steps.values():
         builder.step(step)
     return builder.finished({**about, "dt": DT})
@@ -85,8 +88,8 @@ def graph(plan: Plan, about: dict[str, str], *, constant: bool) -> Graph:
 class _Builder:
     """Collects nodes and edges; `_out` says which nodes the output of each step comes from."""
 
-    def __init__(self, plan: Plan, *, constant: bool) -> None:
-        self.plan, self.nir = plan, packages.load("nir", "nir")
+    def __init__(self, plan: Plan, *, constant: bool, relu_levels: int) -> None:
+        self.plan, self.nir, self.relu_levels = plan, packages.load("nir", "nir"), relu_levels
         self.nodes: dict[str, Any] = {INPUT: self.nir.Input(np.array(plan.input_shape))}
         self.said: list[Fidelity] = []
         self.edges: list[tuple[str, str]] = []
@@ -97,9 +100,10 @@ class _Builder:
         """Append the nodes of a step."""
         operation = step.operation
         sources = [node for source in step.sources for node in self._out[source]]
-        if isinstance(operation, Rectify | Add):
-            self._out[step.name] = sources  # a node adds up what comes in; a ReLU is a remark of the neurons behind it
-            self._require_neurons_behind(step)
+        if isinstance(operation, Add):
+            self._out[step.name] = sources  # a node adds up what comes in
+        elif isinstance(operation, Rectify):
+            self._relu(step, sources)
         elif isinstance(operation, Pool) and not operation.average:
             self._max_pool(step, operation, sources)
         elif isinstance(operation, Fire):
@@ -143,6 +147,24 @@ class _Builder:
         assert isinstance(operation, Vote)
         return self.nir.Linear(np.kron(np.eye(operation.classes), np.full((1, operation.voters), 1 / operation.voters)))
 
+    def _relu(self, step: Step, sources: list[str]) -> None:
+        """Leave the ReLU out, or append its staircase: how many Threshold nodes are passed, times the rise of a step."""
+        threshold = self._threshold_behind(step)
+        self._out[step.name] = sources
+        if self.relu_levels == 0 or step.name in self._constant:
+            return
+        name, levels = step.name.replace(".", "_"), self.relu_levels
+        rise = f"{name}_rise"
+        for level in range(1, levels + 1):
+            # the last is at the threshold itself, where the neurons fire whatever their potentials are
+            edge = _below(threshold) if level == levels else (level - 0.5) * threshold / levels
+            self.nodes[f"{name}_at{level}"] = self.nir.Threshold(np.full(step.shape, edge, np.float32))
+            self.edges += [(source, f"{name}_at{level}") for source in sources] + [(f"{name}_at{level}", rise)]
+        self.nodes[rise] = self.nir.Scale(np.full(step.shape, _rise(threshold, levels), np.float32))
+        self._out[step.name] = [rise]
+        why = f"a staircase of {levels} steps up to the neurons' threshold"
+        self.said.append(Fidelity(f"{name}_at1 to {levels}, {rise}", "Threshold, Scale", step.of, False, why))
+
     def _max_pool(self, step: Step, operation: Pool, sources: list[str]) -> None:
         if not self.plan.spikes(step.sources[0]):
             todo = "Export as ONNX, or train a structure that pools spikes."
@@ -154,34 +176,33 @@ class _Builder:
         self._append(f"{step.name}.threshold", node, summed, step, why=f"a spike in it: a sum above {ANY_SPIKE}")
 
     def _fire(self, step: Step, neurons: Fire, sources: list[str]) -> None:
-        rectified = isinstance(self._before(step), Rectify)
-        node = _lif(self.nir, neurons, step.shape)
-        if rectified:
-            node.metadata = {RECTIFIED: 1}
+        before = self.plan.steps.get(step.sources[0])
         constant = step.sources[0] in self._constant
-        why = "the ReLU is left out" if rectified else ""
-        if rectified and constant:
+        left_out = before is not None and isinstance(before.operation, Rectify) and (constant or not self.relu_levels)
+        node = _lif(self.nir, neurons, step.shape)
+        if left_out:
+            node.metadata = {RECTIFIED: 1}
+        why = "the ReLU is left out" if left_out else ""
+        if left_out and constant:
             why += ", of no effect on a constant current"
-        self._append(step.name, node, sources, step, exact=not rectified or constant, why=why)
-
-    def _before(self, step: Step) -> Any:
-        source = self.plan.steps.get(step.sources[0])
-        return None if source is None else source.operation
+        self._append(step.name, node, sources, step, exact=not left_out or constant, why=why)
 
     def _input_shape(self, step: Step) -> Shape:
         source = step.sources[0]
         return self.plan.input_shape if source == INPUT else self.plan.steps[source].shape
 
-    def _require_neurons_behind(self, step: Step) -> None:
-        """A ReLU can be left to the neurons behind it, and to nothing else."""
-        behind = [other for other in self.plan.steps.values() if step.name in other.sources]
-        if isinstance(step.operation, Rectify) and not all(isinstance(other.operation, Fire) for other in behind):
+    def _threshold_behind(self, step: Step) -> float:
+        """The threshold of the neurons behind a ReLU: there it can be left out or cut off, and nowhere else."""
+        behind = [other.operation for other in self.plan.steps.values() if step.name in other.sources]
+        thresholds = [operation.threshold for operation in behind if isinstance(operation, Fire)]
+        if len(behind) != 1 or not thresholds:
             raise _refused("ReLU right before neurons", f"{step.name}, before something else", "Export as ONNX.")
+        return thresholds[0]
 
 
 def _lif(nir: Any, neurons: Fire, shape: Shape) -> Any:
-    """The node of neurons; NIR fires above its threshold, so that it gets the last float32 below ours."""
-    threshold = _full(shape, np.nextafter(np.float32(neurons.threshold), np.float32(0)))
+    """The node of neurons; NIR fires above its threshold, ours at it."""
+    threshold = _full(shape, _below(neurons.threshold))
     if neurons.decay == 1:  # it never leaks, and tau would have no end
         return nir.IF(r=_full(shape, 1 / DT), v_threshold=threshold, v_reset=_full(shape, 0))
     tau = DT / (1 - neurons.decay)
@@ -192,6 +213,19 @@ def _lif(nir: Any, neurons: Fire, shape: Shape) -> Any:
         v_threshold=threshold,
         v_reset=_full(shape, 0),
     )
+
+
+def _below(threshold: float) -> float:
+    """The last float32 below a threshold: what is above it is at our threshold at least."""
+    return float(np.nextafter(np.float32(threshold), np.float32(0)))
+
+
+def _rise(threshold: float, levels: int) -> np.float32:
+    """The rise of each step of a staircase, in float32, so that all of them reach the threshold."""
+    rise = np.float32(threshold / levels)
+    while np.float32(levels) * rise < np.float32(threshold):
+        rise = np.nextafter(rise, np.float32(np.inf))
+    return rise
 
 
 def _full(shape: Shape, value: Any) -> Array:

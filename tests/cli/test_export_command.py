@@ -76,7 +76,21 @@ def test_nir_is_written_with_its_nodes_and_its_drift(export, trained, tmp_path):
     assert "Euler" in printed.out
 
 
-def test_the_twin_can_be_onnx_and_is_refused_as_nir_in_one_line(export, trained, tmp_path):
+def test_a_relu_can_be_a_staircase_in_nir_and_is_itself_in_onnx(export, trained, tmp_path):
+    pytest.importorskip("nir", reason="needs the extra nir")
+    pytest.importorskip("nirtorch", reason="needs the extra nir")
+    code, printed = export(trained["bpsta"], "--format", "nir", "--relu-levels", "4", "--out", tmp_path, "--json")
+    assert code == 0, printed.err
+    assert json.loads(printed.out)["relu_levels"] == 4
+    code, printed = export(trained["bpsta"], "--format", "onnx", "--relu-levels", "4")
+    assert code == 2
+    assert printed.err == (
+        "Error: an option of another format: expected --relu-levels with nir, got --relu-levels 4 with onnx, "
+        "which has ReLU. Leave it out.\n"
+    )
+
+
+def test_the_twin_is_refused_as_nir_in_one_line(export, trained, tmp_path):
     pytest.importorskip("nir", reason="needs the extra nir")
     pytest.importorskip("nirtorch", reason="needs the extra nir")
     code, printed = export(trained["ann"], "--format", "nir", "--out", tmp_path / "none")

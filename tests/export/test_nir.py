@@ -24,8 +24,8 @@ STRUCTURES = {
 def written(tmp_path):
     """Write a network's graph; its file, and what was said of its nodes by their names."""
 
-    def write(network, store):
-        found = nir_files.write(tmp_path, network, store, {"T": "3"})
+    def write(network, store, **options):
+        found = nir_files.write(tmp_path, network, store, {"T": "3"}, **options)
         return tmp_path / nir_files.FILE, {node["node"]: node for node in found["nodes"]}
 
     return write
@@ -50,6 +50,55 @@ def test_without_its_relus_the_graph_votes_otherwise_and_that_is_counted(lively,
     counts = nir_check.agreement(network, store, file, T=3)["as_written"]
     assert counts["differing_votes"] > 0
     assert 0 < counts["differing_decisions"] <= counts["samples"] == 40
+
+
+def test_a_relu_as_a_staircase_is_named_approximate_and_its_drift_shrinks_with_its_steps(lively, samples, written):
+    network, store = lively("6C3-MP2-8C3-AP2-3Voting"), samples(steps=3, count=40)
+    found = []
+    for levels in (0, 2, 12):
+        file, nodes = written(network, store, relu_levels=levels)
+        found.append(nir_check.agreement(network, store, file, T=3)["as_written"]["differing_votes"])
+    assert found[0] > found[1] > found[2]
+    assert {name for name, node in nodes.items() if not node["exact"]} == {
+        "relu1_at1 to 12, relu1_rise",
+        "relu2_at1 to 12, relu2_rise",
+    }
+    assert nodes["lif2"]["exact"]
+
+
+@pytest.mark.parametrize("levels", [1, 3, 7, 12, 32])
+@pytest.mark.parametrize("threshold", [0.5, 0.3, 0.7, 1.1])
+def test_all_steps_of_a_staircase_reach_the_threshold(lively, levels, threshold):
+    network = lively("64-1-4", threshold=threshold)
+    made = graph(plan(network, (1, 8, 8)), {}, constant=False, relu_levels=levels).graph
+    whole = np.float32(levels) * made.nodes["relu1_rise"].scale.item()
+    assert made.nodes["lif1"].v_threshold.item() < whole <= threshold * (1 + 1e-6)
+
+
+def test_a_staircase_has_its_steps_at_midpoints_and_the_last_at_the_threshold(lively, samples, written):
+    network = lively("64-1-4", threshold=0.8)
+    file, _ = written(network, samples(steps=3), relu_levels=4)
+    found = nir.read(str(file))
+    edges = [found.nodes[f"relu1_at{level}"].threshold.item() for level in (1, 2, 3, 4)]
+    np.testing.assert_allclose(edges, [0.1, 0.3, 0.5, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(found.nodes["relu1_rise"].scale, 0.2, rtol=1e-6)
+    assert edges[3] < np.float32(0.8), "NIR fires above, ours at the threshold"
+
+
+def test_a_constant_currents_relu_is_left_out_as_it_has_no_effect(lively, samples, written):
+    _, nodes = written(lively("3C3-MP2-2Voting"), samples(), relu_levels=8)
+    assert all(node["exact"] for node in nodes.values())
+
+
+def test_a_residual_block_may_have_staircases(lively, few_filters):
+    made = graph(plan(lively("resnet18"), (1, 8, 8)), {}, constant=False, relu_levels=4)
+    assert len([node for node in made.nodes if not node.exact]) == 17
+    into = {source for source, target in made.graph.edges if target == "stage2_block1_relu2_at3"}
+    assert into == {"stage2_block1_conv2", "stage2_block1_shortcut_conv"}
+    out = {source for source, target in made.graph.edges if target == "stage2_block1_lif2"}
+    assert out == {"stage2_block1_relu2_rise"}
+    steps = {source for source, target in made.graph.edges if target == "stage2_block1_relu2_rise"}
+    assert steps == {f"stage2_block1_relu2_at{level}" for level in (1, 2, 3, 4)}
 
 
 def test_without_any_relu_the_graph_votes_as_the_network(lively, samples, written):
