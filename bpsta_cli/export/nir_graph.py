@@ -34,7 +34,7 @@ DT = 1e-4
 ANY_SPIKE = 0.5
 """The threshold of a window's sum of spikes: NIR fires above it, so that one spike is enough."""
 RECTIFIED = "relu"
-"""The metadata of a neuron's node that had a ReLU before it: a reader who knows it may clip the current at 0."""
+"""The metadata of a neuron's node whose ReLU is missed: a reader who knows it may clip the current at 0."""
 
 
 class Fidelity(NamedTuple):
@@ -148,7 +148,7 @@ class _Builder:
         return self.nir.Linear(np.kron(np.eye(operation.classes), np.full((1, operation.voters), 1 / operation.voters)))
 
     def _relu(self, step: Step, sources: list[str]) -> None:
-        """Leave the ReLU out, or append its staircase: how many Threshold nodes are passed, times the rise of a step."""
+        """Leave the ReLU out, or append its staircase: how many Threshold nodes are passed, times a rise."""
         threshold = self._threshold_behind(step)
         self._out[step.name] = sources
         if self.relu_levels == 0 or step.name in self._constant:
@@ -180,7 +180,7 @@ class _Builder:
         constant = step.sources[0] in self._constant
         left_out = before is not None and isinstance(before.operation, Rectify) and (constant or not self.relu_levels)
         node = _lif(self.nir, neurons, step.shape)
-        if left_out:
+        if left_out and not constant:
             node.metadata = {RECTIFIED: 1}
         why = "the ReLU is left out" if left_out else ""
         if left_out and constant:

@@ -39,9 +39,10 @@ def test_the_graph_votes_as_the_network_where_the_relus_are_given_back(
     structure, shape = STRUCTURES[name]
     network, store = lively(structure, shape), samples(shape, steps)
     file, _ = written(network, store)
-    counts = nir_check.agreement(network, store, file, T=3)
-    assert counts["with_relu"]["samples"] == 12
-    assert counts["with_relu"]["differing_votes"] == counts["with_relu"]["differing_decisions"] == 0
+    found = nir_check.agreement(network, store, file, T=3)
+    counts = found.get("with_relu", found["as_written"])  # of an image into an mlp none is missed
+    assert counts["samples"] == 12
+    assert counts["differing_votes"] == counts["differing_decisions"] == 0
 
 
 def test_without_its_relus_the_graph_votes_otherwise_and_that_is_counted(lively, samples, written):
@@ -129,6 +130,14 @@ def test_each_node_is_named_exact_or_approximate(lively, samples, written):
     assert "ReLU" in frames["lif1"]["why"]
     _, images = written(network, samples())
     assert {name for name, node in images.items() if not node["exact"]} == {"lif2"}
+
+
+def test_a_missed_relu_is_named_in_the_nodes_metadata(lively, samples, written):
+    network = lively("3C3-7FC-2Voting")
+    file, _ = written(network, samples())
+    nodes = nir.read(str(file)).nodes
+    assert [name for name, node in nodes.items() if node.metadata] == ["lif2"]
+    assert nodes["lif2"].metadata == {"relu": 1}
 
 
 def test_a_node_that_is_called_exact_is_so(lively, samples, written):

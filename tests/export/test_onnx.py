@@ -1,6 +1,9 @@
 """Both ONNX models vote as the network, say what they are, and are seen to differ where they do."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,6 +131,20 @@ def test_the_models_name_opset_input_states_and_what_they_were_made_from(lively,
     assert [each.name for each in step.output] == ["votes", "lif1.v_next", "lif2.v_next"]
     said = {each.key: each.value for each in models["one_step"].metadata_props}
     assert json.loads(said["states"]) == {"lif1.v": [3, 8, 8], "lif2.v": [8]}
+
+
+def test_the_pages_example_runs_a_step_at_a_time(lively, samples, written, tmp_path, monkeypatch):
+    network, store = lively("3C3-MP2-2Voting"), samples(steps=3)
+    folder, _ = written(network, store)
+    shutil.copytree(folder, tmp_path / "export", ignore=shutil.ignore_patterns("export"))
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    x = torch.rand(3, 1, 1, 8, 8)
+    names = {"frames": x.numpy()}
+    exec(compile(code, "docs/export.md", "exec"), names)
+    with torch.no_grad():
+        np.testing.assert_array_equal(names["votes"], network.votes(x)[-1].numpy())
 
 
 def test_the_same_network_gives_the_same_bytes(lively, samples, written):
