@@ -7,7 +7,7 @@ import typer
 
 from bpsta_cli.cli.options import DataDir, Json, Samples, Threads, TrustRule
 from bpsta_cli.cli.output import Output, percent
-from bpsta_cli.cli.runs import measure, use_threads
+from bpsta_cli.cli.runs import measure, require_positive, use_threads
 from bpsta_cli.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def export(
     if form != "nir" and relu_levels:
         got, todo = f"--relu-levels {relu_levels} with {form}, which has ReLU", "Leave it out."
         raise SettingsError("an option of another format", expected="--relu-levels with nir", got=got, todo=todo)
+    require_positive("samples", samples)
     use_threads(threads)
     from bpsta_cli.export import packages
 

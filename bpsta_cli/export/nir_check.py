@@ -84,7 +84,7 @@ def read(file: Path, *, rectified: bool = False) -> nn.Module:
     node and takes a Flatten node's axes for those of a batch, and has none for neurons, thresholds and scales.
 
     Args:
-        file: a NIR file.
+        file: a NIR file that this package wrote: nirtorch makes code of the nodes' names, and runs it.
         rectified: whether the ReLUs that NIR has no node for are given back, from the nodes' metadata.
 
     Raises:

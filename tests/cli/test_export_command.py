@@ -8,7 +8,7 @@ import pytest
 
 from bpsta_cli.cli.main import run
 
-TINY = ["--dataset", "digits", "--network", "4C3-MP2-AP4-10Voting", "--epochs", "2", "--threads", "1", "--T", "3"]
+TINY = ["--dataset", "digits", "--network", "4C3-MP2-4C3-AP4-10Voting", "--epochs", "2", "--threads", "1", "--T", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,7 @@ def test_nir_is_written_with_its_nodes_and_its_drift(export, trained, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"network.nir", "nir.json", "nir.provenance.json"}
     found = json.loads((tmp_path / "nir.json").read_text())
     assert [node["node"] for node in found["nodes"]][:3] == ["conv1", "lif1", "pool1_sum"]
+    assert [node["node"] for node in found["nodes"] if not node["exact"]] == ["lif2"]
     assert found["agreement"]["with_relu"]["differing_decisions"] == 0
     assert "SumPool2d" in printed.out
     assert "Euler" in printed.out
