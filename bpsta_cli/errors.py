@@ -97,5 +97,9 @@ class TrainingError(BpstaError):
     """A training run that cannot go on."""
 
 
+class ExportError(BpstaError):
+    """A network that a format cannot hold, or a format whose package is not there."""
+
+
 class MemoryExhaustedError(BpstaError):
     """Work that takes more memory than there is."""

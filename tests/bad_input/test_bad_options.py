@@ -21,6 +21,7 @@ BASE = {
     "eval": ["nowhere", *STOP],
     "energy": ["nowhere", *STOP],
     "latency": ["nowhere", *STOP],
+    "export": ["nowhere", "--format", "nir"],
     "verify": ["nowhere", *STOP],
     "report": ["--results", "nowhere"],
     "rules": [],
