@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bpsta_cli import rules
+from bpsta_cli import rules, tracking
 from bpsta_cli.cli.interruption import Interruption, StoppedCommand
 from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
@@ -69,6 +69,16 @@ def train(
             help="Keep the training state of the finished run, so that --resume can train it for more epochs.",
         ),
     ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="csv|dvclive|tensorboard|wandb|mlflow|FILE",
+            help="Where curves go while it trains: into RUN/logs/NAME, or the tracker's own place; or a file with a "
+            "logger of your own. Give it again for another one. (default: csv alone, RUN/history.csv, which is always "
+            "written)",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     data_dir: DataDir = Path("data"),
@@ -89,6 +99,7 @@ def train(
         settings = settings_of_run(out, given, rule_option or [])
     else:
         settings = chosen_settings(params, run, given, rule_option or [])
+    loggers = [tracking.make(name) for name in dict.fromkeys(log or [])]
     _run(
         settings,
         out or _free_directory(settings),
@@ -97,6 +108,7 @@ def train(
         overwrite,
         checkpoint_minutes,
         keep_state,
+        loggers,
         device,
         threads,
         data_dir,
@@ -121,6 +133,7 @@ def _run(
     overwrite: bool,
     checkpoint_minutes: float,
     keep_state: bool,
+    loggers: list[tracking.Logger],
     device: str,
     threads: int | None,
     data_dir: Path,
@@ -149,6 +162,7 @@ def _run(
             stop=interruption.asked,
             keep_state=keep_state,
         )
+        events = tracking.followed(events, loggers, out)
         _follow(events, settings, str(place), out, output, interruption)
     metrics = RunDir(out).metrics()
     output.say(
