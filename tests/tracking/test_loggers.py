@@ -118,7 +118,7 @@ def _rates(file):
 
 
 def _records_in_log(content, block=32768, first=7):
-    """The records of a file in LevelDB's log format, after wandb's header; each part follows its checksum, length, kind."""
+    """Records of a file in LevelDB's log format, after wandb's header; a part follows its checksum, length and kind."""
     at, whole = first, b""
     while at + 7 <= len(content):
         if block - at % block < 7:  # what is left of a block holds no header
