@@ -151,6 +151,7 @@ def test_a_report_of_any_runs_is_tables_curves_and_a_page(runs, unfinished, data
         options = ["--samples", "20", "--data-dir", str(data), "--out", str(measured / f"{kind}.json"), *more]
         assert run([kind, str(measured), *options]) == 0
     capsys.readouterr()
+    out = tmp_path / "out"
     arguments = [
         "report",
         str(measured),
