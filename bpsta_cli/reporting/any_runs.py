@@ -1,5 +1,6 @@
 """Run directories of one's own, finished or not, as they are compared and reported without a params.yaml."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
-from bpsta_cli.reading import UnreadableError, documents, sha256
+from bpsta_cli.reading import sha256
 from bpsta_cli.reporting import records
 from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.run_table import settings_of
@@ -55,7 +56,7 @@ class AnyRun:
     def measured(self, kind: records.Kind) -> dict[str, Any]:
         """The measurement in the directory; empty where there is none, or where it is of other weights."""
         file = self.path / f"{kind}.json"
-        if not file.is_file():
+        if not os.path.lexists(file):
             return {}
         found = records.read(file, kind)
         weights = self.path / "model.safetensors"
@@ -85,7 +86,7 @@ def _read(path: Path, name: str) -> AnyRun:
             todo="Give the directory that bpsta train printed.",
         )
     try:
-        finished = (path / METRICS).is_file()
+        finished = os.path.lexists(path / METRICS)  # anything that is there must be readable
         return AnyRun(
             name,
             path,
@@ -93,11 +94,11 @@ def _read(path: Path, name: str) -> AnyRun:
             recorded=records.read(path / SETTINGS, "settings"),
             metrics=records.read(path / METRICS, "metrics") if finished else {},
             history=records.read_history(path / HISTORY, finished=finished)
-            if finished or (path / HISTORY).is_file()
+            if finished or os.path.lexists(path / HISTORY)
             else pd.DataFrame({"epoch": [], "phase": []}),
-            provenance=documents.json_object(path / PROVENANCE) if (path / PROVENANCE).is_file() else {},
+            provenance=records.read(path / PROVENANCE, "provenance") if os.path.lexists(path / PROVENANCE) else {},
         )
-    except (RunError, UnreadableError) as broken:
+    except RunError as broken:
         todo = "Restore the file, or train the run anew with --overwrite."
         raise RunError(broken.problem, expected=broken.expected, got=broken.got, todo=todo) from None
 

@@ -27,6 +27,7 @@ class Provenance(_Record):
     """provenance.json, whatever of it was recorded."""
 
     commit: _Text = ""
+    code: _Text = ""
     device: _Text = ""
     threads: _Count = 0
     python: _Text = ""
@@ -49,6 +50,9 @@ class Metrics(_Record):
     selection: _Text
     data_hash: _Text
     split: _Text = ""
+    loss: float | None = None
+    train_accuracy: _Share | None = None
+    selected_epoch: _Count | None = None
     provenance: Provenance = Field(default_factory=Provenance)
 
 
@@ -102,6 +106,9 @@ class Recorded(_Record):
     """settings.json."""
 
     settings: _Settings
+    data_hash: _Text = ""
+    split: _Text = ""
+    rule_sha256: _Text = ""
 
 
 Kind = Literal["metrics", "energy", "latency", "settings", "provenance"]

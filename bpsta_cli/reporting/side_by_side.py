@@ -179,7 +179,8 @@ def _draw_panel(axes: "Axes", runs: list[AnyRun], column: str, factor: float) ->
     styles: Callable[[], Any] = cycle([(colour, dashes) for dashes in DASHES for colour in COLOURS]).__next__
     for run in runs:
         colour, dashes = styles()
-        values = run.history[column].dropna() if column in run.history else pd.Series(dtype=float)
+        column_of = run.history[column] if column in run.history else pd.Series(dtype=float)
+        values = pd.to_numeric(column_of, errors="coerce").dropna()
         epochs = run.history["epoch"].loc[values.index] + 1
         mark = "o" if len(values) == 1 else ""  # a line of one point would not be seen
         axes.plot(epochs, values * factor, color=colour, linestyle=dashes, marker=mark, label=run.name, linewidth=1.2)
