@@ -23,7 +23,9 @@ BASE = {
     "latency": ["nowhere", *STOP],
     "export": ["nowhere", "--format", "nir"],
     "verify": ["nowhere", *STOP],
+    "compare": ["nowhere"],
     "report": ["--results", "nowhere"],
+    "share": ["nowhere"],
     "rules": [],
 }
 
