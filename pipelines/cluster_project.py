@@ -122,14 +122,21 @@ def commit(project: Project) -> bool:
     stages = [stage for name in project.names() for stage in project.stages(name)]
     made = [stage for stage in stages if stage in project.changed and project.has_receipt(stage)]
     if made:
-        dvc("commit", "--force", *made)
+        enter(made)
         say(f"{len(made)} stages entered into dvc.lock")
     return bool(made)
 
 
-def report() -> None:
-    """Have DVC make the tables, from the runs that are there."""
-    dvc("repro", "--single-item", "--keep-going", *repro.LAST)
+def enter(made: list[str]) -> None:
+    """Enter stages into dvc.lock as `dvc commit --force` does, which writes the whole file anew for each of them."""
+    from dvc.repo import Repo
+
+    with Repo(_wait_for_lock=True) as repo, repo.lock:
+        stages = [repo.stage.get_target(name) for name in made]
+        for stage in stages:
+            stage.save()
+            stage.commit()
+        stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
 
 
 def dvc(*arguments: str) -> None:
