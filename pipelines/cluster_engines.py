@@ -102,7 +102,7 @@ class OnThisMachine:
             while not self.stopped:
                 live = self._live()
                 for name in self._begun.keys() - live:
-                    self._begun.pop(name).done()  # collects the process
+                    self._begun.pop(name).wait()  # collects the process, which is about to end
                     self.say(f"{name} ended: {self.board.said(name)}")
                 if not waiting and not live:
                     return
@@ -147,6 +147,8 @@ class OnThisMachine:
                         process.send_signal(signal.SIGUSR2)
                         tasks.append(process)
         psutil.wait_procs(tasks, timeout=PATIENCE)
+        for job in self._begun.values():
+            job.wait()
         self.board.take_back(names)
 
     @contextlib.contextmanager
