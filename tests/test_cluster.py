@@ -259,7 +259,7 @@ def test_slurm_has_the_data_then_an_array_with_a_cap_then_the_books(board, slurm
     assert "requeue" in runs
     assert (runs["gpus-per-node"], "gpus-per-node" in data) == ("1", False)
     assert runs["signal"].startswith("USR2@")
-    assert board.handed["b-bpsa-T2-s0"] == Handed("slurm", runs["job-name"], place=2)
+    assert board.handed["b-bpsa-T2-s0"] == Handed("slurm", runs["job-name"], place=1)
 
 
 def test_what_slurm_has_is_not_submitted_again_and_without_its_answer_nothing_is(board, slurm, tmp_path):
