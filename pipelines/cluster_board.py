@@ -71,8 +71,9 @@ class Board:
         self._write()
 
     def take_back(self, names: Iterable[str]) -> None:
-        """Forget jobs: they were stopped and are handed out again."""
-        self.handed = {name: each for name, each in self.handed.items() if name not in set(names)}
+        """Forget jobs: they were stopped, or not taken, and are handed out again."""
+        gone = set(names)
+        self.handed = {name: each for name, each in self.handed.items() if name not in gone}
         self._write()
 
     def _write(self) -> None:

@@ -7,12 +7,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-import submitit
 from cluster_board import CONTROLLER, Board, Handed, local_processes
 from cluster_job import PATIENCE, Job, carried_along
+
+from bpsta_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    import submitit
 
 SIGNAL_BEFORE = 180
 """Seconds before a job's time is up at which it is told so: a training finishes its step and writes a checkpoint."""
@@ -44,13 +48,33 @@ class Wishes:
     slurm: Mapping[str, str] = field(default_factory=dict)
 
 
-def to_slurm(jobs: Sequence[Job], board: Board, wishes: Wishes, *, after: Sequence[str] = ()) -> str:
-    """Submit an array of jobs; they begin when the jobs `after` have ended, well or not. Returns the array's number."""
+def _executor(board: Board, name: str, cluster: str, **options: int) -> "submitit.AutoExecutor":
+    """What submits jobs.
+
+    Raises:
+        SettingsError: submitit is not installed.
+    """
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "submitit is not installed",
+            expected="the extra `cluster` of this package",
+            got="none",
+            todo="pip install .[cluster]",
+        ) from None
     carried_along()
+    return submitit.AutoExecutor(board.jobs_folder(name).absolute(), cluster=cluster, **options)
+
+
+def to_slurm(jobs: Sequence[Job], board: Board, wishes: Wishes, *, after: Sequence[str] = ()) -> str:
+    """Submit an array of jobs, which begin when the arrays `after` have ended, well or not; returns its number.
+
+    Raises:
+        SettingsError: SLURM does not take them.
+    """
     batch = f"bpsta-{uuid.uuid4().hex[:8]}"
-    executor = submitit.AutoExecutor(
-        board.jobs_folder(batch).absolute(), cluster="slurm", slurm_max_num_timeout=TIMEOUTS
-    )
+    executor = _executor(board, batch, "slurm", slurm_max_num_timeout=TIMEOUTS)
     optional: dict[str, Any] = {} if wishes.memory is None else {"mem_gb": wishes.memory}
     optional |= {"gpus_per_node": wishes.gpus} if wishes.gpus else {}
     optional |= {"slurm_dependency": ",".join(f"afterany:{number}" for number in after)} if after else {}
@@ -64,16 +88,25 @@ def to_slurm(jobs: Sequence[Job], board: Board, wishes: Wishes, *, after: Sequen
         **optional,
     )
     board.hand({job.name: Handed("slurm", batch, place) for place, job in enumerate(jobs)})
-    with executor.batch():
-        handed = [executor.submit(job) for job in jobs]
+    try:
+        with executor.batch():
+            handed = [executor.submit(job) for job in jobs]
+    except RuntimeError as refused:  # what submitit makes of an sbatch that fails
+        board.take_back(job.name for job in jobs)
+        raise SettingsError(
+            "SLURM does not take the jobs",
+            expected="a number from sbatch",
+            got=(str(refused).strip().splitlines() or ["nothing"])[-1],
+            todo="Correct --slurm, --gpus, --memory or --minutes.",
+        ) from None
     return handed[0].job_id.partition("_")[0]
 
 
 def here_and_now(jobs: Sequence[Job], board: Board) -> None:
     """Run the jobs in this process, one after the other."""
     for job in jobs:
+        executor = _executor(board, job.name, "debug")
         board.hand({job.name: Handed("debug", socket.gethostname(), 0)})
-        executor = submitit.AutoExecutor(board.jobs_folder(job.name), cluster="debug")
         executor.submit(job).exception()  # the log has it
 
 
@@ -87,7 +120,7 @@ class OnThisMachine:
     def __init__(self, board: Board, wishes: Wishes, say: Callable[[str], None]) -> None:
         self.board, self.wishes, self.say = board, wishes, say
         self.stopped = False
-        self._begun: dict[str, submitit.Job[None]] = {}
+        self._begun: dict[str, Any] = {}
 
     def run(self, jobs: Sequence[Job], after: Mapping[str, str] | None = None) -> None:
         """Run all; a job begins when the one that `after` names for it has ended. Stops at a signal.
@@ -96,7 +129,6 @@ class OnThisMachine:
             jobs: in their order.
             after: a job's name -> another's.
         """
-        carried_along()
         waiting, after = {job.name: job for job in jobs}, after or {}
         with self._until_stopped():
             while not self.stopped:
@@ -119,9 +151,7 @@ class OnThisMachine:
         return {name for name, standing in self.board.live().items() if self.board.handed[name].executor == "local"}
 
     def _begin(self, job: Job, place: int) -> None:
-        executor = submitit.AutoExecutor(
-            self.board.jobs_folder(job.name).absolute(), cluster="local", local_max_num_timeout=TIMEOUTS
-        )
+        executor = _executor(self.board, job.name, "local", local_max_num_timeout=TIMEOUTS)
         gpus = range(place * self.wishes.gpus, (place + 1) * self.wishes.gpus)
         visible = {"local_visible_gpus": list(gpus)} if gpus else {}
         executor.update_parameters(timeout_min=FAR, gpus_per_node=self.wishes.gpus, **visible)

@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cloudpickle
 import logs
-import submitit
 from logs import last_line
+
+if TYPE_CHECKING:
+    import submitit
 
 PATIENCE = 130.0
 """Seconds that a command has to save its state; pipelines/stage.py ends by itself after 120."""
@@ -64,8 +66,10 @@ class Job:
             if code:
                 raise JobFailed(last_line(Path(self.log)) or f"exit code {code}")
 
-    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+    def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
         """Stop the command that runs, once it has saved its state; the job goes on with the same commands."""
+        import submitit
+
         self._stop()
         return submitit.helpers.DelayedSubmission(self)
 
@@ -110,5 +114,7 @@ def _taken_away() -> signal.Signals:
 
 def carried_along() -> None:
     """Have this code put into the job's file: the machine that runs it does not look for modules in pipelines/."""
+    import cloudpickle
+
     for module in (sys.modules[__name__], logs):
         cloudpickle.register_pickle_by_value(module)

@@ -276,6 +276,13 @@ def test_what_slurm_has_is_not_submitted_again_and_without_its_answer_nothing_is
         to_the_cluster(Board(board.folder))
 
 
+def test_what_slurm_does_not_take_is_not_handed_out(board, slurm, tmp_path):
+    (tmp_path / "programs" / "sbatch").write_text("#!/bin/sh\necho sbatch: error: invalid partition >&2\nexit 1\n")
+    with pytest.raises(SettingsError, match="got sbatch: error: invalid partition"):
+        to_the_cluster(board)
+    assert board.handed == {}
+
+
 def test_a_job_that_slurm_no_longer_has_and_that_made_nothing_is_told_as_failed(board, slurm, capfd):
     to_the_cluster(board)
     batch = board.handed["a-ann-T2-s0"].batch
