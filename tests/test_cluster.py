@@ -303,6 +303,27 @@ def test_only_a_preset_is_replaced_by_another_file(board, tmp_path):
     assert Path("params.yaml").read_bytes() == (presets / "large.yaml").read_bytes()
 
 
+def test_what_is_entered_into_dvc_lock_is_unchanged_for_dvc_and_nothing_else_is(tmp_path, monkeypatch):
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    for file in ("dvc.yaml", ".dvcignore"):
+        Path(file).write_text((ROOT / file).read_text())
+    preset = yaml.safe_load((ROOT / "params.yaml").read_text())
+    runs = dict([line("digits", "ann", seed) for seed in (0, 1, 2)])
+    Path("params.yaml").write_text(yaml.safe_dump({**preset, "measured": {}, "train_only": runs}, sort_keys=False))
+    stages = [f"train-only@{name}" for name in runs]
+    study = load_params(Path("params.yaml"))
+    made = [path for stage in stages for path in receipts.outputs(stage, study)]
+    for file in (Path("data/stores/digits/T2.json"), Path("data/code/train.sha256"), *made):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(file))
+    Repo.init(no_scm=True).close()
+    project.enter(stages[:2])
+    with Repo() as repo:
+        assert set(repo.status(targets=stages)) == {stages[2]}
+
+
 def test_more_jobs_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(cluster, "gpus_here", lambda: 2)
     assert cluster.places(cluster.Executor.LOCAL, None, None) == (2, 1)
