@@ -95,7 +95,8 @@ def submit_to_slurm(study: Project, jobs: list[Job], wishes: Wishes) -> int:
     last = [to_slurm(runs, board, wishes, after=before)] if runs else before
     if jobs:
         books = [sys.executable, "pipelines/cluster.py", "--commit", "--logs", str(board.folder)]
-        number = to_slurm([Job(BOOKS, [books], Path.cwd(), board.log(BOOKS).absolute())], board, wishes, after=last)
+        job = Job(BOOKS, [books], Path.cwd(), board.log(BOOKS).absolute())
+        number = to_slurm([job], board, without_gpus(wishes), after=last)
         say(f"submitted as {', '.join([*before, *last, number])}; --status shows how they stand")
     elif not board.live():
         make_report(study)
@@ -126,7 +127,7 @@ def show(study: Project) -> None:
 
 
 def without_gpus(wishes: Wishes) -> Wishes:
-    """For preparing data, which uses none."""
+    """For preparing data and for the books, which use none."""
     return replace(wishes, gpus=0)
 
 

@@ -18,7 +18,7 @@ import psutil  # comes with DVC, which looks for processes by it
 from logs import last_line
 
 from bpsta_cli import files
-from bpsta_cli.errors import BpstaError
+from bpsta_cli.errors import BpstaError, SettingsError
 from bpsta_cli.reading import documents
 
 Standing = Literal["done", "running", "waiting", "failed"]
@@ -49,7 +49,15 @@ class Board:
     def __init__(self, folder: Path) -> None:
         self.folder, self.file = folder, folder / "jobs.json"
         found = documents.json_object(self.file) if self.file.is_file() else {}
-        self.handed = {name: Handed(**each) for name, each in found.items()}
+        try:
+            self.handed = {name: Handed(**each) for name, each in found.items()}
+        except TypeError:
+            raise SettingsError(
+                "unusable list of jobs",
+                expected="what cluster.py writes",
+                got=str(self.file),
+                todo="Remove it, once nothing of it runs.",
+            ) from None
 
     def log(self, name: str) -> Path:
         """What the job's commands say."""
@@ -123,6 +131,8 @@ class Board:
                     got="one that is at work",
                     todo="Nothing is submitted twice: python pipelines/cluster.py --status shows how they stand.",
                 ) from None
+            except OSError:
+                pass  # a file system without locks: what was handed out is still known
             yield
 
 

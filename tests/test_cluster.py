@@ -257,7 +257,7 @@ def test_slurm_has_the_data_then_an_array_with_a_cap_then_the_books(board, slurm
     assert (runs["dependency"], books["dependency"]) == ("afterany:41", "afterany:42")
     assert {each["partition"] for each in (data, runs, books)} == {"big"}
     assert "requeue" in runs
-    assert (runs["gpus-per-node"], "gpus-per-node" in data) == ("1", False)
+    assert ["gpus-per-node" in each for each in (data, runs, books)] == [False, True, False]
     assert runs["signal"].startswith("USR2@")
     assert board.handed["b-bpsa-T2-s0"] == Handed("slurm", runs["job-name"], place=1)
 
