@@ -189,6 +189,13 @@ def test_jobs_of_a_process_that_was_killed_are_not_begun_again(board, capfd):
     engine._begun.popitem()[1].wait()
 
 
+@pytest.mark.parametrize("content", ['{"a": {"job": 1}}', '{"a": 1}', "{"])
+def test_a_damaged_list_of_jobs_is_said(tmp_path, content):
+    (tmp_path / "jobs.json").write_text(content)
+    with pytest.raises(BpstaError, match=r"jobs\.json"):
+        Board(tmp_path)
+
+
 def test_two_processes_do_not_hand_out_at_the_same_time(board):
     with board.held(), pytest.raises(BpstaError, match="Nothing is submitted twice"):
         here(Board(board.folder))
