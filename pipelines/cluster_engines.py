@@ -16,7 +16,7 @@ from cluster_job import PATIENCE, Job, carried_along
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    import submitit
+    from types import ModuleType
 
 SIGNAL_BEFORE = 180
 """Seconds before a job's time is up at which it is told so: a training finishes its step and writes a checkpoint."""
@@ -48,8 +48,8 @@ class Wishes:
     slurm: Mapping[str, str] = field(default_factory=dict)
 
 
-def _executor(board: Board, name: str, cluster: str, **options: int) -> "submitit.AutoExecutor":
-    """What submits jobs.
+def _submitit() -> "ModuleType":
+    """Submitit, with our code put into the files by which it hands jobs on.
 
     Raises:
         SettingsError: submitit is not installed.
@@ -64,7 +64,7 @@ def _executor(board: Board, name: str, cluster: str, **options: int) -> "submiti
             todo="pip install .[cluster]",
         ) from None
     carried_along()
-    return submitit.AutoExecutor(board.jobs_folder(name).absolute(), cluster=cluster, **options)
+    return submitit
 
 
 def to_slurm(jobs: Sequence[Job], board: Board, wishes: Wishes, *, after: Sequence[str] = ()) -> str:
@@ -74,7 +74,9 @@ def to_slurm(jobs: Sequence[Job], board: Board, wishes: Wishes, *, after: Sequen
         SettingsError: SLURM does not take them.
     """
     batch = f"bpsta-{uuid.uuid4().hex[:8]}"
-    executor = _executor(board, batch, "slurm", slurm_max_num_timeout=TIMEOUTS)
+    executor = _submitit().AutoExecutor(
+        board.jobs_folder(batch).absolute(), cluster="slurm", slurm_max_num_timeout=TIMEOUTS
+    )
     optional: dict[str, Any] = {} if wishes.memory is None else {"mem_gb": wishes.memory}
     optional |= {"gpus_per_node": wishes.gpus} if wishes.gpus else {}
     optional |= {"slurm_dependency": ",".join(f"afterany:{number}" for number in after)} if after else {}
@@ -105,7 +107,7 @@ def to_slurm(jobs: Sequence[Job], board: Board, wishes: Wishes, *, after: Sequen
 def here_and_now(jobs: Sequence[Job], board: Board) -> None:
     """Run the jobs in this process, one after the other."""
     for job in jobs:
-        executor = _executor(board, job.name, "debug")
+        executor = _submitit().DebugExecutor(board.jobs_folder(job.name))
         board.hand({job.name: Handed("debug", socket.gethostname(), 0)})
         executor.submit(job).exception()  # the log has it
 
@@ -151,10 +153,11 @@ class OnThisMachine:
         return {name for name, standing in self.board.live().items() if self.board.handed[name].executor == "local"}
 
     def _begin(self, job: Job, place: int) -> None:
-        executor = _executor(self.board, job.name, "local", local_max_num_timeout=TIMEOUTS)
-        gpus = range(place * self.wishes.gpus, (place + 1) * self.wishes.gpus)
-        visible = {"local_visible_gpus": list(gpus)} if gpus else {}
-        executor.update_parameters(timeout_min=FAR, gpus_per_node=self.wishes.gpus, **visible)
+        folder = self.board.jobs_folder(job.name).absolute()
+        executor = _submitit().LocalExecutor(folder, max_num_timeout=TIMEOUTS)
+        each = self.wishes.gpus
+        own = list(range(place * each, (place + 1) * each))
+        executor.update_parameters(timeout_min=FAR, gpus_per_node=each, visible_gpus=own or ())
         self.board.hand({job.name: Handed("local", socket.gethostname(), place)})
         self.say(f"{job.name} begins in place {place}")
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})

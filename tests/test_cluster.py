@@ -20,6 +20,7 @@ from cluster_board import TASK, Board, Handed, local_processes
 from cluster_engines import OnThisMachine, Wishes
 from cluster_job import Job, JobFailed
 
+from bpsta_cli.cli.main import run as bpsta
 from bpsta_cli.config import load_params
 from bpsta_cli.errors import BpstaError, SettingsError
 
@@ -54,9 +55,9 @@ def line(recipe, method, seed=0):
     }
 
 
-def write_params(file, measured, train_only, *recipes):
+def write_params(file, measured, train_only, *recipes, **other):
     content = {"measured": dict(measured), "train_only": dict(train_only), "variants": {}, "stand_ins": {}}
-    file.write_text(yaml.safe_dump({**content, "datasets": dict.fromkeys(recipes, ENTRY)}, sort_keys=False))
+    file.write_text(yaml.safe_dump({**content, "datasets": dict.fromkeys(recipes, ENTRY | other)}, sort_keys=False))
 
 
 @pytest.fixture
@@ -199,6 +200,42 @@ def test_a_damaged_list_of_jobs_is_said(tmp_path, content):
 def test_two_processes_do_not_hand_out_at_the_same_time(board):
     with board.held(), pytest.raises(BpstaError, match="Nothing is submitted twice"):
         here(Board(board.folder))
+
+
+def test_each_job_on_this_machine_has_a_gpu_of_its_own(tmp_path):
+    code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"
+    board = Board(tmp_path / "logs")
+    jobs = [Job(name, [[sys.executable, "-c", code]], tmp_path, board.log(name)) for name in ("a", "b")]
+    OnThisMachine(board, Wishes(2, gpus=2), print).run(jobs)
+    assert {board.log(name).read_text() for name in ("a", "b")} == {"0,1\n", "2,3\n"}
+
+
+def test_a_training_that_is_taken_away_ends_with_the_bytes_of_one_that_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pipelines").symlink_to(ROOT / "pipelines")
+    name, run = line("digits", "bpsa")
+    write_params(Path("params.yaml"), [], [(name, run)], "digits", epochs=30)
+    stage = f"train-only@{name}"
+    study = load_params(Path("params.yaml"))
+    for arguments in (
+        ["prepare", "--params", "params.yaml", "--recipe", "digits", "--out", "data/stores/digits"],
+        ["train", "--params", "params.yaml", "--run", name, "--out", "alone", "--threads", "1"],
+    ):
+        assert bpsta(arguments) == 0
+    board = Board(tmp_path / "logs")
+    log = board.log(name)
+
+    def away():
+        until(lambda: log.is_file() and "epoch   2/30" in log.read_text())
+        take_away(board, name)
+
+    thread = alongside(away)
+    OnThisMachine(board, Wishes(1), print).run(project.made_jobs(project.Project(study, board, {stage}), [name]))
+    thread.join()
+    assert "the run there goes on after epoch" in log.read_text()
+    assert receipts.holds(board.receipt(stage), stage, study)
+    for file in receipts.outputs(stage, study):
+        assert file.read_bytes() == (tmp_path / "alone" / file.name).read_bytes()
 
 
 def test_a_command_that_ends_by_a_strangers_signal_is_begun_again_and_one_that_is_killed_is_not(tmp_path, monkeypatch):
