@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from logs import last_line
 
 from bpsta_cli.cli.output import print_error
 from bpsta_cli.config import Params, Run, RunSettings, load_params
@@ -84,7 +85,7 @@ class Trainings:
         with self._lock:
             del self._running[name]
         asked = self.stopped and code in {128 + signal.SIGTERM, -signal.SIGTERM}
-        problem = "" if code == 0 or asked else _last_line(log) or f"exit code {code}"
+        problem = "" if code == 0 or asked else last_line(log) or f"exit code {code}"
         return Trained(time.monotonic() - began, problem, finished=code == 0)
 
     def stop(self) -> None:
@@ -94,11 +95,6 @@ class Trainings:
                 self.stopped = True
                 for process in self._running.values():
                     process.terminate()
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
-    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "")
 
 
 @contextlib.contextmanager

@@ -118,14 +118,19 @@ def adopt_orphans() -> None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def changed_runs(study: Params) -> tuple[bool, list[Run]]:
-    """Whether anything is left to do, and the runs whose stage is to be done."""
+def changed_stages() -> set[str]:
+    """The stages that are not what dvc.lock says, by DVC."""
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"], stdout=subprocess.PIPE, check=False
     )
     if status.returncode:
         raise SystemExit(status.returncode)
-    changed = json.loads(status.stdout)
+    return set(json.loads(status.stdout))
+
+
+def changed_runs(study: Params) -> tuple[bool, list[Run]]:
+    """Whether anything is left to do, and the runs whose stage is to be done."""
+    changed = changed_stages()
     names = {stage.partition("@")[2] for stage in changed}
     return bool(changed), [run for name, run in study.runs.items() if name in names]
 

@@ -2,15 +2,18 @@
 
     python pipelines/stage.py train@digits-bpsta-T8-s0
 
-DVC puts the name into the environment (DVC_STAGE). It does not stand in the command, because DVC hands that to a shell
+DVC puts the name into the environment (DVC_STAGE); a job of pipelines/cluster.py gives it as an argument, with a
+receipt to write. It does not stand in the command, because DVC hands that to a shell
 as it is, and a name in params.yaml may hold anything; here it is looked up among the names that params.yaml allows.
 """
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Annotated
 
+import receipts
 import typer
 
 from bpsta_cli.cli.main import leave, run
@@ -22,8 +25,8 @@ PARAMS = Path("params.yaml")
 USER_ERROR = 2
 
 
-def commands(stage: str, study: Params) -> list[list[str]]:
-    """The command lines of `bpsta` that make a stage.
+def commands(stage: str, study: Params, params: Path = PARAMS) -> list[list[str]]:
+    """The command lines of `bpsta` that make a stage of the study in the file `params`.
 
     Raises:
         SettingsError: a stage that params.yaml does not have.
@@ -31,10 +34,10 @@ def commands(stage: str, study: Params) -> list[list[str]]:
     kind, _, name = stage.rpartition(":")[2].partition("@")  # a path and a colon, where DVC is called from elsewhere
     if kind == "prepare":
         study.recipe_of(name)
-        return [["prepare", "--params", str(PARAMS), "--recipe", name, "--out", f"data/stores/{name}"]]
+        return [["prepare", "--params", str(params), "--recipe", name, "--out", f"data/stores/{name}"]]
     study.run(name)
     directory = f"results/train/{name}"
-    train = ["train", "--params", str(PARAMS), "--run", name, "--out", directory, "--resume", "--overwrite"]
+    train = ["train", "--params", str(params), "--run", name, "--out", directory, "--resume", "--overwrite"]
     if kind == "train-only":
         return [train]
     if kind == "train":  # measured with no times, so that the results are the same bytes every time
@@ -87,20 +90,37 @@ def end_with_dvc(*, training: bool, patience: int = 120) -> None:
 
 def main(
     stage: Annotated[str, typer.Argument(envvar="DVC_STAGE", help="The stage's name, such as train@RUN.")],
+    params: Annotated[Path, typer.Option(help="The file that has the run or the recipe.")] = PARAMS,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make nothing where this file says that it is made; else write it. (default: none)",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run what makes one stage, in one process; the first command that fails ends it."""
     if "prepare@" not in stage:
         os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
     end_with_dvc(training="train" in stage)
     try:
-        lines = commands(stage, load_params(PARAMS))
+        study = load_params(params)
+        lines = commands(stage, study, params)
+        if receipt and receipts.holds(receipt, stage, study):
+            typer.echo(f"{stage} is made, by the same settings, data and code")
+            leave(0)
+        made_from = receipts.inputs(stage, study) if receipt else {}
     except BpstaError as error:
         print_error(str(error))
         raise typer.Exit(USER_ERROR) from None
+    if receipt and "prepare@" in stage:  # DVC does so before it runs a stage
+        shutil.rmtree(f"data/stores/{stage.partition('@')[2]}", ignore_errors=True)
     for arguments in lines:
         typer.echo(f"> bpsta {' '.join(arguments)}")
         if code := run(arguments):
             leave(code)
+    if receipt:
+        receipts.write(receipt, stage, study, made_from)
     leave(0)
 
 
