@@ -97,5 +97,9 @@ class TrainingError(BpstaError):
     """A training run that cannot go on."""
 
 
+class RanksError(BpstaError):
+    """Processes that train one run together and cannot reach each other."""
+
+
 class MemoryExhaustedError(BpstaError):
     """Work that takes more memory than there is."""
