@@ -14,7 +14,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from bpsta_cli.distributed import launcher
 from bpsta_cli.distributed.division import SAMPLE_SHARES
-from bpsta_cli.distributed.ranks import Ranks
+from bpsta_cli.distributed.ranks import Ranks, reason
 from bpsta_cli.errors import RanksError, SettingsError
 
 SECONDS = 60.0
@@ -114,7 +114,8 @@ def _store() -> Store:
         store: Store = next(rendezvous("env://"))[0]
     except (RuntimeError, ValueError) as lost:
         raise _unreachable(lost) from lost
-    return store
+    # torchrun keeps its store when it starts the processes again: what was written there is of those before
+    return PrefixStore(f"start/{launcher.number('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _wait(store: Store, keys: list[str]) -> None:
@@ -125,11 +126,10 @@ def _wait(store: Store, keys: list[str]) -> None:
 
 
 def _unreachable(lost: Exception) -> RanksError:
-    lines = str(lost).splitlines() or [type(lost).__name__]
     return RanksError(
         "the processes of the run cannot reach each other",
         expected=f"{launcher.number('WORLD_SIZE', 1)} processes that torchrun started",
-        got=f"in process {launcher.number('RANK', 0)}: {lines[0][:150]}",
+        got=f"in process {launcher.number('RANK', 0)}: {reason(lost)}",
         todo="Start them with torchrun, which says how to reach the first machine (--rdzv-endpoint).",
     )
 

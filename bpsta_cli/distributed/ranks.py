@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -166,12 +167,18 @@ class Ranks:
             raise RanksError(
                 "another process of the run is gone or does not answer",
                 expected=f"all {self.world} processes to take part, each within {self.seconds:g} seconds",
-                got=f"in process {self.rank}: {str(lost).splitlines()[0][:150] if str(lost) else 'an error'}",
+                got=f"in process {self.rank}: {reason(lost)}",
                 todo="The last checkpoint is kept: the same command goes on from it, as torchrun --max-restarts does.",
             ) from lost
         self.traffic.calls += 1
         self.traffic.bytes += sent
         self.traffic.seconds += time.perf_counter() - began
+
+
+def reason(lost: Exception) -> str:
+    """The first sentence of what gloo or NCCL says, without the place in its source."""
+    first = (str(lost).splitlines() or [""])[0]
+    return re.sub(r"\[[^\]]*\.cc:\d+\] *", "", first).split(". ")[0][:150] or type(lost).__name__
 
 
 def digests_differ(gathered: Tensor) -> list[int]:

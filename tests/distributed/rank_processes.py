@@ -43,9 +43,10 @@ def start(world, work, log, *, restarts=0, **more):
         if child == 0:
             os.environ.update(environment(rank, world, port, restarts) | more)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            with log.open("ab") as opened:
-                os.dup2(opened.fileno(), 1)
-                os.dup2(opened.fileno(), 2)
+            opened = log.open("a")
+            sys.stdout = sys.stderr = opened  # pytest has put files of its own there
+            os.dup2(opened.fileno(), 1)
+            os.dup2(opened.fileno(), 2)
             code = 70
             try:
                 code = work(rank)

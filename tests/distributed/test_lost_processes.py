@@ -1,4 +1,4 @@
-"""A process that dies, hangs or is killed ends all of them within a stated time; the run goes on from its checkpoint."""
+"""A process that dies or hangs ends all of them within a stated time; the run goes on from its checkpoint."""
 
 import os
 import signal

@@ -89,12 +89,11 @@ def test_a_run_goes_on_with_another_number_of_processes(settings, digits, tmp_pa
 def test_sums_that_are_added_as_they_come_are_near_and_the_run_says_so(settings, digits, tmp_path):
     chosen = settings(data={"epochs": 2})
     trained(chosen, digits, tmp_path / "one")
-    together(
-        2,
-        lambda ranks: len(trained(chosen, digits, tmp_path / "sums", ranks)),
-        tmp_path / "processes",
-        reduction="sums",
-    )
+
+    def work(ranks):
+        return len(trained(chosen, digits, tmp_path / "sums", ranks))
+
+    together(2, work, tmp_path / "processes", reduction="sums")
     one, sums = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "sums"))
     assert sums.train_loss.to_list() == pytest.approx(one.train_loss.to_list(), rel=1e-3)
     assert RunDir(tmp_path / "sums").info().provenance["reduce"] == "sums"
