@@ -20,7 +20,9 @@ from bpsta_cli.errors import RanksError, SettingsError
 SECONDS = 60.0
 """The longest that one process waits for another while they train; `BPSTA_RANK_SECONDS` gives another time."""
 PREPARING = timedelta(days=2)
-"""The longest that they wait for each other before that: one may have to download and prepare the data."""
+"""The longest that they wait while data are downloaded and prepared; torchrun ends all if one fails meanwhile."""
+STARTING = timedelta(minutes=10)
+"""The longest that they wait for each other after that: some may have to read all data to verify them."""
 REDUCTIONS = ("shares", "sums")
 """How sums over a batch are made: of shares in their order, or of every process's sum as it comes."""
 
@@ -28,20 +30,19 @@ Made = TypeVar("Made")
 
 
 def in_turn(work: Callable[[], Made]) -> Made:
-    """What `work` gives, done by one process of each machine first and by the others afterwards.
+    """What `work` gives, done by one process of each machine first; when all of these are done, by the others.
 
     Raises:
         RanksError: the first one did not come to its end.
     """
     if launcher.world() == 1:
         return work()
-    store, key = _store(), f"in_turn/{launcher.number('GROUP_RANK', 0)}"
-    if launcher.number("LOCAL_RANK", 0) == 0:
-        made = work()
-        store.set(key, "done")
-        return made
-    _wait(store, [key])
-    return work()
+    store, first = _store(), launcher.number("LOCAL_RANK", 0) == 0
+    made = work() if first else None
+    if first:
+        store.set(f"in_turn/{launcher.number('GROUP_RANK', 0)}", "done")
+    _wait(store, [f"in_turn/{group}" for group in range(launcher.number("GROUP_WORLD_SIZE", 1))], PREPARING)
+    return work() if made is None else made
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def met(device: torch.device, reduction: str, *, compiled: bool) -> Iterator[Ran
         )
     rank, seconds, store = launcher.rank(), _seconds(), _store()
     store.set(f"here/{rank}", "yes")
-    _wait(store, [f"here/{each}" for each in range(world)])
+    _wait(store, [f"here/{each}" for each in range(world)], STARTING)
     try:
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
@@ -118,9 +119,9 @@ def _store() -> Store:
     return PrefixStore(f"start/{launcher.number('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
-def _wait(store: Store, keys: list[str]) -> None:
+def _wait(store: Store, keys: list[str], longest: timedelta) -> None:
     try:
-        store.wait(keys, PREPARING)
+        store.wait(keys, longest)
     except RuntimeError as lost:
         raise _unreachable(lost) from lost
 

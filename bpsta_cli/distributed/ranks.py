@@ -85,11 +85,11 @@ class Ranks:
         """
         size = sum(each.shape[1] for each in shares)
         length = -(-size // self.world)  # of the part that a process adds
-        mine = shares[0].new_zeros(self.world, counts[self.rank], length)
+        mine = shares[0].new_empty(self.world, counts[self.rank], length)
+        flat = shares[0].new_zeros(self.world * length)
         for share in range(counts[self.rank]):
-            flat = torch.cat([each[share] for each in shares])
-            for part, values in enumerate(torch.split(flat, length)):
-                mine[part, share, : len(values)] = values
+            torch.cat([each[share] for each in shares], out=flat[:size])
+            mine[:, share] = flat.view(self.world, length)
         theirs = mine.new_empty(sum(counts) * length)
         with self._exchange(mine[0].nbytes * (self.world - 1)):
             dist.all_to_all_single(
