@@ -46,6 +46,11 @@ NETWORKS = {
     "linear layers": "512FC-DP-512FC-DP-10Voting",
 }
 """The second has little to compute for each weight: the worst case of an exchange."""
+COLUMNS = (
+    *("network", "processes", "a step", "processor time", "of a step in exchanges"),
+    *("sent", "operations", "memory", "of it the store"),
+)
+"""Of each process, the mean over them; sent and operations in a step."""
 WARM = 2
 MEBI = 2**20
 
@@ -66,16 +71,14 @@ def main(
             for name, structure in NETWORKS.items():
                 for world in numbers:
                     found[name, world].append(_turn(world, structure, Path(folder), steps, reduction))
-    columns = ("network", "processes", "step", "in exchange", "sent a process", "operations", "memory", "store")
-    typer.echo(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    typer.echo(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for (name, world), turns in found.items():
-        mean = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
-        typer.echo(
-            f"| {name} | {world} | {1000 * mean['step']:.0f} ms | {100 * mean['share']:.0f} % | "
-            f"{mean['sent'] / 1e6:.2f} MB | {mean['calls']:.0f} | Rss {mean['rss'] / MEBI:.0f}, Pss "
-            f"{mean['pss'] / MEBI:.0f} MiB | Rss {mean['store_rss'] / MEBI:.0f}, Pss {mean['store_pss'] / MEBI:.0f} "
-            "MiB |"
-        )
+        median = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
+        cells = [name, str(world), *(f"{1000 * median[key]:.0f} ms" for key in ("step", "processor"))]
+        cells += [f"{100 * median['share']:.0f} %", f"{median['sent'] / 1e6:.2f} MB", f"{median['calls']:.0f}"]
+        for of in ("", "store_"):
+            cells.append(f"Rss {median[of + 'rss'] / MEBI:.0f}, Pss {median[of + 'pss'] / MEBI:.0f} MiB")
+        typer.echo(f"| {' | '.join(cells)} |")
 
 
 def _write_store(folder: Path) -> None:
@@ -123,14 +126,18 @@ def _measured(structure: str, folder: Path, steps: int, ranks: Ranks | None) -> 
     torch.manual_seed(0)
     network = network_of(settings, SHAPE, CLASSES)
     learner = make_learner(network, settings, CPU, SHAPE, ranks)
-    times, exchanged, sent, calls = [], [], 0, 0
+    times: list[float] = []
+    exchanged: list[float] = []
+    sent = calls = 0.0
+    processor = 0.0
     with monitoring(network, ranks=ranks) as monitor:
         events = one_epoch(learner, monitor, store, store.split("train"), 0, Sums())
         for step in range(WARM + steps):
             traffic = dict(vars(ranks.traffic)) if ranks else {"seconds": 0.0, "bytes": 0, "calls": 0}
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             next(events)
             if step >= WARM:
+                processor += (time.process_time() - worked) / steps
                 times.append(time.perf_counter() - began)
                 after = vars(ranks.traffic) if ranks else traffic
                 exchanged.append((after["seconds"] - traffic["seconds"]) / times[-1])
@@ -145,6 +152,7 @@ def _measured(structure: str, folder: Path, steps: int, ranks: Ranks | None) -> 
             ranks.wait()  # all are there while memory is read
     return {
         "step": statistics.median(times),
+        "processor": processor,
         "share": statistics.median(exchanged),
         "sent": sent,
         "calls": calls,
