@@ -38,7 +38,7 @@ def test_bytes_are_promised_for_the_compiled_kernels_on_whatever_machine_with_wh
             {},
             COMPILED,
             "float32",
-            "over 4 processes, whose sums were added as they",
+            "over 4 processes, whose sums",
         ),
         ({}, {}, COMPILED, "bfloat16", "it was trained in bfloat16"),
     ],
