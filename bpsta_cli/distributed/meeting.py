@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,8 +108,9 @@ def own_device(device: torch.device) -> torch.device:
     return torch.device("cuda", local)
 
 
+@functools.cache  # where the first process has the store in itself, it must stay
 def _store() -> Store:
-    """The store through which they tell each other where they are; each start of torchrun has its own."""
+    """The store through which they tell each other where they are."""
     from torch.distributed.rendezvous import rendezvous
 
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bpsta_cli import rules
 from bpsta_cli.distributed.ranks import Ranks
 from bpsta_cli.training import checkpoint_files, state, tensor_files
-from bpsta_cli.training.epoch import Learner, Sums
+from bpsta_cli.training.epoch import Learner, Sums, is_read_after
 from bpsta_cli.training.monitor import Monitor
 from bpsta_cli.training.run_directory import RunDir, RunInfo
 from bpsta_cli.training.state import Progress
@@ -108,6 +108,8 @@ class Keeper:
         Raises:
             StoppedError: the run shall stop; it is written.
         """
+        if self.learner.ranks is not None and not is_read_after(sums.step, self.steps, self.learner.device):
+            return  # what all decide together has to be read from the device
         stop, write = self._decided(self.stop(), self.writes and self._is_due() and sums.step < self.steps)
         if stop or write:
             self._write_within(monitor, sums)

@@ -170,7 +170,6 @@ def one_epoch(
         torch.manual_seed(int(Stream("torch", settings.seed, epoch).words(1)[0]))
     batches = batches_of(learner, store, part, epoch, first=sums.step)
     steps = steps_of(part, settings)
-    read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
     with network.convolution_as(settings.training.convolution), network.dropout_by(settings.seed, epoch):
         for step, batch in enumerate(batches, start=sums.step):
@@ -178,7 +177,7 @@ def one_epoch(
             optimisers.set_rate(learner.optimiser, sums.rate)
             sums.correct = sums.correct + _step(learner, monitor, batch, store.scale)
             sums.step = step + 1
-            if sums.step % read_every == 0 or sums.step == steps:
+            if is_read_after(sums.step, steps, learner.device):
                 sums.read(monitor)
             yield StepDone(epoch, sums.step, steps, sums.last)
     optimisers.check_scale(learner.scaler)
@@ -191,6 +190,11 @@ def one_epoch(
         **{f"train_firing_rate/{name}": value for name, value in monitor.firing_rates().items()},
         **{f"gradient_norm/{name}": value for name, value in monitor.gradient_norms().items()},
     }
+
+
+def is_read_after(step: int, steps: int, device: torch.device) -> bool:
+    """Whether values are read from the device after so many steps of an epoch's."""
+    return step % READ_EVERY.get(device.type, READ_EVERY_ELSEWHERE) == 0 or step == steps
 
 
 def batches_of(learner: Learner, store: Store, part: Split, epoch: int, *, first: int) -> Iterator[Batch]:
