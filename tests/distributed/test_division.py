@@ -1,15 +1,20 @@
 """Which samples of a batch each process computes, and sums over the whole batch that are made of theirs."""
 
+import importlib.util
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rank_processes import CPU, together
 
+from bpsta_cli import kernels, rules
 from bpsta_cli.distributed import division
 from bpsta_cli.distributed.division import SAMPLE_SHARES, Division, dividing
 from bpsta_cli.distributed.ranks import Ranks
 from bpsta_cli.kernels import dispatch
+from bpsta_cli.kernels.block_spec import BlockSpec
 from bpsta_cli.kernels.cpu import norm
 from bpsta_cli.network import build
 from bpsta_cli.network.layers import Conv, Linear
@@ -101,3 +106,27 @@ def test_a_gradient_is_of_the_mean_loss_of_the_whole_batch_whoever_has_how_many_
 
     alone = gradient(None)
     assert together(2, gradient, tmp_path) == [alone, alone]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@pytest.mark.parametrize("per_step", [False, True])
+def test_a_block_on_a_gpu_has_the_statistics_and_the_gradient_of_the_whole_batch(tmp_path, per_step):
+    x, weight, bias, error = (drawn(*shape) for shape in ((2, 7, 4, 4, 4), (4,), (4,), (2, 7, 4, 2, 2)))
+    spec = BlockSpec(steps=2, relu=True, pool=2, threshold=0.5, decay=0.9, rule=rules.BPSTA(0.2), eps=1e-5)
+
+    def passed(ranks):
+        batch = None if ranks is None else Division(ranks, 7)
+        here = slice(None) if batch is None else batch.computed
+        leaves = [each.clone().requires_grad_() for each in (x[:, here], weight, bias)]
+        with dividing(batch):
+            spikes, _, stats = kernels.block(*leaves, spec, per_step=per_step, backend="gpu")
+            (spikes * error[:, here]).sum().backward()
+        of_all = (*stats, leaves[1].grad, leaves[2].grad)
+        return [each.detach().double().numpy() for each in of_all], leaves[0].grad.numpy()
+
+    alone, of_x = passed(None)
+    both = together(2, passed, tmp_path, reduction="sums")
+    for found, _ in both:
+        for one, other in zip(found, alone, strict=True):
+            assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+    assert np.concatenate([each for _, each in both], 1) == pytest.approx(of_x, rel=1e-3, abs=1e-5)
