@@ -27,6 +27,14 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def alone(data, tmp_path_factory):
+    """The files of a run by one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert run(command(data, out)) == 0
+    return contents(out)
+
+
 def command(data, out, *more):
     places = ["--data-dir", str(data), "--out", str(out), "--checkpoint-minutes", "0"]
     return ["train", "--dataset", "digits", *TINY.split(), *places, *more]
@@ -44,8 +52,7 @@ def wait_for_a_checkpoint(out):
 
 
 @pytest.mark.parametrize(("rank", "how"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)])
-def test_all_end_when_one_is_gone_and_the_same_command_finishes_the_run(data, tmp_path, rank, how):
-    assert run(command(data, tmp_path / "alone")) == 0
+def test_all_end_when_one_is_gone_and_the_same_command_finishes_the_run(data, alone, tmp_path, rank, how):
     out, seconds = tmp_path / "run", 3.0
     children = start(3, lambda _rank: run(command(data, out)), tmp_path / "log", BPSTA_RANK_SECONDS=str(seconds))
     wait_for_a_checkpoint(out)
@@ -63,7 +70,7 @@ def test_all_end_when_one_is_gone_and_the_same_command_finishes_the_run(data, tm
     assert not RunDir(out).finished
     again = start(2, lambda _rank: run(command(data, out)), tmp_path / "again", restarts=1)
     assert exit_codes(again) == [0, 0], (tmp_path / "again").read_text()
-    assert contents(out) == contents(tmp_path / "alone")
+    assert contents(out) == alone
 
 
 def test_processes_that_are_started_again_go_on_even_where_the_command_says_overwrite(data, tmp_path):
@@ -116,8 +123,7 @@ def test_a_wait_that_is_no_time_is_refused(monkeypatch):
         meeting._seconds()
 
 
-def test_torchrun_starts_the_processes_again_and_the_run_has_the_bytes_of_one(data, tmp_path):
-    assert run(command(data, tmp_path / "alone")) == 0
+def test_torchrun_starts_the_processes_again_and_the_run_has_the_bytes_of_one(data, alone, tmp_path):
     out = tmp_path / "run"
     starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -130,4 +136,4 @@ def test_torchrun_starts_the_processes_again_and_the_run_has_the_bytes_of_one(da
     said = (tmp_path / "log").read_text()
     assert code == 0, said
     assert said.count("the run there goes on after") == 1
-    assert contents(out) == contents(tmp_path / "alone")
+    assert contents(out) == alone
