@@ -101,5 +101,9 @@ class ExportError(BpstaError):
     """A network that a format cannot hold, or a format whose package is not there."""
 
 
+class RanksError(BpstaError):
+    """Processes that train one run together and cannot reach each other."""
+
+
 class MemoryExhaustedError(BpstaError):
     """Work that takes more memory than there is."""

@@ -21,6 +21,7 @@ CODE = ("bpsta_cli", "pipelines", "dvc.yaml", "params.yaml", "pyproject.toml", "
 _EVERY_RUN = (
     "config",
     "data",
+    "distributed",
     "evaluation/accuracy.py",
     "kernels",
     "network",

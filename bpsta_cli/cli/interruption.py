@@ -47,8 +47,11 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a command that a signal ended: 143 for SIGTERM, 130 for SIGINT, 129 for SIGHUP."""
-        return 128 + self.number
+        """What a shell expects of a command that a signal ended: 143 for SIGTERM, 130 for SIGINT, 129 for SIGHUP.
+
+        Where another process of the run got the signal, as for SIGTERM.
+        """
+        return 128 + (self.number or signal.SIGTERM)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.number = number

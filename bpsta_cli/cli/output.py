@@ -25,12 +25,13 @@ class Output:
     """One command's sink.
 
     With `as_json` standard output carries one JSON object and nothing else; all that is meant for people
-    goes to standard error.
+    goes to standard error. With `silent`, as another process of the run speaks, nothing is printed.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+    def __init__(self, *, as_json: bool, silent: bool = False) -> None:
+        self.as_json = as_json and not silent
+        self.silent = silent
+        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=silent)
 
     def say(self, text: str) -> None:
         """One line for people."""
@@ -38,7 +39,8 @@ class Output:
 
     def warn(self, text: str) -> None:
         """One line of warning."""
-        print_warning(text)
+        if not self.silent:
+            print_warning(text)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """A table for people: names to the left, numbers to the right and never broken over lines."""

@@ -18,10 +18,11 @@ class Bar:
 
     Args:
         unit: what is counted, for the rate ("samples").
+        silent: whether another process shows it.
     """
 
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
+    def __init__(self, unit: str, *, silent: bool = False) -> None:
+        self.unit, self.silent = unit, silent
         self.console = Console(stderr=True, highlight=False)
         self.began = time.monotonic()
         self.last_line = self.began
@@ -44,7 +45,7 @@ class Bar:
         if total != self.total or done < self.done:  # other work, as of the next split; a resumed run begins anywhere
             self.first, self.began = done, now
         self.done, self.total = done, total
-        if now - self.began < QUIET_SECONDS:
+        if self.silent or now - self.began < QUIET_SECONDS:
             return
         total = max(total, 1)
         rate = (done - self.first) / (now - self.began)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,9 +15,11 @@ from bpsta_cli.cli.runs import require_finite, use_threads, warn_unchecked
 from bpsta_cli.cli.schema import Given, rule_section, section, with_settings
 from bpsta_cli.cli.train_settings import chosen_settings, settings_of_run
 from bpsta_cli.config import DatasetSettings, NeuronSettings, RunSettings, TrainingSettings
+from bpsta_cli.distributed import launcher
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
+    from bpsta_cli.data.store import Store
     from bpsta_cli.training import Begun, EpochDone
     from bpsta_cli.training.loop import Event
 
@@ -58,6 +60,13 @@ def train(
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in --out.")] = False,
+    reduce: Annotated[
+        Literal["shares", "sums"],
+        typer.Option(
+            help="Under torchrun: how processes add up their sums over a batch. shares: the bytes of one process, on "
+            "CPUs with at most 12 processes; sums: as they come, with less to send.",
+        ),
+    ] = "shares",
     checkpoint_minutes: Annotated[
         float,
         typer.Option(min=0, help="Minutes from one checkpoint within an epoch to the next; one is written after each."),
@@ -86,7 +95,8 @@ def train(
 ) -> None:
     """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first.
 
-    A run that was stopped goes on when the same command is started again.
+    A run that was stopped goes on when the same command is started again. `torchrun --nproc-per-node 4 -m bpsta_cli
+    train` with the same options trains it over four processes.
     """
     require_finite("checkpoint-minutes", checkpoint_minutes)
     if resume and out is None:
@@ -99,16 +109,24 @@ def train(
         settings = settings_of_run(out, given, rule_option or [])
     else:
         settings = chosen_settings(params, run, given, rule_option or [])
-    loggers = [tracking.make(name) for name in dict.fromkeys(log or [])]
+    if launcher.launched() and out is None:
+        raise SettingsError(
+            "no run directory for all processes",
+            expected="--out RUN under torchrun, as processes that are started again must find the run",
+            got="no --out",
+            todo="Name the run.",
+        )
+    loggers = [tracking.make(name) for name in dict.fromkeys(log or [])] if launcher.is_writer() else []
     _run(
         settings,
         out or _free_directory(settings),
-        Output(as_json=as_json),
-        resume,
+        Output(as_json=as_json, silent=not launcher.is_writer()),
+        resume or launcher.restarted(),
         overwrite,
         checkpoint_minutes,
         keep_state,
         loggers,
+        reduce,
         device,
         threads,
         data_dir,
@@ -134,6 +152,7 @@ def _run(
     checkpoint_minutes: float,
     keep_state: bool,
     loggers: list[tracking.Logger],
+    reduce: str,
     device: str,
     threads: int | None,
     data_dir: Path,
@@ -142,15 +161,23 @@ def _run(
     from bpsta_cli.data import catalogue
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
+    from bpsta_cli.distributed import meeting
+    from bpsta_cli.kernels.dispatch import choose
     from bpsta_cli.training.run_directory import RunDir
 
     use_threads(threads)
-    place = resolve_device(device)
+    place = meeting.own_device(resolve_device(device))
     training.check(settings)
     with Bar("samples") as bar:
-        store = prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
+
+        def prepared() -> "Store":
+            choose(device=place)  # compiles the kernels where they are not there yet
+            return prepared_store(settings.dataset, settings.data, T=settings.T, data_dir=data_dir, progress=bar.update)
+
+        store = meeting.in_turn(prepared)
     warn_unchecked(store, output)
-    with Interruption() as interruption:
+    compiled = choose(device=place).name == "cpu" and settings.training.precision == "float32"
+    with Interruption() as interruption, meeting.met(place, reduce, compiled=compiled) as ranks:
         events = training.train(
             settings,
             store,
@@ -161,9 +188,12 @@ def _run(
             checkpoint_minutes=checkpoint_minutes,
             stop=interruption.asked,
             keep_state=keep_state,
+            ranks=ranks,
         )
         events = tracking.followed(events, loggers, out)
         _follow(events, settings, str(place), out, output, interruption)
+    if output.silent:
+        return  # another process of the run tells the result
     metrics = RunDir(out).metrics()
     output.say(
         f"{out}: test accuracy {percent(metrics['accuracy'])} "
@@ -191,7 +221,7 @@ def _follow(
     from bpsta_cli.training import Begun, EpochDone, Stopped
 
     begun, epochs = False, settings.data.epochs
-    with Bar("steps") as bar:
+    with Bar("steps", silent=output.silent) as bar:
         for event in events:
             if isinstance(event, Begun):
                 begun = True

@@ -26,16 +26,37 @@ INLINE = {"cpu"}
 holds Python's lock makes short steps a tenth longer."""
 
 
+Computed = Callable[[int], slice]
+"""Which samples of so many this process computes, where several compute a batch together."""
+
+
+def every(samples: int) -> slice:
+    """All of them: this process is alone."""
+    return slice(0, samples)
+
+
 class Batch(NamedTuple):
-    """Samples as stored and augmented, integers [B, ...]; their labels and their numbers [B]; in the host's memory."""
+    """Samples of a training step, in the host's memory.
+
+    Attributes:
+        x: those that this process computes, as stored and augmented: integers [b, ...].
+        y: the labels of all, [B].
+        rows: their numbers, [B].
+    """
 
     x: Tensor
     y: Tensor
     rows: Tensor
 
-    def parts(self, count: int) -> list[Batch]:
-        """The batch divided into `count` parts of nearly the same size; fewer if it has fewer samples."""
-        return [Batch(*part) for part in zip(*(each.tensor_split(count) for each in self), strict=True) if len(part[1])]
+    def parts(self, count: int, computed: Computed = every) -> list[Batch]:
+        """The batch divided into `count` parts of nearly the same size; fewer if it has fewer samples.
+
+        `computed` is that of `load`, where a batch was loaded to be divided so.
+        """
+        labels = [part for part in self.y.tensor_split(count) if len(part)]
+        sizes = [len(range(len(part))[computed(len(part))]) for part in labels]
+        rows = torch.split(self.rows, [len(part) for part in labels])
+        return [Batch(*part) for part in zip(torch.split(self.x, sizes), labels, rows, strict=True)]
 
 
 def load(
@@ -44,6 +65,8 @@ def load(
     changed: Callable[[npt.NDArray[Any], Rows], npt.NDArray[Any]],
     *,
     device: torch.device,
+    parts: int = 1,
+    computed: Computed = every,
 ) -> Iterator[Batch]:
     """The batches that `rows` name, in their order.
 
@@ -52,10 +75,13 @@ def load(
         rows: the numbers of each batch's samples, in rising order: a memory map is read front to back.
         changed: augmentation, a function of samples as stored and their numbers.
         device: where they will go. For a GPU they are put into memory that it fetches from by itself.
+        parts: into how many a batch will be divided.
+        computed: which samples of each part are read; the others' labels are read alone.
     """
 
     def batch(chosen: Rows) -> Batch:
-        x = torch.from_numpy(changed(part.x[chosen], chosen))
+        read = np.concatenate([rows[computed(len(rows))] for rows in np.array_split(chosen, parts)])
+        x = torch.from_numpy(changed(part.x[read], read))
         y = torch.from_numpy(part.y[chosen])
         numbers = torch.from_numpy(chosen)
         return Batch(x.pin_memory(), y.pin_memory(), numbers) if device.type == "cuda" else Batch(x, y, numbers)

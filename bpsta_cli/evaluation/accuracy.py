@@ -1,5 +1,6 @@
 """Accuracy, loss, confusion and firing rates of a network on prepared samples."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from torch import Tensor
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.devices import memory_bytes
+from bpsta_cli.distributed.ranks import Ranks
 from bpsta_cli.errors import DataError
 from bpsta_cli.network import Network, losses
 from bpsta_cli.network.memory import evaluation_batch
@@ -74,12 +76,16 @@ def batches(
     """
     count = sample_count(store, split, samples)
     if network is not None:
-        channels, height, width = split.x[:1].shape[-3:]
-        size = evaluation_batch(network, (channels, height, width), T=T, most=size, memory=memory_bytes(device))
+        size = _fitting(network, split, T, device, size)
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
         labels = torch.from_numpy(np.asarray(split.y[part])).to(device)
         yield to_input(split.x[part], T=T, scale=store.scale, device=device), labels
+
+
+def _fitting(network: Network, split: Split, T: int, device: torch.device, most: int) -> int:
+    channels, height, width = split.x[:1].shape[-3:]
+    return evaluation_batch(network, (channels, height, width), T=T, most=most, memory=memory_bytes(device))
 
 
 def sample_count(store: Store, split: Split, samples: int | None = None) -> int:
@@ -110,10 +116,12 @@ def evaluate(
     loss: str = "mse",
     rates: losses.Rates = losses.RATES,
     on_batch: OnBatch | None = None,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
     """Measure `network` on the first `samples` of `split` (all by default).
 
-    `loss` and `rates` are those of `losses.loss`; nothing is smoothed.
+    `loss` and `rates` are those of `losses.loss`; nothing is smoothed. Several processes evaluate some samples each,
+    none twice and none left out, and come to the same result, that of one.
 
     Raises:
         DataError: the split is empty.
@@ -124,8 +132,7 @@ def evaluate(
     total = sample_count(store, split, samples)
     mean_loss, done = _MeanLoss(loss, rates), 0
     with counting_spikes(network) as counts:
-        for x, labels in batches(store, split, T, device=device, samples=samples, network=network):
-            votes = network.votes(x)
+        for votes, labels in _voted(network, store, split, T, device=device, samples=samples, ranks=ranks):
             mean_loss.add(votes, labels)
             predictions = cumulative_votes(votes)[-1].argmax(1)
             pairs = labels * classes + predictions
@@ -133,6 +140,8 @@ def evaluate(
             done += len(labels)
             if on_batch:
                 on_batch(done, total)
+    if ranks is not None:
+        counts = _of_all(counts, network, ranks)
     spike_count, neuron_steps = sum(s for s, _ in counts.values()), sum(n for _, n in counts.values())
     return Evaluation(
         accuracy=confusion.diagonal().sum().item() / done,
@@ -142,6 +151,43 @@ def evaluate(
         firing_rates={name: s / n for name, (s, n) in counts.items()},
         confusion=confusion.tolist(),
     )
+
+
+def _voted(
+    network: Network,
+    store: Store,
+    split: Split,
+    T: int,
+    *,
+    device: torch.device,
+    samples: int | None,
+    ranks: Ranks | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Votes [T, B, classes] and labels [B] of the samples in order; each process computes some of a batch's."""
+    if ranks is None:
+        for x, labels in batches(store, split, T, device=device, samples=samples, network=network):
+            yield network.votes(x), labels
+        return
+    count = sample_count(store, split, samples)
+    size = ranks.least(_fitting(network, split, T, device, EVAL_BATCH)) * ranks.world  # machines differ in memory
+    for start in range(0, count, size):
+        end = min(start + size, count)
+        bounds = [start + (end - start) * rank // ranks.world for rank in range(ranks.world + 1)]
+        first, last = bounds[ranks.rank : ranks.rank + 2]
+        x = to_input(split.x[first : max(last, first + 1)], T=T, scale=store.scale, device=device)
+        if first < last:
+            votes = network.votes(x)
+        else:  # fewer samples than processes: nothing to compute, and the same shape of it
+            votes = torch.zeros(len(network.layer_input(x)), 0, len(store.classes), device=device)
+        sizes = [after - before for before, after in itertools.pairwise(bounds)]
+        yield ranks.gather_samples(votes, sizes), torch.from_numpy(np.asarray(split.y[start:end])).to(device)
+
+
+def _of_all(counts: dict[str, tuple[int, int]], network: Network, ranks: Ranks) -> dict[str, tuple[int, int]]:
+    """What every process counted of each layer of neurons, added."""
+    names = list(network.neurons())
+    sums = iter(ranks.sums([number for name in names for number in counts.get(name, (0, 0))]))
+    return {name: (next(sums), next(sums)) for name in names}
 
 
 class _MeanLoss:

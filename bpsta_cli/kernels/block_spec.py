@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bpsta_cli.distributed import division
 from bpsta_cli.kernels.square_root import square_root
 from bpsta_cli.rules import Rule, SilentGradient
 
@@ -96,8 +97,8 @@ def norm_grad_coefficients(weight: Tensor, inverse: Tensor, sums: Tensor | None,
 
 
 def rows_of_a_set(x: Tensor, stats: Statistics) -> int:
-    """How many values of a channel of x [S, B, C, H, W] a set of its statistics is taken over."""
-    return (x[:, :, 0] if len(stats.mean) == 1 else x[0, :, 0]).numel()
+    """How many values of a channel of x [S, B, C, H, W], of the whole batch, a set of its statistics is taken over."""
+    return division.whole((x[:, :, 0] if len(stats.mean) == 1 else x[0, :, 0]).numel())
 
 
 def parameter_gradients(inverse: Tensor, sums: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

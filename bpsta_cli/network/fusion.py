@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli import kernels
+from bpsta_cli.distributed import division
 from bpsta_cli.kernels.block_spec import POOLS, BlockSpec
 from bpsta_cli.network.layers import Conv, MaxPool, ReLU, is_constant
 from bpsta_cli.network.neurons import LIF, SpikeActivity
@@ -44,11 +45,9 @@ class Fusible(NamedTuple):
 
         Where a layer has a hook, each layer is run by itself, so that the hook sees its input and output.
         """
-        # a single value a channel has no variance: torch's own batch norm then raises its own error
-        has_variance = not self.norm.training or x.shape[0] * x[0, :, 0].numel() > 1
         return (
             self.neuron.active
-            and has_variance
+            and self.norm.has_statistics(x)
             and not any(has_hook(layer) for layer in self if layer is not None)
             and kernels.supports_block(x.device, self._dtype(x), self.neuron.rule, backend=self.neuron.backend)
         )
@@ -90,7 +89,7 @@ class Fusible(NamedTuple):
             backend=neuron.backend,
         )
         if given is None:
-            norm.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
+            norm.track(*stats, rows=division.whole(x[0, :, 0].numel()), steps=steps)
         # the statistics of values that are not all finite are not finite either
         current = stats.mean + stats.var if given is None else x
         neuron.notify(SpikeActivity(spike_count, steps * x[0].numel(), current))

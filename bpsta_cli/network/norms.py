@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpsta_cli import kernels
+from bpsta_cli.distributed import division
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.kernels import shared_norm
 from bpsta_cli.kernels.block_spec import Statistics
 from bpsta_cli.network.layers import Conv, Linear, is_constant, over_time
 from bpsta_cli.portable_math import power
@@ -52,7 +54,10 @@ class FoldedNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] -> the same shape."""
-        return self.normalise(x) if self.supports(x) else self._by_torch(x)
+        if self.supports(x):
+            return self.normalise(x)
+        divided = division.current() if self.training and self.has_statistics(x) else None
+        return self._by_torch(x) if divided is None else self._of_all_processes(x, divided)
 
     def values(self, _x: Tensor) -> NormValues:
         """What `_x` is normalised with: in evaluation the running statistics."""
@@ -61,9 +66,11 @@ class FoldedNorm(nn.BatchNorm2d):
 
     def supports(self, x: Tensor) -> bool:
         """Whether the norm of `x` is computed by this package's own kernel, as `normalise` does, and not by torch."""
-        # a single value a channel has no variance: torch's own batch norm then raises its own error
-        has_variance = not self.training or len(x) * x[0, :, 0].numel() > 1
-        return has_variance and kernels.supports_norm(x, self.weight)
+        return self.has_statistics(x) and kernels.supports_norm(x, self.weight)
+
+    def has_statistics(self, x: Tensor) -> bool:
+        """Whether `x` can be normalised: a single value a channel has no variance, and torch's batch norm says so."""
+        return not self.training or len(x) * division.whole(x[0, :, 0].numel()) > 1
 
     def normalise(self, x: Tensor, *, relu: bool = False) -> Tensor:
         """The norm of an `x` that is supported, with a ReLU behind it or not."""
@@ -81,7 +88,17 @@ class FoldedNorm(nn.BatchNorm2d):
             relu=relu,
         )
         if given is None:
-            self.track(*stats, rows=x[0, :, 0].numel(), steps=steps)
+            self.track(*stats, rows=division.whole(x[0, :, 0].numel()), steps=steps)
+        return kernels.repeated(y[0], steps) if constant else y
+
+    def _of_all_processes(self, x: Tensor, divided: division.Division) -> Tensor:
+        """The norm by the statistics of a batch that several processes compute, in torch's operations."""
+        steps = len(x)
+        if constant := is_constant(x):
+            x = x[:1]
+        per_step = self.per_step and len(x) > 1
+        y, stats = shared_norm.norm(x, self.gain, self.bias, divided, eps=self.eps, per_step=per_step)
+        self.track(*stats, rows=divided.whole(x[0, :, 0].numel()), steps=steps)
         return kernels.repeated(y[0], steps) if constant else y
 
     def _by_torch(self, x: Tensor) -> Tensor:

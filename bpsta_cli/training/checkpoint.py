@@ -1,12 +1,14 @@
 """What a run keeps while it trains and at its end, and how an interrupted run goes on from there."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bpsta_cli import rules
-from bpsta_cli.training import checkpoint_files, state
-from bpsta_cli.training.epoch import Learner, Sums
+from bpsta_cli.distributed.ranks import Ranks
+from bpsta_cli.training import checkpoint_files, state, tensor_files
+from bpsta_cli.training.epoch import Learner, Sums, is_read_after
 from bpsta_cli.training.monitor import Monitor
 from bpsta_cli.training.run_directory import RunDir, RunInfo
 from bpsta_cli.training.state import Progress
@@ -47,8 +49,23 @@ def restore(run: RunDir, learner: Learner, steps: int) -> tuple[Progress, list[s
     return progress or Progress(), warnings
 
 
+def share(learner: Learner, progress: Progress, steps: int, ranks: Ranks) -> Progress:
+    """Bring every process's learner to the state of the one that writes, which has read it; returns how far that is.
+
+    No other process reads the run's directory, which need not be there on other machines.
+    """
+    tensors, rest = state.gather(learner, progress, "") if ranks.writes else ({}, {})
+    content = ranks.bytes_of_writer(bytes(tensor_files.pack(tensors)))
+    described = ranks.bytes_of_writer(json.dumps(rest).encode())
+    if ranks.writes:
+        return progress
+    return state.apply(learner, steps, tensor_files.unpack(content), json.loads(described))
+
+
 class Keeper:
     """Writes the checkpoints of a run: after each epoch, within it every so many minutes, and when asked to stop.
+
+    Of several processes one writes; whether to write and whether to stop they decide together.
 
     Args:
         run: the run's directory.
@@ -73,6 +90,12 @@ class Keeper:
         self.steps, self.minutes, self.stop = steps, minutes, stop
         self._written = self._began = time.monotonic()
 
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes."""
+        ranks = self.learner.ranks
+        return ranks is None or ranks.writes
+
     def begin_epoch(self) -> Sums:
         """The sums that the next epoch adds to: those of its steps that are done already, or none."""
         self._began = time.monotonic()
@@ -85,17 +108,27 @@ class Keeper:
         Raises:
             StoppedError: the run shall stop; it is written.
         """
-        stop = self.stop()
-        if stop or (time.monotonic() - self._written >= 60 * self.minutes and sums.step < self.steps):
+        if self.learner.ranks is not None and not is_read_after(sums.step, self.steps, self.learner.device):
+            return  # what all decide together has to be read from the device
+        stop, write = self._decided(self.stop(), self.writes and self._is_due() and sums.step < self.steps)
+        if stop or write:
             self._write_within(monitor, sums)
         if stop:
             raise StoppedError(self.progress.epoch, sums.step)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._written >= 60 * self.minutes
+
+    def _decided(self, *wanted: bool) -> tuple[bool, ...]:
+        """What one process at least wants, for each of several things; all do the same."""
+        ranks = self.learner.ranks
+        return wanted if ranks is None else tuple(ranks.any(*wanted))
 
     def between_batches(self, monitor: Monitor, sums: Sums) -> Callable[[int, int], None]:
         """What an evaluation calls after each batch: it too can be stopped, and is made again from its start."""
 
         def check(_done: int, _total: int) -> None:
-            if self.stop():
+            if self._decided(self.stop())[0]:
                 self._write_within(monitor, sums)
                 raise StoppedError(self.progress.epoch, sums.step)
 
@@ -110,16 +143,19 @@ class Keeper:
         progress = self.progress
         progress.epoch += 1
         progress.seconds.append(round(self._seconds(sums), 3))
-        _select(self.learner, progress)
-        self._write(step=0)
-        self.run.write_history(progress.history)
-        self.run.write_timings({"epoch_seconds": progress.seconds})
-        if self.stop() and progress.epoch < self.learner.settings.data.epochs:
+        if self.writes:
+            _select(self.learner, progress)
+            self._write(step=0)
+            self.run.write_history(progress.history)
+            self.run.write_timings({"epoch_seconds": progress.seconds})
+        if self._decided(self.stop())[0] and progress.epoch < self.learner.settings.data.epochs:
             raise StoppedError(progress.epoch, 0)
 
     def _write_within(self, monitor: Monitor, sums: Sums) -> None:
         sums.note(monitor, self.learner.device, self._seconds(sums))
         self._began = time.monotonic()
+        if not self.writes:
+            return
         self.progress.within = sums
         self._write(step=sums.step)
         self.progress.within = None

@@ -9,6 +9,7 @@ from bpsta_cli import rules
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.devices import memory_bytes
+from bpsta_cli.distributed import launcher
 from bpsta_cli.errors import MemoryExhaustedError, SettingsError
 from bpsta_cli.network import Network, notation
 from bpsta_cli.network.memory import outputs, training_bytes
@@ -54,7 +55,8 @@ def check_memory(settings: RunSettings, network: Network, shape: tuple[int, int,
         MemoryExhaustedError: they do; it says what to lower, and how far.
     """
     training, T, there = settings.training, settings.T, memory_bytes(device)
-    part = math.ceil(settings.data.batch_size / training.accumulate)
+    share = launcher.machine_share() if device.type == "cpu" else launcher.process_share()
+    part = math.ceil(settings.data.batch_size / training.accumulate * share)
     values = outputs(network, shape)
     needed = training_bytes(values, T=T, batch=part, recompute=training.recompute)
     if needed <= there:

@@ -12,9 +12,12 @@ from torch import Tensor
 from bpsta_cli import kernels
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data import augmentation, catalogue
-from bpsta_cli.data.batches import Batch, load
+from bpsta_cli.data.batches import Batch, every, load
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
+from bpsta_cli.distributed.division import Division, dividing
+from bpsta_cli.distributed.ranks import Ranks
+from bpsta_cli.distributed.samples import of_all
 from bpsta_cli.evaluation.accuracy import cumulative_votes
 from bpsta_cli.network import Network, losses
 from bpsta_cli.network.memory import neuron_counts
@@ -45,6 +48,7 @@ class Learner:
 
     Attributes:
         neurons: how many spike in one step of one sample, where spikes have a penalty.
+        ranks: the processes that train together; None: this one is alone.
     """
 
     network: Network
@@ -53,6 +57,16 @@ class Learner:
     settings: RunSettings
     device: torch.device
     neurons: int
+    ranks: Ranks | None = None
+
+    def division(self, samples: int) -> Division | None:
+        """How the processes divide a batch, or a part of one, of so many samples; None: this one computes all."""
+        return None if self.ranks is None else Division(self.ranks, samples)
+
+    def computed(self, samples: int) -> slice:
+        """Which of them this process computes."""
+        divided = self.division(samples)
+        return every(samples) if divided is None else divided.computed
 
 
 @dataclass
@@ -113,12 +127,18 @@ class Sums:
             torch.cuda.set_rng_state(self.random["cuda"], device)
 
 
-def make_learner(network: Network, settings: RunSettings, device: torch.device, shape: tuple[int, int, int]) -> Learner:
+def make_learner(
+    network: Network,
+    settings: RunSettings,
+    device: torch.device,
+    shape: tuple[int, int, int],
+    ranks: Ranks | None = None,
+) -> Learner:
     """The learner at the start of a run, for a network that is on `device` already and takes steps of `shape`."""
     optimiser = optimisers.make(network, settings.training)
     scaler = optimisers.scaler(settings.training, device)
     neurons = sum(neuron_counts(network, shape)) if settings.training.spike_penalty else 0
-    return Learner(network, optimiser, scaler, settings, device, neurons)
+    return Learner(network, optimiser, scaler, settings, device, neurons, ranks)
 
 
 def steps_of(part: Split, settings: RunSettings) -> int:
@@ -148,9 +168,8 @@ def one_epoch(
     else:
         # nothing here draws from torch's generator, but a rule of the user's own may
         torch.manual_seed(int(Stream("torch", settings.seed, epoch).words(1)[0]))
-    batches = batches_of(settings, store, part, epoch, learner.device, first=sums.step)
+    batches = batches_of(learner, store, part, epoch, first=sums.step)
     steps = steps_of(part, settings)
-    read_every = READ_EVERY.get(learner.device.type, READ_EVERY_ELSEWHERE)
     network.train()
     with network.convolution_as(settings.training.convolution), network.dropout_by(settings.seed, epoch):
         for step, batch in enumerate(batches, start=sums.step):
@@ -158,7 +177,7 @@ def one_epoch(
             optimisers.set_rate(learner.optimiser, sums.rate)
             sums.correct = sums.correct + _step(learner, monitor, batch, store.scale)
             sums.step = step + 1
-            if sums.step % read_every == 0 or sums.step == steps:
+            if is_read_after(sums.step, steps, learner.device):
                 sums.read(monitor)
             yield StepDone(epoch, sums.step, steps, sums.last)
     optimisers.check_scale(learner.scaler)
@@ -173,14 +192,18 @@ def one_epoch(
     }
 
 
-def batches_of(
-    settings: RunSettings, store: Store, part: Split, epoch: int, device: torch.device, *, first: int
-) -> Iterator[Batch]:
+def is_read_after(step: int, steps: int, device: torch.device) -> bool:
+    """Whether values are read from the device after so many steps of an epoch's."""
+    return step % READ_EVERY.get(device.type, READ_EVERY_ELSEWHERE) == 0 or step == steps
+
+
+def batches_of(learner: Learner, store: Store, part: Split, epoch: int, *, first: int) -> Iterator[Batch]:
     """The epoch's batches from number `first` on.
 
     Like dropout, their order and augmentation depend on seed, epoch and sample alone: a resumed run repeats an
-    unbroken one.
+    unbroken one, and all processes of a run have the same batches.
     """
+    settings = learner.settings
     size = settings.data.batch_size
     order = Stream("order", settings.seed, epoch).permutation(len(part))
     changed = augmentation.for_epoch(
@@ -192,7 +215,8 @@ def batches_of(
         epoch=epoch,
     )
     rows = (np.sort(order[start : start + size]) for start in range(first * size, len(part), size))
-    return load(part, rows, changed, device=device)
+    parts = settings.training.accumulate
+    return load(part, rows, changed, device=learner.device, parts=parts, computed=learner.computed)
 
 
 def _rate(settings: RunSettings, step: int, steps: int) -> float:
@@ -212,14 +236,19 @@ def _step(learner: Learner, monitor: Monitor, batch: Batch, scale: float) -> Ten
     """One step of the optimiser; returns how many samples were right, in a tensor."""
     training, optimiser, scaler = learner.settings.training, learner.optimiser, learner.scaler
     optimiser.zero_grad()
-    parts = [_backward(learner, part, scale, len(part.y) / len(batch.y)) for part in batch.parts(training.accumulate)]
+    done = [
+        _backward(learner, part, scale, len(part.y) / len(batch.y))
+        for part in batch.parts(training.accumulate, learner.computed)
+    ]
+    if learner.ranks is not None and not learner.ranks.ordered:
+        _add_gradients(learner.network, learner.ranks)
     scaler.unscale_(optimiser)
-    monitor.after_backward(kernels.sum_steps(torch.stack([loss for loss, _ in parts])), len(batch.y))
+    monitor.after_backward(kernels.sum_steps(torch.stack([loss for loss, _ in done])), len(batch.y))
     if training.clip_norm is not None:
         optimisers.clip_gradients(learner.network.parameters(), training.clip_norm)
     scaler.step(optimiser)
     scaler.update()
-    return torch.stack([right for _, right in parts]).sum()
+    return torch.stack([right for _, right in done]).sum()
 
 
 def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tuple[Tensor, Tensor]:
@@ -227,15 +256,27 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
     network, training, device = learner.network, learner.settings.training, learner.device
     x = to_input(part.x, T=learner.settings.T, scale=scale, device=device)
     labels = part.y.to(device, non_blocking=True)
-    network.dropout_samples(part.rows.tolist())
+    network.dropout_samples(part.rows[learner.computed(len(part.y))].tolist())
     if training.spike_penalty:
         _set_spike_cost(learner, share / len(part.y))
-    with optimisers.autocast(training, device):
-        votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
-    rates = losses.Rates(training.right_rate, training.wrong_rate)
-    loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing, rates=rates) * share
-    learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    divided = learner.division(len(part.y))
+    with dividing(divided):
+        with optimisers.autocast(training, device):
+            votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
+        votes = of_all(votes, divided)
+        rates = losses.Rates(training.right_rate, training.wrong_rate)
+        loss = losses.loss(training.loss, votes, labels, label_smoothing=training.label_smoothing, rates=rates) * share
+        learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    if divided is not None:
+        divided.add_gradients()
     return loss.detach(), (cumulative_votes(votes.detach())[-1].argmax(1) == labels).sum()
+
+
+def _add_gradients(network: Network, ranks: Ranks) -> None:
+    """Add every process's gradients of the layers with synapses; those of norms are of the whole batch already."""
+    parameters = [each for layer in network.synapses().values() for each in layer.parameters(recurse=False)]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    ranks.add_in_place(gradients)
 
 
 def _set_spike_cost(learner: Learner, share: float) -> None:

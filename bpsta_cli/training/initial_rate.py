@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
+from bpsta_cli.distributed.division import Division, dividing
 from bpsta_cli.evaluation.accuracy import counting_spikes
 from bpsta_cli.network import Network
 from bpsta_cli.network.neurons import LIF
@@ -44,9 +45,8 @@ def set_gains(learner: Learner, store: Store, part: Split, epoch: int) -> None:
     rate = settings.training.initial_rate
     if rate is None:
         return
-    batch = next(batches_of(settings, store, part, epoch, learner.device, first=0)).parts(settings.training.accumulate)[
-        0
-    ]
+    parts = next(batches_of(learner, store, part, epoch, first=0)).parts(settings.training.accumulate, learner.computed)
+    batch, divided = parts[0], learner.division(len(parts[0].y))
     x = to_input(batch.x, T=settings.T, scale=store.scale, device=learner.device)
     network.train()
     with (
@@ -55,10 +55,11 @@ def set_gains(learner: Learner, store: Store, part: Split, epoch: int) -> None:
         network.convolution_as(settings.training.convolution),
         network.dropout_by(settings.seed, epoch),
         optimisers.autocast(settings.training, learner.device),
+        dividing(divided),
     ):
-        network.dropout_samples(batch.rows.tolist())
+        network.dropout_samples(batch.rows[learner.computed(len(batch.y))].tolist())
         for name, gains in gains_of(network).items():
-            _bisect(network, x, name, gains, rate)
+            _bisect(network, x, name, gains, rate, divided)
 
 
 def gains_of(network: Network) -> dict[str, list[Tensor]]:
@@ -77,23 +78,27 @@ def gains_of(network: Network) -> dict[str, list[Tensor]]:
     return found
 
 
-def _bisect(network: Network, x: Tensor, name: str, gains: list[Tensor], wanted: float) -> None:
+def _bisect(
+    network: Network, x: Tensor, name: str, gains: list[Tensor], wanted: float, divided: Division | None
+) -> None:
     before = [gain.clone() for gain in gains]
     low, high = 1 / LARGEST, LARGEST
     for _ in range(HALVINGS):
         factor = math.sqrt(low * high)  # the first is 1
         for gain, value in zip(gains, before, strict=True):
             gain.copy_(value * factor)
-        rate = _rate(network, x, name)
+        rate = _rate(network, x, name, divided)
         if abs(rate - wanted) <= CLOSE:
             return
         low, high = (factor, high) if rate < wanted else (low, factor)
 
 
-def _rate(network: Network, x: Tensor, name: str) -> float:
+def _rate(network: Network, x: Tensor, name: str, divided: Division | None) -> float:
     with counting_spikes(network) as counts:
         network.votes(x)
     spikes, neuron_steps = counts[name]
+    if divided is not None:
+        spikes, neuron_steps = divided.ranks.sums([0, 0] if divided.stand_in else [spikes, neuron_steps])
     return spikes / neuron_steps
 
 

@@ -1,5 +1,7 @@
 """The training of one run, epoch by epoch; yields what happens and prints nothing."""
 
+import contextlib
+import hashlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,8 @@ from bpsta_cli import rules
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.errors import RunError
+from bpsta_cli.distributed.ranks import Ranks, digests_differ
+from bpsta_cli.errors import RanksError, RunError
 from bpsta_cli.evaluation.accuracy import OnBatch, evaluate
 from bpsta_cli.kernels.dispatch import Choice, choose
 from bpsta_cli.network import Network, losses
@@ -91,6 +94,7 @@ def train(
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     stop: Callable[[], bool] = never,
     keep_state: bool = False,
+    ranks: Ranks | None = None,
 ) -> Iterator[Event]:
     """Train one run into directory `out`, epoch by epoch; the result is in its metrics.json at the end.
 
@@ -108,25 +112,30 @@ def train(
         checkpoint_minutes: from one checkpoint within an epoch to the next; one is also written after each epoch.
         stop: asked after every step; where it says so, a checkpoint is written and the last event is `Stopped`.
         keep_state: the training state of the finished run stays in the directory, so that it can be extended.
+        ranks: the processes that train this run together, all of which call this; None: this one is alone.
 
     Raises:
         RunError: `out` holds a run that may neither be continued nor replaced, or a damaged one, or is trained in by
             another process.
         TrainingError: the numbers are no longer finite; the last good epoch stays.
+        RanksError: another process of the run is gone, or has other settings, data or code.
         BpstaError: settings or data that cannot be used.
     """
     settings = settings.completed()
     network = _initial_network(settings, store)
     check_memory(settings, network, store.shape, device)
     kernel = network.kernel(device)
-    info = _info(settings, store, device, kernel)
+    info = _info(settings, store, device, kernel, ranks)
     training_part, validation_part = training_parts(settings, store)
     run = RunDir(out)
-    with run_lock.held(out):
-        if not open_or_resume(run, info, resume=resume, overwrite=overwrite):
+    writes = ranks is None or ranks.writes
+    with run_lock.held(out) if writes else contextlib.nullcontext():
+        if ranks is not None:
+            _compare(info, ranks)
+        if not _opened(run, info, ranks, resume=resume, overwrite=overwrite):
             return  # the run is there and finished
         network.to(device)
-        learner = make_learner(network, settings, device, store.shape)
+        learner = make_learner(network, settings, device, store.shape, ranks)
         steps = steps_of(training_part, settings)
         progress, warnings = _restored(run, info, learner, steps, overwrite=overwrite)
         yield Begun(kernel, len(training_part), *_position(progress), tuple(warnings), tuple(progress.history))
@@ -136,13 +145,68 @@ def train(
         except StoppedError as stopped:
             yield Stopped(stopped.epoch, stopped.step)
             return
-        checkpoint.finish(run, info, progress, keep_state=keep_state)
+        if writes:
+            checkpoint.finish(run, info, progress, keep_state=keep_state)
+        if ranks is not None:
+            ranks.wait()  # none ends well before the result is written
+
+
+def _compare(info: RunInfo, ranks: Ranks) -> None:
+    """Hold what every process is about to train against what the first is.
+
+    Raises:
+        RanksError: they differ.
+    """
+    described = info.model_dump_json() + str(info.provenance["code"])
+    own = torch.frombuffer(bytearray(hashlib.sha256(described.encode()).digest()), dtype=torch.uint8)
+    if others := digests_differ(ranks.gather(own.to(ranks.device))):
+        raise RanksError(
+            "processes that are to train different runs",
+            expected="the same settings, data and code everywhere",
+            got=f"others in process {', '.join(map(str, others))} than in the first",
+            todo="Give every machine the same checkout and data, and start the same command there.",
+        )
+
+
+def _opened(run: RunDir, info: RunInfo, ranks: Ranks | None, *, resume: bool, overwrite: bool) -> bool:
+    """`open_or_resume` by the process that writes; what it says is told to all."""
+    if ranks is None:
+        return open_or_resume(run, info, resume=resume, overwrite=overwrite)
+    refused: RunError | None = None
+    answer = b"finished"
+    if ranks.writes:
+        try:
+            if open_or_resume(run, info, resume=resume, overwrite=overwrite):
+                answer = b"train"
+        except RunError as error:
+            refused, answer = error, f"{error.problem}: {error.got}".encode()
+    answer = ranks.bytes_of_writer(answer)
+    if refused is not None:
+        raise refused
+    if answer not in (b"train", b"finished"):
+        raise RanksError(
+            "the first process cannot train in the run directory",
+            expected="one that it can use",
+            got=answer.decode(),
+            todo="Its own message says what to do.",
+        )
+    return answer == b"train"
 
 
 def _restored(
     run: RunDir, info: RunInfo, learner: Learner, steps: int, *, overwrite: bool
 ) -> tuple[Progress, list[str]]:
     """How far the run in the directory is; where its checkpoints cannot be used, `overwrite` begins it anew."""
+    ranks = learner.ranks
+    if ranks is None:
+        return _read(run, info, learner, steps, overwrite=overwrite)
+    progress, warnings = Progress(), list[str]()
+    if ranks.writes:
+        progress, warnings = _read(run, info, learner, steps, overwrite=overwrite)
+    return checkpoint.share(learner, progress, steps, ranks), warnings
+
+
+def _read(run: RunDir, info: RunInfo, learner: Learner, steps: int, *, overwrite: bool) -> tuple[Progress, list[str]]:
     try:
         return checkpoint.restore(run, learner, steps)
     except RunError as damaged:
@@ -168,13 +232,13 @@ def _train_epochs(
         warmup.enter(network, phase)
         if warmup.begins_to_spike(settings, epoch) and not sums.step:
             set_gains(learner, store, training_part, epoch)
-        with monitoring(network, may_overflow=learner.scaler.is_enabled()) as monitor:
+        with monitoring(network, may_overflow=learner.scaler.is_enabled(), ranks=learner.ranks) as monitor:
             steps = one_epoch(learner, monitor, store, training_part, epoch, sums)
             record = yield from _kept(steps, keeper, monitor, sums)
             warnings = monitor.warnings(warmup.remedy(settings, phase))
         if _is_evaluated(settings, epoch):
             between = keeper.between_batches(monitor, sums)
-            record |= _evaluate(network, store, validation_part, settings, learner.device, between)
+            record |= _evaluate(learner, store, validation_part, between)
         monitor.after_epoch(record.get("loss", record["train_loss"]))
         progress.history.append(record)
         keeper.after_epoch(sums)
@@ -206,8 +270,12 @@ def _initial_network(settings: RunSettings, store: Store) -> Network:
     return network
 
 
-def _info(settings: RunSettings, store: Store, device: torch.device, kernel: Choice | None) -> RunInfo:
+def _info(
+    settings: RunSettings, store: Store, device: torch.device, kernel: Choice | None, ranks: Ranks | None
+) -> RunInfo:
     origin = provenance(device_name(device.type), torch.get_num_threads(), method=settings.method)
+    if ranks is not None:
+        origin |= {"processes": ranks.world, "reduce": "shares" if ranks.ordered else "sums"}
     return RunInfo(
         settings=settings,
         input_shape=store.shape,
@@ -225,15 +293,9 @@ def _is_evaluated(settings: RunSettings, epoch: int) -> bool:
     return done == settings.data.epochs or done % settings.training.evaluate_every == 0
 
 
-def _evaluate(
-    network: Network,
-    store: Store,
-    validation_part: Split | None,
-    settings: RunSettings,
-    device: torch.device,
-    on_batch: OnBatch,
-) -> dict[str, Any]:
+def _evaluate(learner: Learner, store: Store, validation_part: Split | None, on_batch: OnBatch) -> dict[str, Any]:
     """The test part's columns of the epoch's record, and those of the validation part where it selects the weights."""
+    network, settings, device, ranks = learner.network, learner.settings, learner.device, learner.ranks
     test = evaluate(
         network,
         store,
@@ -243,10 +305,13 @@ def _evaluate(
         loss=settings.training.loss,
         rates=losses.Rates(settings.training.right_rate, settings.training.wrong_rate),
         on_batch=on_batch,
+        ranks=ranks,
     )
     record = {"accuracy": test.accuracy, "loss": test.loss, "firing_rate": test.firing_rate}
     if settings.training.selection == "validation" and validation_part is not None:
-        validation = evaluate(network, store, validation_part, T=settings.T, device=device, on_batch=on_batch)
+        validation = evaluate(
+            network, store, validation_part, T=settings.T, device=device, on_batch=on_batch, ranks=ranks
+        )
         record["validation_accuracy"] = validation.accuracy
         record["validation_firing_rate"] = validation.firing_rate
     return record

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli import kernels
+from bpsta_cli.distributed import division
+from bpsta_cli.distributed.ranks import Ranks
 from bpsta_cli.errors import TrainingError
 from bpsta_cli.network import Network
 from bpsta_cli.network.layers import is_constant
@@ -31,20 +33,50 @@ class Monitor:
 
     Attributes:
         may_overflow: whether a gradient may overflow float16; the optimiser skips such a step.
+        ranks: the processes that train together; None: this one is alone.
     """
 
-    def __init__(self, network: Network, *, may_overflow: bool = False) -> None:
+    def __init__(self, network: Network, *, may_overflow: bool = False, ranks: Ranks | None = None) -> None:
         self.network = network
         self.may_overflow = may_overflow
+        self.ranks = ranks
         self.rates: dict[str, Tensor] = {}
         self.passes: Counter[str] = Counter()
         self.squared_norms: dict[str, Tensor] = {}
         self.inputs: dict[str, Tensor] = {}
         self.steps = 0
         self._unread: list[tuple[dict[str, Tensor], int]] = []
+        self._spikes: list[tuple[str, Tensor, int]] = []
+
+    def note_spikes(self, name: str, activity: SpikeActivity) -> None:
+        """Take in what a layer of neurons did in a pass of training."""
+        _add(self.inputs, name, _sum(activity.current))
+        divided = division.current()
+        if divided is None:
+            self._add_rate(name, activity.spike_count.double(), activity.neuron_steps)
+        else:  # until those of the other processes are there
+            own = activity.spike_count.double() * (not divided.stand_in)
+            self._spikes.append((name, own, divided.whole(activity.neuron_steps)))
+
+    def _add_rate(self, name: str, spike_count: Tensor, neuron_steps: int) -> None:
+        _add(self.rates, name, spike_count / neuron_steps)
+        self.passes[name] += 1
+
+    def _take_in_all(self, ranks: Ranks) -> None:
+        """Add what the other processes noted in this step: counts of spikes, and inputs that are not finite."""
+        noted = [*self.inputs.values(), *(count for _, count, _ in self._spikes)]
+        if not noted:
+            return
+        totals = list(ranks.total(torch.stack([value.double() for value in noted])).unbind())
+        self.inputs = dict(zip(self.inputs, totals, strict=False))
+        for (name, _, neuron_steps), count in zip(self._spikes, totals[len(self.inputs) :], strict=True):
+            self._add_rate(name, count, neuron_steps)
+        self._spikes.clear()
 
     def after_backward(self, loss: Tensor, samples: int) -> None:
         """Note one step's loss, of so many samples, and its gradients; nothing is read from the device yet."""
+        if self.ranks is not None:
+            self._take_in_all(self.ranks)
         values = {f"input of layer {name}": total for name, total in self.inputs.items()}
         values[LOSS] = loss
         weights = {name: layer.weight for name, layer in self.network.synapses().items()}
@@ -135,9 +167,9 @@ class Monitor:
 
 
 @contextmanager
-def monitoring(network: Network, *, may_overflow: bool = False) -> Iterator[Monitor]:
+def monitoring(network: Network, *, may_overflow: bool = False, ranks: Ranks | None = None) -> Iterator[Monitor]:
     """A `Monitor` of every training pass of `network` while the context is open."""
-    monitor = Monitor(network, may_overflow=may_overflow)
+    monitor = Monitor(network, may_overflow=may_overflow, ranks=ranks)
     # the twin has no neurons to observe
     layers = {} if network.spiking else network.synapses()
     handles = [layer.register_forward_hook(_hook(monitor, name)) for name, layer in layers.items()]
@@ -152,9 +184,7 @@ def monitoring(network: Network, *, may_overflow: bool = False) -> Iterator[Moni
 def _observer(monitor: Monitor, name: str, neuron: LIF) -> Callable[[SpikeActivity], None]:
     def observe(activity: SpikeActivity) -> None:
         if neuron.training:
-            _add(monitor.inputs, name, _sum(activity.current))
-            _add(monitor.rates, name, activity.spike_count.double() / activity.neuron_steps)
-            monitor.passes[name] += 1
+            monitor.note_spikes(name, activity)
 
     return observe
 

@@ -47,6 +47,12 @@ def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> 
     return content
 
 
+def unpack(content: bytes) -> dict[str, Tensor]:
+    """The tensors in what `pack` gave to this run's own processes; it is not checked."""
+    tensors: dict[str, Tensor] = load_tensors(content)
+    return tensors
+
+
 def _owned(tensor: Tensor) -> Tensor:
     """The tensor in the host's memory, in order, in memory that it shares with no other: so the format wants it."""
     tensor = tensor.detach().cpu().contiguous()

@@ -29,6 +29,8 @@ def unpromised(recorded: dict[str, Any], here: dict[str, Any], kernel: Choice, p
             return f"{when} on {device}"
     if (recorded.get("kernel") or COMPILED) != COMPILED:
         return f"it was trained with the {recorded['kernel']} kernel"
+    if recorded.get("reduce") == "sums":
+        return f"it was trained over {recorded.get('processes')} processes, whose sums were added as they came"
     if kernel.name != COMPILED:
         return f"the compiled kernels do not run here ({kernel.why})"
     if precision != "float32":
@@ -51,7 +53,7 @@ def _flat(provenance: dict[str, Any]) -> dict[str, str]:
     flat: dict[str, Any] = {name: _short(provenance[name]) for name in ("commit", "code") if name in provenance}
     flat["python"] = provenance.get("python")
     flat |= provenance.get("libraries", {}) | provenance.get("machine", {})
-    flat |= {name: provenance.get(name) for name in ("threads", "kernel")}
+    flat |= {name: provenance.get(name) for name in ("threads", "kernel", "processes", "reduce")}
     if "device" in provenance:  # a CPU is told by its machine
         flat["device"] = COMPILED if provenance["device"].startswith("cpu") else provenance["device"]
     return {name: str(value) for name, value in flat.items() if value is not None}

@@ -50,6 +50,7 @@ OWN = {
     "data/formats/idx.py": "bytes whose length `reading.opened` has checked, mapped",
     "data/formats/images.py": "a picture from a file that `reading.opened` has opened",
     "training/run_lock.py": "its own lock, of which it reads a thousand characters",
+    "training/checkpoint.py": "the training state that another process of the same run has sent",
     "training/checkpoint_files.py": "words of a file that `reading.tensors` opened, its checksum checked",
     "cli/streams.py": "/dev/null, to write",
     "cli/report.py": "a web browser",

@@ -13,6 +13,7 @@ from bpsta_cli.kernels import dispatch
 from bpsta_cli.kernels.cpu import conv_weight_gradient, library
 from bpsta_cli.kernels.cpu.conv import sizes_of
 from bpsta_cli.kernels.cpu.conv_weight_gradient import bias_gradient, sparse_weight_gradient, weight_gradient
+from bpsta_cli.kernels.cpu.held import all_of
 from bpsta_cli.kernels.cpu.sparse_conv import list_spikes
 
 CHOICE = dispatch.choose()
@@ -38,14 +39,14 @@ class Case:
         self.grad = draw(len(x), filters, *sides, dtype=x.dtype, seed=1)
 
     def dense(self):
-        return weight_gradient(self.x, self.grad, self.sizes, self.batch)
+        return weight_gradient(self.x, self.grad, self.sizes, all_of(self.batch))
 
     def sparse(self):
         spikes = list_spikes(self.x, self.sizes, max_density=1.0)
-        return sparse_weight_gradient(spikes, self.grad, self.batch)
+        return sparse_weight_gradient(spikes, self.grad, all_of(self.batch))
 
     def of_bias(self):
-        return bias_gradient(self.grad, self.batch)
+        return bias_gradient(self.grad, all_of(self.batch))
 
 
 def case(images, channels, height, width, filters, kernel, stride=1, *, batch=1, dtype=torch.float32, padding=None):
@@ -192,7 +193,7 @@ def test_vectors_of_twice_the_width_change_no_bit(tmp_path_factory, monkeypatch,
     for drawn, (of_weight, of_bias) in zip(odd(dtype), expected, strict=True):
         assert same_bits(drawn.dense(), of_weight)
         assert same_bits(drawn.of_bias(), of_bias)
-    assert same_bits(sparse_weight_gradient(lists, spikes.grad, spikes.batch), of_spikes)
+    assert same_bits(sparse_weight_gradient(lists, spikes.grad, all_of(spikes.batch)), of_spikes)
 
 
 def test_few_images_of_one_pixel_give_the_bits_of_the_general_kernel(monkeypatch):

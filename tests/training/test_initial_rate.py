@@ -25,7 +25,7 @@ def learner_of(settings, store, **training):
 def rates(learner, store):
     """Each layer's rate on the first batch of epoch 1, in training."""
     part, network = store.split("train"), learner.network.train()
-    batch = next(batches_of(learner.settings, store, part, 1, CPU, first=0))
+    batch = next(batches_of(learner, store, part, 1, first=0))
     with counting_spikes(network) as counts, torch.no_grad():
         network.votes(to_input(batch.x, T=learner.settings.T, scale=store.scale, device=CPU))
     return {name: spikes / steps for name, (spikes, steps) in counts.items()}

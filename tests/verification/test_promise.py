@@ -22,6 +22,7 @@ def test_bytes_are_promised_for_the_compiled_kernels_on_whatever_machine_with_wh
     moved = HERE | {"machine": {"processor": "B"}, "threads": 7, "libraries": {}, "device": "cpu (x86_64, 64 cores)"}
     assert unpromised(moved, HERE, COMPILED, "float32") == ""
     assert unpromised({}, HERE, COMPILED, "float32") == ""
+    assert unpromised(HERE | {"processes": 4, "reduce": "shares"}, HERE, COMPILED, "float32") == ""
     assert unpromised(HERE | {"kernel": None}, HERE, COMPILED, "float32") == ""
 
 
@@ -32,6 +33,13 @@ def test_bytes_are_promised_for_the_compiled_kernels_on_whatever_machine_with_wh
         ({}, {"device": "cuda (H100)"}, COMPILED, "float32", "it is trained again on cuda (H100)"),
         ({"kernel": "reference"}, {}, COMPILED, "float32", "it was trained with the reference kernel"),
         ({}, {}, REFERENCE, "float32", "do not run here (there is no compiler g++)"),
+        (
+            {"processes": 4, "reduce": "sums"},
+            {},
+            COMPILED,
+            "float32",
+            "over 4 processes, whose sums",
+        ),
         ({}, {}, COMPILED, "bfloat16", "it was trained in bfloat16"),
     ],
 )

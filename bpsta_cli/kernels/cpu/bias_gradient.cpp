@@ -20,13 +20,13 @@ template <typename Real> struct Scalar {
 
 // The sums of COUNT times as many filters as `Lanes` holds; `grad` and `out` begin at the first of them.
 template <typename Real, typename Lanes, int COUNT>
-void sum_filters(const Real *grad, int64_t filters, int64_t images, int64_t batch, int64_t height, int64_t width,
+void sum_filters(const Real *grad, int64_t filters, int64_t images, const Held &held, int64_t height, int64_t width,
                  Real *out) {
     Lanes total[COUNT], of_share[COUNT];
     bool any = false;
     for (Lanes &each : total) each = Lanes::zero();
-    for (int64_t index = 0; index < SAMPLE_SHARES; ++index) {
-        const SampleShare share = sample_share(index, images, batch, height, width);
+    for (int64_t index = held.begin; index < held.end; ++index) {
+        const SampleShare share = sample_share(index, images, held, height, width);
         const int64_t blocks = share.blocks();
         for (int64_t number = 0; number < blocks; ++number) {
             const SumBlock block = share.block(number);
@@ -47,7 +47,7 @@ void sum_filters(const Real *grad, int64_t filters, int64_t images, int64_t batc
 
 // The filters in groups of four vectors, then of one, then each by itself.
 template <typename Real>
-void bias_gradient(const Real *grad, int64_t filters, int64_t images, int64_t batch, int64_t height, int64_t width,
+void bias_gradient(const Real *grad, int64_t filters, int64_t images, const Held &held, int64_t height, int64_t width,
                    Real *out, int threads) {
     using Lanes = Vector<Real, VECTOR_BYTES>;
     constexpr int64_t L = Lanes::LANES, WIDE = 4 * L;
@@ -60,18 +60,18 @@ void bias_gradient(const Real *grad, int64_t filters, int64_t images, int64_t ba
         const auto chosen = group < wide ? sum_filters<Real, Lanes, 4>
                             : group < wide + narrow ? sum_filters<Real, Lanes, 1>
                                                     : sum_filters<Real, Scalar<Real>, 1>;
-        chosen(grad + first, filters, images, batch, height, width, out + first);
+        chosen(grad + first, filters, images, held, height, width, out + first);
     }
 }
 
 } // namespace
 } // namespace bpsta
 
-// `grad` [images, height, width, filters] channels last, of images / batch steps; `out` [filters].
+// `grad` [images, height, width, filters] channels last, of images / held.batch steps; `out` [filters].
 #define ENTRIES(Real, name)                                                                                            \
-    extern "C" void bias_gradient_##name(const Real *grad, int64_t filters, int64_t images, int64_t batch,             \
+    extern "C" void bias_gradient_##name(const Real *grad, int64_t filters, int64_t images, const bpsta::Held *held,   \
                                          int64_t height, int64_t width, Real *out, int threads) {                      \
-        bpsta::bias_gradient<Real>(grad, filters, images, batch, height, width, out, threads);                         \
+        bpsta::bias_gradient<Real>(grad, filters, images, *held, height, width, out, threads);                         \
     }
 
 ENTRIES(float, float32)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bpsta_cli.distributed import division
 from bpsta_cli.kernels.block_spec import (
     BlockSpec,
     Statistics,
@@ -20,7 +21,8 @@ from bpsta_cli.kernels.block_spec import (
     norm_grad_coefficients,
     rows_of_a_set,
 )
-from bpsta_cli.kernels.cpu import norm
+from bpsta_cli.kernels.cpu import held, norm
+from bpsta_cli.kernels.cpu.held import Held
 from bpsta_cli.kernels.cpu.library import call
 from bpsta_cli.kernels.cpu.norm import statistics
 from bpsta_cli.kernels.rule_codes import rule_code, silent_code
@@ -50,10 +52,15 @@ def block_backward(
     through_stats: bool,
 ) -> Tensor:
     """As `block_autograd.Backend` has it."""
-    sums = torch.empty(len(stats.mean), 2, x.shape[2], dtype=torch.float64)
     run = functools.partial(_backward, _native_block(x, weight, bias, stats, spec), grad_spikes, spec.rule)
     repeated = len(x) == 1  # its gradient is the sum over the steps, one step of memory
-    if repeated:
+    sums = torch.empty(len(stats.mean), 2, x.shape[2], dtype=torch.float64)
+    divided = division.current() if through_stats else None
+    if divided is not None:
+        which, parts = held.empty_parts(divided, *sums.shape)
+        run(BackwardOutputs(sums=parts, total=grad_x if repeated else None), which)
+        sums = divided.added(parts)
+    elif repeated:
         run(BackwardOutputs(sums=sums, total=grad_x))
     elif through_stats:
         run(BackwardOutputs(sums=sums))
@@ -79,10 +86,13 @@ class BackwardOutputs(NamedTuple):
     offset: Tensor | None = None
 
 
-def _backward(block: ctypes.Structure, grad_spikes: Tensor, rule: Rule, outputs: BackwardOutputs) -> None:
+def _backward(
+    block: ctypes.Structure, grad_spikes: Tensor, rule: Rule, outputs: BackwardOutputs, which: Held | None = None
+) -> None:
+    """Run the kernel; with `which` its sums are parts that stay apart."""
     code = rule_code(rule)
     assert code is not None  # who calls has asked
-    call("block_backward", grad_spikes.dtype, block, grad_spikes, outputs, *code)
+    call("block_backward", grad_spikes.dtype, block, grad_spikes, outputs, which, *code)
 
 
 @functools.cache

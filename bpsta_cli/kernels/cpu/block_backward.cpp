@@ -97,7 +97,8 @@ template <typename Real> using BackwardStep = void (*)(const Row<Real> &, const 
 
 // What the backward pass makes, each where it is not null.
 template <typename Real> struct BackwardOutputs {
-    double *sums; // [sets, 2, C]: of dL/dy, the error at the norm's output, and of dL/dy (x - mean)
+    double *sums; // [sets, 2, C]: of dL/dy, the error at the norm's output, and of dL/dy (x - mean); with `held`
+                  // [parts, sets, 2, C], not added, and 0 before
     Real *total;  // [B, H, W, C]: dL/dy summed over the steps
     Real *grad_x; // [T, B, H, W, C]: gain dL/dy + slope (x - mean) + offset, with the three below; may be x itself
     const Real *gain, *slope, *offset; // [sets, C]
@@ -110,7 +111,7 @@ template <typename Real> struct Pass {
     const BackwardOutputs<Real> &out;
     const BackwardStep<Real> step;
     const void *const rule;
-    double *share_sums = nullptr; // [SHARES, sets, 2, C]
+    double *part_sums = nullptr; // [parts, sets, 2, C]
     const Tiling<Real> tiling{a};
     const int64_t row_size = tiling.row_size(), columns = tiling.tiled_columns(), length = columns * a.channels;
     const std::vector<Real> scales = tile_of(a.scale), shifts = tile_of(a.shift), means = tile_of(a.mean);
@@ -188,17 +189,17 @@ void step_back(const Pass<Real> &p, const Place<Real> &place, int64_t t, Scratch
     });
 }
 
-// Adds a strip's sums to those of its share.
+// Adds a strip's sums to those of its part.
 template <typename Real>
-void flush_sums(const Pass<Real> &p, const Strip &s, int64_t share, int64_t set, Scratch<Real> &w) {
-    double *const sums = p.share_sums + (share * p.a.sets() + set) * 2 * p.a.channels + s.channel;
+void flush_sums(const Pass<Real> &p, const Strip &s, int64_t part, int64_t set, Scratch<Real> &w) {
+    double *const sums = p.part_sums + (part * p.a.sets() + set) * 2 * p.a.channels + s.channel;
     flush(w.sum.data() + s.channel, w.sum_x.data() + s.channel, sums, sums + p.a.channels,
           s.pieces == 1 ? s.columns : 1, s.channels);
 }
 
-// All steps of one strip, which belongs to a share of the sums.
+// All steps of one strip, which belongs to a part of the sums.
 template <typename Real>
-void backward_strip(const Pass<Real> &p, const Place<Real> &place, int64_t share, Scratch<Real> &w) {
+void backward_strip(const Pass<Real> &p, const Place<Real> &place, int64_t part, Scratch<Real> &w) {
     const Block<Real> &a = p.a;
     std::fill(w.trace.begin(), w.trace.end(), Real(0));
     std::fill(w.silent.begin(), w.silent.end(), 0);
@@ -208,42 +209,44 @@ void backward_strip(const Pass<Real> &p, const Place<Real> &place, int64_t share
     if (a.pool == 2) std::fill(w.g.begin(), w.g.end(), Real(0)); // a last odd row or column gets no error
     for (int64_t t = a.steps - 1; t >= 0; --t) {
         step_back(p, place, t, w);
-        if (a.norm_step && p.out.sums) flush_sums(p, place.s, share, t, w);
+        if (a.norm_step && p.out.sums) flush_sums(p, place.s, part, t, w);
     }
-    if (!a.norm_step && p.out.sums) flush_sums(p, place.s, share, 0, w);
+    if (!a.norm_step && p.out.sums) flush_sums(p, place.s, part, 0, w);
     if (p.out.total)
         place.pieces(p.row_size, [&](int64_t from, int64_t to) {
             std::copy_n(w.grad.data() + to, place.s.piece, p.out.total + from);
         });
 }
 
-// From `grad_out`, dL/do after pooling, in the shape of the forward pass's `out`.
-template <typename Real> void backward(Pass<Real> &&p, int threads) {
-    const int64_t sums = p.out.sums ? p.a.sets() * 2 * p.a.channels : 0;
-    std::vector<double> share_sums(size_t(SHARES * sums), 0);
-    p.share_sums = share_sums.data();
+// From `grad_out`, dL/do after pooling, in the shape of the forward pass's `out`. `some` says which parts of the sums are
+// made and stay apart; null: all, and they are added.
+template <typename Real> void backward(Pass<Real> &&p, const Held *some, int threads) {
+    const Held held = some ? *some : Held{p.a.batch, 0, p.a.batch, 0, SAMPLE_SHARES};
+    const int64_t sums = p.out.sums ? p.a.sets() * 2 * p.a.channels : 0, parts = held.shares() * QUARTERS;
+    std::vector<double> part_sums(size_t(some ? 0 : parts * sums), 0);
+    p.part_sums = some ? p.out.sums : part_sums.data();
 #pragma omp parallel num_threads(threads)
     {
         Scratch<Real> w(p);
-#pragma omp for schedule(static, 1) // in a small batch many shares are empty, and they are neighbours
-        for (int64_t share = 0; share < SHARES; ++share) {
-            const Range range = share_of(share, p.a.batch, p.tiling.of_image);
+#pragma omp for schedule(static, 1) // in a small batch many parts are empty, and they are neighbours
+        for (int64_t part = 0; part < parts; ++part) {
+            const Range range = part_of(part, held, p.tiling.of_image);
             for (int64_t index = range.begin; index < range.end; ++index)
-                backward_strip(p, Place<Real>{p.a, p.tiling.strip(p.a, index)}, share, w);
+                backward_strip(p, Place<Real>{p.a, p.tiling.strip(p.a, index)}, part, w);
         }
     }
-    if (sums) add_shares(share_sums.data(), p.out.sums, sums);
+    if (sums && !some) add_parts(part_sums.data(), parts, p.out.sums, sums);
 }
 
 } // namespace
 
 #define ENTRIES(Real, name)                                                                                            \
     extern "C" void block_backward_##name(const Block<Real> *block, const Real *grad_out,                              \
-                                          const BackwardOutputs<Real> *out, int64_t rule, double parameter,            \
-                                          int64_t detach_reset, int threads) {                                         \
+                                          const BackwardOutputs<Real> *out, const Held *held, int64_t rule,            \
+                                          double parameter, int64_t detach_reset, int threads) {                       \
         with_rule<Real>(rule, parameter, detach_reset != 0, double(block->threshold), [&](const auto &chosen) {        \
             using Rule = std::decay_t<decltype(chosen)>;                                                               \
-            backward<Real>({*block, grad_out, *out, backward_step<Real, Rule>, &chosen}, threads);                     \
+            backward<Real>({*block, grad_out, *out, backward_step<Real, Rule>, &chosen}, held, threads);               \
             return true;                                                                                               \
         });                                                                                                            \
     }

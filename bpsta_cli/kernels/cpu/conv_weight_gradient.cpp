@@ -88,8 +88,8 @@ template <typename Real, int BYTES> struct Worker {
         first_place = item / w.rounds() / w.parts() * w.places_at_once;
         places = std::min(w.places_at_once, w.places() - first_place);
         bool any = false; // in `total`
-        for (int64_t index = 0; index < SAMPLE_SHARES; ++index) {
-            const SampleShare share = sample_share(index, w.images, w.batch, w.out_height, w.out_width);
+        for (int64_t index = w.held.begin; index < w.held.end; ++index) {
+            const SampleShare share = sample_share(index, w.images, w.held, w.out_height, w.out_width);
             const int64_t blocks = share.blocks();
             for (int64_t block = 0; block < blocks; ++block)
                 sum_block(share, share.block(block), block % share.blocks_in_image(),
@@ -202,8 +202,8 @@ template <typename Real, int BYTES> struct Worker {
 };
 
 template <typename Real>
-void weight_gradient(const Sizes &a, int64_t batch, const Real *x, const Real *grad, Real *out, int threads) {
-    const Work<Real, VECTOR_BYTES> work(a, batch, x, grad, out, threads);
+void weight_gradient(const Sizes &a, const Held &held, const Real *x, const Real *grad, Real *out, int threads) {
+    const Work<Real, VECTOR_BYTES> work(a, held, x, grad, out, threads);
 #pragma omp parallel num_threads(threads)
     {
         Worker<Real, VECTOR_BYTES> worker(work);
@@ -216,11 +216,11 @@ void weight_gradient(const Sizes &a, int64_t batch, const Real *x, const Real *g
 } // namespace bpsta
 
 // Channels last: `x` [images, height, width, channels], `grad` that of the output; `out` [filters, channels,
-// kernel_height, kernel_width] is written whole. The images are those of images / batch steps, one step after another.
+// kernel_height, kernel_width] is written whole. The images are those of images / held.batch steps, one step after another.
 #define ENTRIES(Real, name)                                                                                            \
-    extern "C" void conv_weight_gradient_##name(const Sizes *sizes, int64_t batch, const Real *x, const Real *grad,    \
-                                                Real *out, int threads) {                                              \
-        bpsta::weight_gradient<Real>(*sizes, batch, x, grad, out, threads);                                            \
+    extern "C" void conv_weight_gradient_##name(const Sizes *sizes, const bpsta::Held *held, const Real *x,            \
+                                                const Real *grad, Real *out, int threads) {                            \
+        bpsta::weight_gradient<Real>(*sizes, *held, x, grad, out, threads);                                            \
     }
 
 ENTRIES(float, float32)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bpsta_cli.kernels.cpu.conv import Sizes, rows
+from bpsta_cli.kernels.cpu.held import Held
 from bpsta_cli.kernels.cpu.library import call
 from bpsta_cli.kernels.cpu.sparse_conv import SpikeList
 
@@ -18,14 +19,14 @@ FEW_IMAGES = 1024
 a share of so many is one block, as it needs."""
 
 
-def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor:
+def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, held: Held) -> Tensor:
     """Gradient of the weights: the sum over images and output pixels of the output's gradient times the input.
 
     Args:
         x: the convolution's input [N, C, H, W], float32 or float64.
         grad: the gradient of its output [N, filters, H', W'].
         sizes: of the convolution.
-        batch: samples; the N images are N / batch steps of them, one step after another.
+        held: the samples, and which shares of the sum are added; the images are steps of them, one after another.
 
     Returns:
         [filters, C, kernel height, kernel width].
@@ -33,27 +34,27 @@ def weight_gradient(x: Tensor, grad: Tensor, sizes: Sizes, batch: int) -> Tensor
     kernel = (sizes.kernel_height, sizes.kernel_width)
     out = torch.empty(sizes.filters, sizes.channels, *kernel, dtype=grad.dtype)
     if (sizes.height, sizes.width, *kernel, sizes.padding) == (1, 1, 1, 1, 0) and 0 < sizes.images <= FEW_IMAGES:
-        numbers = (sizes.images, batch, sizes.channels, sizes.filters)
+        numbers = (sizes.images, held, sizes.channels, sizes.filters)
         call("linear_weight_gradient", grad.dtype, rows(x), rows(grad), *numbers, out)
     else:
-        call("conv_weight_gradient", grad.dtype, sizes, batch, rows(x), rows(grad), out)
+        call("conv_weight_gradient", grad.dtype, sizes, held, rows(x), rows(grad), out)
     return out
 
 
-def sparse_weight_gradient(spikes: SpikeList, grad: Tensor, batch: int) -> Tensor:
+def sparse_weight_gradient(spikes: SpikeList, grad: Tensor, held: Held) -> Tensor:
     """As `weight_gradient` for the images whose spikes are given, with the same bits: float32 alone."""
     sizes = spikes.sizes
     out = torch.empty(sizes.filters, sizes.channels, sizes.kernel_height, sizes.kernel_width)
-    call("sparse_weight_gradient", out.dtype, sizes, batch, spikes.starts, spikes.places, rows(grad), out)
+    call("sparse_weight_gradient", out.dtype, sizes, held, spikes.starts, spikes.places, rows(grad), out)
     return out
 
 
-def bias_gradient(grad: Tensor, batch: int) -> Tensor:
+def bias_gradient(grad: Tensor, held: Held) -> Tensor:
     """Gradient of the bias [filters]: the sum of the output's gradient [N, filters, H', W'] over images and pixels.
 
-    `batch` as in `weight_gradient`; the order is that of the weights' gradient.
+    `held` as in `weight_gradient`; the order is that of the weights' gradient.
     """
     images, filters, height, width = grad.shape
     out = torch.empty(filters, dtype=grad.dtype)
-    call("bias_gradient", grad.dtype, rows(grad), filters, images, batch, height, width, out)
+    call("bias_gradient", grad.dtype, rows(grad), filters, images, held, height, width, out)
     return out

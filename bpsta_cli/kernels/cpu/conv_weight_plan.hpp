@@ -45,7 +45,8 @@ template <typename Real, int BYTES> struct Work {
     static constexpr int64_t GROUP = 2 * Vector<Real, BYTES>::LANES; // filters that a tile takes
 
     Images<Real> x, grad;
-    int64_t images, batch, height, width, out_height, out_width; // height and width of x
+    const Held held;
+    int64_t images, height, width, out_height, out_width; // height and width of x
     int64_t kernel_height, kernel_width, stride, padding;
     int64_t lane_step, column_step; // between the results of two lanes and two channels
     Real *out;
@@ -56,10 +57,10 @@ template <typename Real, int BYTES> struct Work {
     int64_t together;                   // whole images in a chunk
     std::vector<std::vector<Piece>> blocks; // of an image
 
-    Work(const Sizes &a, int64_t batch_size, const Real *input, const Real *gradient, Real *result, int threads)
+    Work(const Sizes &a, const Held &samples, const Real *input, const Real *gradient, Real *result, int threads)
         : x{input, a.height * a.width * a.channels, a.width * a.channels, a.channels, a.channels},
           grad{gradient, a.out_height * a.out_width * a.filters, a.out_width * a.filters, a.filters, a.filters},
-          images(a.images), batch(batch_size), height(a.height), width(a.width), out_height(a.out_height),
+          held(samples), images(a.images), height(a.height), width(a.width), out_height(a.out_height),
           out_width(a.out_width), kernel_height(a.kernel_height), kernel_width(a.kernel_width), stride(a.stride),
           padding(a.padding), lane_step(a.channels * a.kernel_height * a.kernel_width),
           column_step(a.kernel_height * a.kernel_width), out(result) {
@@ -112,7 +113,7 @@ template <typename Real, int BYTES> struct Work {
 
     // The blocks of an image, each in pieces of about a chunk.
     void cut() {
-        const SampleShare share = sample_share(0, images, batch, out_height, out_width);
+        const SampleShare share = sample_share(0, images, held, out_height, out_width);
         const int64_t area = out_height * out_width;
         together = std::clamp(CHUNK_PIXELS / area, int64_t(1), share.images_in_block());
         const int64_t rows = area <= CHUNK_PIXELS ? out_height : std::max(CHUNK_PIXELS / out_width, int64_t(1));

@@ -5,14 +5,17 @@ Dense and sparse give the same bits (README.md in the folder above), so the choi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bpsta_cli.kernels.cpu import conv, conv_weight_gradient, sparse_conv
+from bpsta_cli.distributed import division
+from bpsta_cli.kernels.cpu import conv, conv_weight_gradient, held, sparse_conv
 from bpsta_cli.kernels.cpu.conv import PackedWeights, Sizes
+from bpsta_cli.kernels.cpu.held import Held
 from bpsta_cli.kernels.cpu.library import unsupported_reason
 from bpsta_cli.kernels.cpu.sparse_conv import SpikeList
 
@@ -126,7 +129,7 @@ def convolve(
         spikes = sparse_conv.list_spikes(x, sizes, max_density=most.output)
     if training:
         y: Tensor = _Convolution.apply(
-            x, operation.weight, operation.bias, sizes, spikes, most, zero_gradient_without_spike, batch
+            x, operation.weight, operation.bias, layer, sizes, spikes, most, zero_gradient_without_spike, batch
         )
     else:
         group = _group(spikes, operation.weight)
@@ -165,6 +168,7 @@ class _Convolution(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        layer: nn.Conv2d | nn.Linear,
         sizes: Sizes,
         spikes: SpikeList | None,
         most: MaxDensities,
@@ -179,7 +183,7 @@ class _Convolution(torch.autograd.Function):
         lists = (spikes.starts, spikes.places) if spikes is not None and (sparse_input or sparse_weight) else ()
         dense = (x,) if needs_weight and not sparse_weight else ()
         ctx.save_for_backward(weight, *lists, *dense)  # the lists take half the input's memory, most of it untouched
-        ctx.sizes, ctx.batch, ctx.density = sizes, batch, 0.0 if spikes is None else spikes.density
+        ctx.layer, ctx.sizes, ctx.batch, ctx.density = layer, sizes, batch, 0.0 if spikes is None else spikes.density
         ctx.sparse_weight, ctx.sparse_input = sparse_weight, sparse_input
         # a step changes the weights: there is nothing to keep
         return _forward(x, sizes, spikes, PackedWeights(weight, bias, _group(spikes, weight)))
@@ -192,14 +196,35 @@ class _Convolution(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         any_sparse = ctx.sparse_weight or ctx.sparse_input
         spikes = SpikeList(ctx.sizes, saved[0], saved[1], ctx.density) if any_sparse else None
-        of_x = of_weight = None
+        of_x = of_weight = of_bias = None
         if needs_x and spikes is not None and ctx.sparse_input:
             of_x = sparse_conv.input_gradient(spikes, grad, weight)
         elif needs_x:
             of_x = conv.input_gradient(grad, ctx.sizes, weight)
         if needs_weight and spikes is not None and ctx.sparse_weight:
-            of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, ctx.batch)
+            listed = spikes
+            of_weight = _summed(
+                ctx, ctx.layer.weight, lambda which: conv_weight_gradient.sparse_weight_gradient(listed, grad, which)
+            )
         elif needs_weight:
-            of_weight = conv_weight_gradient.weight_gradient(saved[-1], grad, ctx.sizes, ctx.batch)
-        of_bias = conv_weight_gradient.bias_gradient(grad, ctx.batch) if needs_bias else None
-        return of_x, of_weight, of_bias, None, None, None, None, None
+            of_weight = _summed(
+                ctx,
+                ctx.layer.weight,
+                lambda which: conv_weight_gradient.weight_gradient(saved[-1], grad, ctx.sizes, which),
+            )
+        if needs_bias:
+            of_bias = _summed(ctx, ctx.layer.bias, lambda which: conv_weight_gradient.bias_gradient(grad, which))
+        return of_x, of_weight, of_bias, *[None] * 6
+
+
+def _summed(ctx: Any, parameter: nn.Parameter, gradient: Callable[[Held], Tensor]) -> Tensor | None:
+    """The gradient of a parameter; None where the batch is divided, and the shares of it wait to be exchanged."""
+    divided = division.current()
+    if divided is None or not divided.ranks.ordered:
+        return gradient(held.all_of(ctx.batch))
+    if divided.stand_in:
+        shares = parameter.new_zeros(len(divided.shares), *parameter.shape)
+    else:
+        shares = torch.stack([gradient(which).view(parameter.shape) for which in held.each_share(divided)])
+    divided.pending.append((parameter, shares))
+    return None

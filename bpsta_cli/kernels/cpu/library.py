@@ -75,7 +75,7 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | No
     return loaded if isinstance(loaded, str) else ""
 
 
-Argument = torch.Tensor | Sequence[torch.Tensor | None] | ctypes.Structure | int | float
+Argument = torch.Tensor | Sequence[torch.Tensor | None] | ctypes.Structure | int | float | None
 
 
 def call(name: str, dtype: torch.dtype, *arguments: Argument) -> int:
@@ -85,7 +85,8 @@ def call(name: str, dtype: torch.dtype, *arguments: Argument) -> int:
         name: the C++ function without the dtype at its end. Its last argument is the number of threads.
         dtype: of the values, one of `DTYPES`.
         arguments: the others, in order. A tensor becomes the address of its memory, several an array of addresses
-            (null for None), a structure its address, a whole number or a bool an int64_t, any other number a double.
+            (null for None), a structure its address, None a null pointer, a whole number or a bool an int64_t, any
+            other number a double.
 
     Returns:
         What the function returns, an int64_t; nothing to use where it is void.
@@ -104,6 +105,8 @@ def native_function(name: str, dtype: torch.dtype) -> Callable[..., Any]:
 
 
 def _native_argument(argument: Argument) -> Any:
+    if argument is None:
+        return ctypes.c_void_p()
     if isinstance(argument, torch.Tensor):
         return ctypes.c_void_p(argument.data_ptr())
     if isinstance(argument, ctypes.Structure):

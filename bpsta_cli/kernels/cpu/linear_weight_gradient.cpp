@@ -72,13 +72,13 @@ template <typename Real, int BYTES, int V> struct Tiles {
     static Tile<Real> of(int64_t columns) { return choose(columns, std::make_index_sequence<size_t(MOST)>{}); }
 };
 
-// The images in the order of the shares, and where each share that is not empty ends.
+// The images of the shares that are added, in the order of these, and where each share that is not empty ends.
 struct Order {
     std::vector<int64_t> images, ends;
 
-    Order(int64_t number, int64_t batch) {
-        for (int64_t index = 0; index < SAMPLE_SHARES; ++index) {
-            const SampleShare share = sample_share(index, number, batch, 1, 1);
+    Order(int64_t number, const Held &held) {
+        for (int64_t index = held.begin; index < held.end; ++index) {
+            const SampleShare share = sample_share(index, number, held, 1, 1);
             for (int64_t i = 0; i < share.images(); ++i) images.push_back(share.image(i));
             if (share.images()) ends.push_back(int64_t(images.size()));
         }
@@ -86,10 +86,15 @@ struct Order {
 };
 
 template <typename Real, int BYTES>
-void weight_gradient(const Real *x, const Real *grad, int64_t number, int64_t batch, int64_t inputs, int64_t filters,
-                     Real *out, int threads) {
+void weight_gradient(const Real *x, const Real *grad, int64_t in_memory, const Held &held, int64_t inputs,
+                     int64_t filters, Real *out, int threads) {
     constexpr int64_t GROUP = 2 * Vector<Real, BYTES>::LANES, SIZE = int64_t(sizeof(Real)), LINE = LINE_BYTES / SIZE;
-    const Order order(number, batch);
+    const Order order(in_memory, held);
+    const int64_t number = int64_t(order.images.size());
+    if (number == 0) {
+        std::fill_n(out, filters * inputs, Real(0));
+        return;
+    }
     const int64_t groups = (inputs + GROUP - 1) / GROUP;
     const int64_t fair = (groups + threads - 1) / threads;
     const int64_t together = std::clamp(PANEL_BYTES / (number * GROUP * SIZE), int64_t(1), fair);
@@ -134,12 +139,13 @@ void weight_gradient(const Real *x, const Real *grad, int64_t number, int64_t ba
 } // namespace
 } // namespace bpsta
 
-// `x` [images, inputs], `grad` [images, filters], of images / batch steps, at most BLOCK_PIXELS images in a share and
-// at least one in all; `out` [filters, inputs].
+// `x` [images, inputs], `grad` [images, filters], of images / held.batch steps, at most BLOCK_PIXELS images in a share;
+// `out` [filters, inputs].
 #define ENTRIES(Real, name)                                                                                            \
-    extern "C" void linear_weight_gradient_##name(const Real *x, const Real *grad, int64_t images, int64_t batch,      \
-                                                  int64_t inputs, int64_t filters, Real *out, int threads) {           \
-        bpsta::weight_gradient<Real, VECTOR_BYTES>(x, grad, images, batch, inputs, filters, out, threads);             \
+    extern "C" void linear_weight_gradient_##name(const Real *x, const Real *grad, int64_t images,                     \
+                                                  const bpsta::Held *held, int64_t inputs, int64_t filters, Real *out, \
+                                                  int threads) {                                                       \
+        bpsta::weight_gradient<Real, VECTOR_BYTES>(x, grad, images, *held, inputs, filters, out, threads);             \
     }
 
 ENTRIES(float, float32)

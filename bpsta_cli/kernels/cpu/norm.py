@@ -13,17 +13,31 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bpsta_cli.distributed import division
 from bpsta_cli.kernels.block_spec import Statistics, rows_of_a_set
+from bpsta_cli.kernels.cpu import held
 from bpsta_cli.kernels.cpu.library import call
 from bpsta_cli.kernels.layouts import channels_last, empty_images
 
 
 def statistics(x: Tensor, *, per_step: bool) -> Statistics:
-    """Mean and biased variance of each channel of x [S, B, C, H, W], of each step by itself or of all together."""
+    """Mean and biased variance of each channel of x [S, B, C, H, W], of each step by itself or of all together.
+
+    Of a batch that is divided they are those of the whole.
+    """
     x = channels_last(x.detach())
     sets = len(x) if per_step else 1
     stats = Statistics(*(torch.empty(sets, x.shape[2], dtype=torch.float64) for _ in range(2)))
-    call("norm_statistics", x.dtype, x, x.stride(0), *_sizes(x, sets=sets), *stats)
+    divided = division.current()
+    if divided is None:
+        call("norm_statistics", x.dtype, x, x.stride(0), *_sizes(x, sets=sets), *stats)
+        return stats
+    first = x[0, 0, :, 0, 0]
+    origin = divided.from_first(torch.where(first.isfinite(), first, 0))
+    which, parts = held.empty_parts(divided, len(x), 2, x.shape[2])
+    call("norm_moment_parts", x.dtype, x, x.stride(0), *_sizes(x, sets=sets), origin, which, parts)
+    steps, _, *others = _sizes(x, sets=sets)
+    call("norm_from_moments", x.dtype, divided.added(parts), steps, divided.of, *others, origin, *stats)
     return stats
 
 
@@ -87,9 +101,16 @@ class _Norm(torch.autograd.Function):
 
 def _gradient_sums(x: Tensor, grad: Tensor, values: Sequence[Tensor], *, relu: bool) -> Tensor:
     """Sums of g = dL/dy before the ReLU and of g (x - mean) in the first sets of float64 [S, 2, C]."""
-    sums = torch.empty(len(x), 2, x.shape[2], dtype=torch.float64)
     sizes = _sizes(x, sets=len(values[0]))
-    call("norm_gradient_sums", x.dtype, x, grad, *sizes, *values, _floor(relu), sums)
+    divided = division.current()
+    if divided is None:
+        sums = torch.empty(len(x), 2, x.shape[2], dtype=torch.float64)
+        call("norm_gradient_sums", x.dtype, x, grad, *sizes, *values, _floor(relu), sums)
+        return sums
+    which, parts = held.empty_parts(divided, len(x), 2, x.shape[2])
+    call("norm_gradient_parts", x.dtype, x, grad, *sizes, *values, _floor(relu), which, parts)
+    sums = divided.added(parts)
+    call("norm_fold", x.dtype, *sizes, sums)
     return sums
 
 

@@ -2,33 +2,30 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
+#include "held.hpp"
 
 namespace bpsta {
 
-constexpr int64_t SAMPLE_SHARES = 12;         // of the samples of a batch
-constexpr int64_t QUARTERS = 4;               // of each of them, so that more threads have work
-constexpr int64_t SHARES = SAMPLE_SHARES * QUARTERS;
+constexpr int64_t QUARTERS = 4; // of each share of the samples, so that more threads have work
 
 struct Range {
     int64_t begin, end;
 };
 
-// What belongs to a share, of `each` rows or strips for every sample, sample after sample.
-inline Range share_of(int64_t share, int64_t batch, int64_t each) {
-    const int64_t sample_share = share / QUARTERS, quarter = share % QUARTERS;
-    const int64_t first = sample_share * batch / SAMPLE_SHARES * each;
-    const int64_t count = (sample_share + 1) * batch / SAMPLE_SHARES * each - first;
+// What belongs to a part, of `each` rows or strips for every sample, sample after sample. Parts are the quarters of the
+// shares that are added, from 0 on.
+inline Range part_of(int64_t part, const Held &held, int64_t each) {
+    const int64_t share = held.begin + part / QUARTERS, quarter = part % QUARTERS;
+    const int64_t first = held.at(share) * each, count = held.at(share + 1) * each - first;
     return {first + quarter * count / QUARTERS, first + (quarter + 1) * count / QUARTERS};
 }
 
-// `out` [size] = the sums of the shares [SHARES, size], added in their order.
-inline void add_shares(const double *__restrict sums, double *__restrict out, int64_t size) {
+// `out` [size] = the sums of `count` parts [count, size], added in their order.
+inline void add_parts(const double *__restrict sums, int64_t count, double *__restrict out, int64_t size) {
     std::copy_n(sums, size, out);
-    for (int64_t share = 1; share < SHARES; ++share) {
+    for (int64_t part = 1; part < count; ++part) {
 #pragma omp simd
-        for (int64_t i = 0; i < size; ++i) out[i] += sums[share * size + i];
+        for (int64_t i = 0; i < size; ++i) out[i] += sums[part * size + i];
     }
 }
 

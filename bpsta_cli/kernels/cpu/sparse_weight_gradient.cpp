@@ -61,13 +61,13 @@ template <int FILTERS> struct Worker {
 
     int64_t filters() const { return std::min(GROUP, a.filters - group * GROUP); }
 
-    void run(int64_t batch, int64_t of_group, int64_t from, int64_t to, float *out) {
+    void run(const Held &held, int64_t of_group, int64_t from, int64_t to, float *out) {
         group = of_group, first = from, last = to;
         const size_t size = size_t(kernel * (last - first) * GROUP);
         begin.resize(size_t((last - first) * kinds + 2));
         of_block.resize(size), of_share.resize(size), total.assign(size, 0.0F);
-        for (int64_t index = 0; index < SAMPLE_SHARES; ++index) {
-            const SampleShare share = sample_share(index, a.images, batch, a.out_height, a.out_width);
+        for (int64_t index = held.begin; index < held.end; ++index) {
+            const SampleShare share = sample_share(index, a.images, held, a.out_height, a.out_width);
             const int64_t blocks = share.blocks();
             std::vector<float> &sums = blocks > 1 ? of_share : total;
             if (blocks > 1) std::fill(of_share.begin(), of_share.end(), 0.0F);
@@ -179,18 +179,18 @@ template <int FILTERS> struct Worker {
 };
 
 template <int FILTERS>
-void weight_gradient(const Sizes &a, int64_t batch, const int32_t *starts, const Place *places, const float *grad,
+void weight_gradient(const Sizes &a, const Held &held, const int32_t *starts, const Place *places, const float *grad,
                      float *out, int threads) {
     const int64_t groups = (a.filters + Worker<FILTERS>::GROUP - 1) / Worker<FILTERS>::GROUP;
     const int64_t parts = std::min((threads + groups - 1) / groups, a.channels); // of the channels, one a thread
-    const SampleShare share = sample_share(0, a.images, batch, a.out_height, a.out_width);
+    const SampleShare share = sample_share(0, a.images, held, a.out_height, a.out_width);
 #pragma omp parallel num_threads(threads)
     {
         Worker<FILTERS> worker(a, starts, places, grad, share);
 #pragma omp for schedule(static)
         for (int64_t item = 0; item < groups * parts; ++item) {
             const int64_t part = item % parts;
-            worker.run(batch, item / parts, part * a.channels / parts, (part + 1) * a.channels / parts, out);
+            worker.run(held, item / parts, part * a.channels / parts, (part + 1) * a.channels / parts, out);
         }
     }
 }
@@ -198,13 +198,13 @@ void weight_gradient(const Sizes &a, int64_t batch, const int32_t *starts, const
 } // namespace
 } // namespace bpsta
 
-// `grad` [images, out_height, out_width, filters], the images of images / batch steps; the spikes are those that
+// `grad` [images, out_height, out_width, filters], the images of images / held.batch steps; the spikes are those that
 // sparse_conv_list gives; `out` [filters, channels, kernel_height, kernel_width] is written whole.
-extern "C" void sparse_weight_gradient_float32(const Sizes *sizes, int64_t batch, const int32_t *starts,
+extern "C" void sparse_weight_gradient_float32(const Sizes *sizes, const bpsta::Held *held, const int32_t *starts,
                                                const Place *places, const float *grad, float *out, int threads) {
     const int64_t filters = sizes->filters;
     const auto chosen = filters > 32   ? bpsta::weight_gradient<64>
                         : filters > 16 ? bpsta::weight_gradient<32>
                                        : bpsta::weight_gradient<16>;
-    chosen(*sizes, batch, starts, places, grad, out, threads);
+    chosen(*sizes, *held, starts, places, grad, out, threads);
 }

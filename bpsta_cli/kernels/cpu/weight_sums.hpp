@@ -5,12 +5,10 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
+#include "held.hpp"
 
 namespace bpsta {
 
-constexpr int64_t SAMPLE_SHARES = 12;  // of the samples: more processes than one can divide them evenly
 constexpr int64_t BLOCK_PIXELS = 1024; // of the output, which one chain of additions takes
 
 // Output pixels that are summed as one chain: rows [row, row + rows) of so many images of a share.
@@ -20,7 +18,7 @@ struct SumBlock {
 
 // The images of some samples, step by step, and how their output pixels are cut into blocks.
 struct SampleShare {
-    int64_t sample, samples, steps, batch, height, width; // of the output
+    int64_t sample, samples, steps, batch, height, width; // samples in memory; height and width of the output
 
     int64_t images() const { return samples * steps; }
     // The number, among all images, of the share's own image `index`.
@@ -41,10 +39,10 @@ struct SampleShare {
     }
 };
 
-// Share `index` of the samples of [steps, batch] images; it may be empty.
-inline SampleShare sample_share(int64_t index, int64_t images, int64_t batch, int64_t height, int64_t width) {
-    const int64_t first = index * batch / SAMPLE_SHARES, last = (index + 1) * batch / SAMPLE_SHARES;
-    return {first, last - first, images / batch, batch, height, width};
+// Share `index` of the samples of [steps, held.batch] images; it may be empty.
+inline SampleShare sample_share(int64_t index, int64_t images, const Held &held, int64_t height, int64_t width) {
+    const int64_t first = held.at(index), last = held.at(index + 1);
+    return {first, last - first, images / held.batch, held.batch, height, width};
 }
 
 } // namespace bpsta

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bpsta_cli.distributed import division
 from bpsta_cli.kernels.block_spec import (
     BlockSpec,
     Statistics,
@@ -113,8 +114,17 @@ def statistics(x: Tensor, *, per_step: bool) -> Statistics:
     _, batch, _, height, width = x.shape
     origin = x[0, 0, :, 0, 0].to(state_dtype(x.dtype))  # near the mean: what is squared does not cancel
     origin = torch.where(origin.isfinite(), origin, 0)
-    sums, rows = run_moments(x, origin).sum(1, dtype=torch.float64), batch * height * width
-    return from_moments(origin, sums, rows, per_step=per_step)
+    divided = division.current()
+    if divided is not None:
+        origin = divided.from_first(origin)
+    sums = _of_all(run_moments(x, origin).sum(1, dtype=torch.float64))
+    return from_moments(origin, sums, division.whole(batch * height * width), per_step=per_step)
+
+
+def _of_all(sums: Tensor) -> Tensor:
+    """Sums over the whole batch, where several processes have taken them over a part each."""
+    divided = division.current()
+    return sums if divided is None else divided.added(sums[None])
 
 
 def block_forward(
@@ -141,7 +151,7 @@ def block_backward(
     run = functools.partial(run_backward, x, Sizes.of_images(x), spec, norm, grad_spikes)
     rows, inverse = rows_of_a_set(x, stats), inverse_deviation(stats, spec.eps)
     if through_stats:  # the gradient takes sums over all of x: once for them, and again
-        sums = run(sums=True).sum(0, dtype=torch.float64)
+        sums = _of_all(run(sums=True).sum(0, dtype=torch.float64))
         run(grad=grad_x, coefficients=values(x, *norm_grad_coefficients(weight, inverse, sums, rows)))
         return sums
     coefficients = values(x, *norm_grad_coefficients(weight, inverse, None, rows))

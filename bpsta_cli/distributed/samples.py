@@ -1,0 +1,35 @@
+"""What several processes computed of a batch's samples, put together on each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bpsta_cli.distributed.division import Division
+
+
+def of_all(x: Tensor, divided: Division | None) -> Tensor:
+    """`x` [T, computed samples, ...] of every process as [T, samples of the batch, ...]; itself where it is whole.
+
+    What follows is computed alike by every process, and its gradient is taken to this one's own samples: so it may be
+    any function of the whole batch, such as a mean loss.
+    """
+    if divided is None:
+        return x
+    gathered: Tensor = _OfAll.apply(x, divided)
+    return gathered
+
+
+class _OfAll(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, divided: Division) -> Tensor:
+        ctx.divided = divided
+        return divided.all_samples(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad[:, ctx.divided.computed], None
