@@ -22,6 +22,7 @@ from bpsta_cli.kernels.cpu import library
 from bpsta_cli.kernels.cpu import norm as cpu_norm
 from bpsta_cli.kernels.cpu.lif import lif as cpu_lif
 from bpsta_cli.kernels.gpu import ops
+from bpsta_cli.kernels.single_step import single_step
 from bpsta_cli.kernels.sums import mean_over, repeated, sum_steps, total, totals
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "mean_over",
     "norm",
     "repeated",
+    "single_step",
     "sum_steps",
     "supports_block",
     "supports_norm",
@@ -88,7 +90,7 @@ def lif(
         StructureError: an input without steps or of an integer or complex dtype.
     """
     check_constants(threshold, decay)
-    _check_floating(x)
+    reference.check_floating(x)
     if x.dim() == 0 or len(x) == 0:
         raise StructureError(
             "neuron input without time steps",
@@ -123,7 +125,7 @@ def lif_step(v: Tensor | None, x: Tensor, *, threshold: float = 0.5, decay: floa
         StructureError: `x` of an integer or complex dtype, or `v` of another shape.
     """
     check_constants(threshold, decay)
-    _check_floating(x)
+    reference.check_floating(x)
     if v is not None and v.shape != x.shape:
         raise StructureError(
             "neuron state of another shape",
@@ -205,9 +207,7 @@ def _captured_block(
     backend: str,
 ) -> BlockOutput:
     stats = operators.statistics(x, per_step=per_step, backend=backend) if given is None else given
-    spikes, spike_count = operators.block(
-        x, weight, bias, stats, spec, through_stats=given is None, backend=backend
-    )
+    spikes, spike_count = operators.block(x, weight, bias, stats, spec, through_stats=given is None, backend=backend)
     return BlockOutput(spikes, spike_count, stats)
 
 
@@ -263,8 +263,9 @@ def track_statistics(running: tuple[Tensor, Tensor], stats: Statistics, *, unbia
         track = operators.track_statistics if captured(running[0]) else cpu_norm.track
         track(*running, stats, unbiased=unbiased, momentum=momentum)
         return
-    for old, new in zip(running, (stats.mean, stats.var * unbiased), strict=True):
-        old.copy_(old.double() * (1 - momentum) + new.double() * momentum)
+    with torch.no_grad():
+        for old, new in zip(running, (stats.mean, stats.var * unbiased), strict=True):
+            old.copy_(old.double() * (1 - momentum) + new.double() * momentum)
 
 
 def supports_norm(x: Tensor, weight: Tensor) -> bool:
@@ -354,14 +355,4 @@ def check_constants(threshold: float, decay: float) -> None:
             expected="a number from 0 (forgets at once) to 1 (never leaks)",
             got=repr(decay),
             todo="0.9 is the default.",
-        )
-
-
-def _check_floating(x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise StructureError(
-            "neuron input of an unusable dtype",
-            expected="float64, float32, bfloat16 or float16",
-            got=str(x.dtype).removeprefix("torch."),
-            todo="Convert it first, as in x.float().",
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bpsta_cli.kernels import operators
-from bpsta_cli.kernels.capture import captured
+from bpsta_cli.kernels.capture import captured, traced
 from bpsta_cli.kernels.cpu import library
 from bpsta_cli.kernels.cpu import sums as cpu_sums
 
@@ -98,7 +98,7 @@ def repeated(x: Tensor, steps: int) -> Tensor:
     """`x` [...] as [steps, ...] in the memory of one step; the gradient is summed in the order of the steps."""
     if steps == 1:
         return x.unsqueeze(0)
-    if torch.jit.is_tracing():  # which keeps torch's own operations alone
+    if traced():  # which keeps torch's own operations alone
         return x.unsqueeze(0).expand(steps, *x.shape)
     repetition: Tensor = _Repeated.apply(x, steps)
     return repetition

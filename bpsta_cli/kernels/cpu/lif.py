@@ -58,15 +58,15 @@ def forward(x: Tensor, spec: BlockSpec) -> Tensor:
     return spikes
 
 
-def backward(x: Tensor, grad_o: Tensor, spec: BlockSpec) -> Tensor:
+def backward(x: Tensor, error: Tensor, spec: BlockSpec) -> Tensor:
     """dL/dx from dL/do."""
     x = dense_steps(x.detach())
-    if grad_o.stride()[1:] != x.stride()[1:] or grad_o.is_neg():
-        grad_o = empty_like(x).copy_(grad_o)
+    if error.stride()[1:] != x.stride()[1:] or error.is_neg():
+        error = empty_like(x).copy_(error)
     grad_x = empty_like(x)
     code = rule_code(spec.rule)
     assert code is not None  # dispatch asked
-    arrays = (x, x.stride(0), grad_o, grad_o.stride(0), grad_x)
+    arrays = (x, x.stride(0), error, error.stride(0), grad_x)
     both = (float(spec.threshold), float(spec.decay))
     constants = (*both, *silent_code(spec.silent), float(spec.spike_cost))
     complete = call("lif_backward", x.dtype, *arrays, len(x), step_size(x), *constants, *code)
