@@ -48,9 +48,9 @@ class Fusible(NamedTuple):
         has_variance = not self.norm.training or x.shape[0] * x[0, :, 0].numel() > 1
         return (
             self.neuron.active
-            and self.neuron.step_mode == "m"
             and has_variance
             and not any(has_hook(layer) for layer in self if layer is not None)
+            and self.neuron.step_mode == "m"
             and kernels.supports_block(x.device, self._dtype(x), self.neuron.rule, backend=self.neuron.backend)
         )
 

@@ -77,8 +77,8 @@ class RunInfo(BaseModel):
 class RunDir:
     """One run's directory."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self._checkpoints = Checkpoints(path / "checkpoints")
 
     @property

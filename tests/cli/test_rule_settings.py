@@ -13,7 +13,7 @@ from bpsta_cli.cli.main import run
 from bpsta_cli.cli.schema import rule_section
 from bpsta_cli.rules import registry
 
-EXAMPLE = str(Path(__file__).parents[1] / "examples" / "leaky_gradient.py")
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "leaky_gradient.py")
 TINY = ["train", "--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--epochs", "1", "--threads", "1"]
 
 

@@ -5,7 +5,6 @@ Dense and sparse give the same bits (README.md in the folder above), so the choi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -120,62 +119,38 @@ def convolve(
     """
     leaves = (x, operation.weight, *([] if operation.bias is None else [operation.bias]))
     training = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
-    plan = planned(operation, x, max_density, training=training)
+    sizes, most, spikes = planned(operation, x, max_density, training=training)
     if training:
-        y: Tensor = _Convolution.apply(x, operation.weight, operation.bias, plan, zero_gradient_without_spike, batch)
-    else:
-        y = _forward(x, plan, conv.packed_once(layer, operation.weight, operation.bias, plan.group))
-    return Output(y, plan.spikes is not None)
-
-
-class Plan(NamedTuple):
-    """How the convolution of certain images is computed.
-
-    Attributes:
-        sizes: of the convolution.
-        most: up to which density each part is sparse.
-        spikes: those of the images, where the output is computed from them; None: it is dense.
-        group: filters whose weights lie together.
-    """
-
-    sizes: Sizes
-    most: MaxDensities
-    spikes: SpikeList | None
-    group: int
-
-    def sparse_gradients(self, *, needs_x: bool, needs_weight: bool, zero_gradient_without_spike: bool) -> Sparse:
-        """Which gradients are computed from the spikes."""
-        if self.spikes is None:
-            return Sparse(False, False)
-        density, most = self.spikes.density, self.most
-        return Sparse(
-            input_gradient=needs_x and zero_gradient_without_spike and density <= most.input_gradient,
-            weight_gradient=needs_weight and density <= most.weight_gradient,
+        y: Tensor = _Convolution.apply(
+            x, operation.weight, operation.bias, sizes, spikes, most, zero_gradient_without_spike, batch
         )
+    else:
+        group = _group(spikes, operation.weight)
+        y = _forward(x, sizes, spikes, conv.packed_once(layer, operation.weight, operation.bias, group))
+    return Output(y, spikes is not None)
 
 
-class Sparse(NamedTuple):
-    """Which gradients a sparse convolution computes."""
+def planned(
+    operation: Operation, x: Tensor, max_density: float | None, *, training: bool
+) -> tuple[Sizes, MaxDensities, SpikeList | None]:
+    """How `operation` is computed for images `x`, by `max_density` as in `convolve`.
 
-    input_gradient: bool
-    weight_gradient: bool
-
-
-def planned(operation: Operation, x: Tensor, max_density: float | None, *, training: bool) -> Plan:
-    """How `operation` is computed for images `x`; `max_density` as in `convolve`."""
-    weight = operation.weight
-    sizes = conv.sizes_of(x, weight, operation.stride, operation.padding)
+    Returns:
+        Its sizes, up to which density each part is sparse, and the spikes of `x` where the output comes from them.
+    """
+    sizes = conv.sizes_of(x, operation.weight, operation.stride, operation.padding)
     most = _max_densities(sizes, training) if max_density is None else MaxDensities(*[max_density] * 3)
     spikes = None
     if most.output > 0 and sparse_conv.supports(x):
         spikes = sparse_conv.list_spikes(x, sizes, max_density=most.output)
-    group = conv.filters_in_group(weight.dtype) if spikes is None else sparse_conv.filters_in_group(len(weight))
-    return Plan(sizes, most, spikes, group)
+    return sizes, most, spikes
 
 
-def output(operation: Operation, x: Tensor, plan: Plan) -> Tensor:
+def output(operation: Operation, x: Tensor, max_density: float | None) -> Tensor:
     """What `operation` gives for images `x`, without gradient; the weights are packed for it alone."""
-    return _forward(x, plan, PackedWeights(operation.weight, operation.bias, plan.group))
+    sizes, _, spikes = planned(operation, x, max_density, training=False)
+    weights = PackedWeights(operation.weight, operation.bias, _group(spikes, operation.weight))
+    return _forward(x, sizes, spikes, weights)
 
 
 def _max_densities(sizes: Sizes, training: bool) -> MaxDensities:
@@ -194,8 +169,12 @@ def _max_densities(sizes: Sizes, training: bool) -> MaxDensities:
     )
 
 
-def _forward(x: Tensor, plan: Plan, weights: PackedWeights) -> Tensor:
-    return conv.forward(x, plan.sizes, weights) if plan.spikes is None else sparse_conv.forward(plan.spikes, weights)
+def _group(spikes: SpikeList | None, weight: Tensor) -> int:
+    return conv.filters_in_group(weight.dtype) if spikes is None else sparse_conv.filters_in_group(len(weight))
+
+
+def _forward(x: Tensor, sizes: Sizes, spikes: SpikeList | None, weights: PackedWeights) -> Tensor:
+    return conv.forward(x, sizes, weights) if spikes is None else sparse_conv.forward(spikes, weights)
 
 
 class _Convolution(torch.autograd.Function):
@@ -205,74 +184,41 @@ class _Convolution(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        plan: Plan,
+        sizes: Sizes,
+        spikes: SpikeList | None,
+        most: MaxDensities,
         zero_gradient_without_spike: bool,
         batch: int,
     ) -> Tensor:
         needs_x, needs_weight, _ = ctx.needs_input_grad[:3]
-        sparse = plan.sparse_gradients(
-            needs_x=needs_x, needs_weight=needs_weight, zero_gradient_without_spike=zero_gradient_without_spike
-        )
-        spikes = plan.spikes if any(sparse) else None
-        lists = () if spikes is None else (spikes.starts, spikes.places)
-        dense = (x,) if needs_weight and not sparse.weight_gradient else ()
+        sparse_input = sparse_weight = False
+        if spikes is not None:
+            sparse_input = needs_x and zero_gradient_without_spike and spikes.density <= most.input_gradient
+            sparse_weight = needs_weight and spikes.density <= most.weight_gradient
+        lists = (spikes.starts, spikes.places) if spikes is not None and (sparse_input or sparse_weight) else ()
+        dense = (x,) if needs_weight and not sparse_weight else ()
         ctx.save_for_backward(weight, *lists, *dense)  # the lists take half the input's memory, most of it untouched
-        ctx.sizes, ctx.batch, ctx.sparse = plan.sizes, batch, sparse
-        ctx.density = 0.0 if spikes is None else spikes.density
+        ctx.sizes, ctx.batch, ctx.density = sizes, batch, 0.0 if spikes is None else spikes.density
+        ctx.sparse_weight, ctx.sparse_input = sparse_weight, sparse_input
         # a step changes the weights: there is nothing to keep
-        return output(Operation(weight, bias), x, plan)
+        return _forward(x, sizes, spikes, PackedWeights(weight, bias, _group(spikes, weight)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         weight, *saved = ctx.saved_tensors
-        spikes = SpikeList(ctx.sizes, saved[0], saved[1], ctx.density) if any(ctx.sparse) else None
-        found = gradients(
-            saved[-1] if saved else None,
-            weight,
-            grad,
-            sizes=ctx.sizes,
-            batch=ctx.batch,
-            spikes=spikes,
-            sparse=ctx.sparse,
-            needs=ctx.needs_input_grad[:3],
-        )
-        return *found, None, None, None
-
-
-def gradients(
-    x: Tensor | None,
-    weight: Tensor,
-    grad: Tensor,
-    *,
-    sizes: Sizes,
-    batch: int,
-    spikes: SpikeList | None,
-    sparse: Sparse,
-    needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of input, weights and bias, as far as `needs` has them, from that of the output.
-
-    Args:
-        x: the input, where the weights' gradient is dense.
-        weight: of the convolution.
-        grad: of its output.
-        sizes: of the convolution.
-        batch: as in `convolve`.
-        spikes: the input's, where a gradient is sparse.
-        sparse: which of them are.
-        needs: which are asked for.
-    """
-    grad = grad.contiguous(memory_format=torch.channels_last)
-    of_x = of_weight = None
-    if needs[0] and spikes is not None and sparse.input_gradient:
-        of_x = sparse_conv.input_gradient(spikes, grad, weight)
-    elif needs[0]:
-        of_x = conv.input_gradient(grad, sizes, weight)
-    if needs[1] and spikes is not None and sparse.weight_gradient:
-        of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, batch)
-    elif needs[1]:
-        assert x is not None
-        of_weight = conv_weight_gradient.weight_gradient(x, grad, sizes, batch)
-    of_bias = conv_weight_gradient.bias_gradient(grad, batch) if needs[2] else None
-    return of_x, of_weight, of_bias
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        any_sparse = ctx.sparse_weight or ctx.sparse_input
+        spikes = SpikeList(ctx.sizes, saved[0], saved[1], ctx.density) if any_sparse else None
+        of_x = of_weight = None
+        if needs_x and spikes is not None and ctx.sparse_input:
+            of_x = sparse_conv.input_gradient(spikes, grad, weight)
+        elif needs_x:
+            of_x = conv.input_gradient(grad, ctx.sizes, weight)
+        if needs_weight and spikes is not None and ctx.sparse_weight:
+            of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, ctx.batch)
+        elif needs_weight:
+            of_weight = conv_weight_gradient.weight_gradient(saved[-1], grad, ctx.sizes, ctx.batch)
+        of_bias = conv_weight_gradient.bias_gradient(grad, ctx.batch) if needs_bias else None
+        return of_x, of_weight, of_bias, None, None, None, None, None

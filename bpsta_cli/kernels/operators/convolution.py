@@ -4,10 +4,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from bpsta_cli.kernels.cpu import convolution
+from bpsta_cli.kernels.cpu import conv, conv_weight_gradient, convolution, sparse_conv
 from bpsta_cli.kernels.cpu.convolution import Operation
 
 
@@ -30,8 +31,7 @@ def _conv(
     max_density: float | None,
     zero_gradient_without_spike: bool,  # noqa: ARG001
 ) -> Tensor:
-    operation = Operation(weight, bias, stride, padding)
-    return convolution.output(operation, x, convolution.planned(operation, x, max_density, training=False))
+    return convolution.output(Operation(weight, bias, stride, padding), x, max_density)
 
 
 @_conv.register_fake
@@ -54,14 +54,20 @@ def _conv_backward(
     zero_gradient_without_spike: bool,
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    plan = convolution.planned(Operation(weight, None, stride, padding), x, max_density, training=True)
-    sparse = plan.sparse_gradients(
-        needs_x=needs[0], needs_weight=needs[1], zero_gradient_without_spike=zero_gradient_without_spike
-    )
-    found = convolution.gradients(
-        x, weight, grad, sizes=plan.sizes, batch=batch, spikes=plan.spikes, sparse=sparse, needs=needs
-    )
-    of_x, of_weight, of_bias = (x.new_empty(0) if each is None else each for each in found)
+    operation = Operation(weight, None, stride, padding)
+    sizes, most, spikes = convolution.planned(operation, x, max_density, training=True)
+    of_x, of_weight, of_bias = x.new_empty(0), x.new_empty(0), x.new_empty(0)
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    if needs[0] and zero_gradient_without_spike and spikes is not None and spikes.density <= most.input_gradient:
+        of_x = sparse_conv.input_gradient(spikes, grad, weight)
+    elif needs[0]:
+        of_x = conv.input_gradient(grad, sizes, weight)
+    if needs[1] and spikes is not None and spikes.density <= most.weight_gradient:
+        of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, batch)
+    elif needs[1]:
+        of_weight = conv_weight_gradient.weight_gradient(x, grad, sizes, batch)
+    if needs[2]:
+        of_bias = conv_weight_gradient.bias_gradient(grad, batch)
     return of_x, of_weight, of_bias
 
 
@@ -78,10 +84,10 @@ def _(
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     images, channels, height, width = x.shape
-    of_x = x.new_empty(images, height, width, channels).permute(0, 3, 1, 2)
-    of_weight = x.new_empty(weight.shape)
-    found = (of_x, of_weight, x.new_empty(weight.shape[0]))
-    of_x, of_weight, of_bias = (each if needed else x.new_empty(0) for each, needed in zip(found, needs, strict=True))
+    empty = x.new_empty(0)
+    of_x = x.new_empty(images, height, width, channels).permute(0, 3, 1, 2) if needs[0] else empty
+    of_weight = x.new_empty(weight.shape) if needs[1] else empty.clone()
+    of_bias = x.new_empty(weight.shape[0]) if needs[2] else empty.clone()
     return of_x, of_weight, of_bias
 
 
