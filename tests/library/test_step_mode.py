@@ -1,5 +1,7 @@
 """One step of the neuron at a time, and the shapes that it takes."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from bpsta_cli import LIF, build, rules
 from bpsta_cli.errors import SettingsError, StructureError
 
 T = 6
+LEAKY = str(Path(__file__).parents[2] / "examples" / "leaky_gradient.py")
 
 
 def looped(neuron, x):
@@ -16,7 +19,7 @@ def looped(neuron, x):
 
 
 @pytest.mark.parametrize("silent", [None, rules.SilentGradient()], ids=["the rule", "silent gradient"])
-@pytest.mark.parametrize("rule", ["stbp", "bpsa", "bpsta", "examples/leaky_gradient.py"])
+@pytest.mark.parametrize("rule", ["stbp", "bpsa", "bpsta", LEAKY], ids=["stbp", "bpsa", "bpsta", "own"])
 def test_step_by_step_spikes_and_gradients_are_those_of_all_steps_at_once(rule, silent):
     x = torch.randn(T, 4, 9, dtype=torch.float64)
     results = []
