@@ -1,5 +1,7 @@
 """The energy of a network of one's own, made of this package's layers in whatever way.
 
+It is untrained here: what is counted are its spikes on scikit-learn's digits.
+
     python examples/own_network_energy.py
 """
 

@@ -1,6 +1,7 @@
 """BPSTA in a snnTorch model: their encoding and loss, our neuron, a loop over time of one's own.
 
-    pip install snntorch
+It needs snnTorch (`pip install snntorch`), and runs so:
+
     python examples/snntorch_model.py
 """
 

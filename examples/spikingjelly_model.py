@@ -1,6 +1,7 @@
 """BPSTA in a SpikingJelly model: their layers, our neuron, all time steps in a call.
 
-    pip install spikingjelly
+It needs SpikingJelly (`pip install spikingjelly`), and runs so:
+
     python examples/spikingjelly_model.py
 """
 
@@ -34,7 +35,7 @@ def model(rule: str) -> nn.Module:
 
 
 def main() -> None:
-    """Train an epoch or two on scikit-learn's digits with each rule, and print the test accuracy."""
+    """Train two epochs on scikit-learn's digits with each rule, and print the test accuracy."""
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
     labels = torch.tensor(digits.target)

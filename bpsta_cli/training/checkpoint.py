@@ -155,7 +155,7 @@ def finish(run: RunDir, info: RunInfo, progress: Progress) -> None:
     run.write_metrics(
         {
             "dataset": settings.dataset,
-            "method": settings.label,
+            "method": info.label,
             "network": settings.data.network,
             "T": settings.T,
             "seed": settings.seed,

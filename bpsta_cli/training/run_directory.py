@@ -20,7 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
-from bpsta_cli import files, reading
+from bpsta_cli import files, reading, rules
 from bpsta_cli.checksums import DamagedError
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
@@ -64,6 +64,12 @@ class RunInfo(BaseModel):
     rule_sha256: str = ""
     """Of the file with the run's learning rule; empty: it has none of the user's own."""
     provenance: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+    @property
+    def label(self) -> str:
+        """What tables call the method: the variant, else the rule's registered name; its file if that was not run."""
+        rule = rules.with_hash(self.rule_sha256) if self.rule_sha256 else None
+        return self.settings.variant or (self.settings.method if rule is None else rule.name)
 
     @field_validator("settings", mode="before")
     @classmethod

@@ -43,7 +43,9 @@ def step(layers, called, x):
 
 
 @pytest.mark.parametrize(
-    ("settings", "constant"), [*((settings, False) for settings in CASES), ({}, True), ({"norm": "none"}, True)], ids=str
+    ("settings", "constant"),
+    [*((settings, False) for settings in CASES), ({}, True), ({"norm": "none"}, True)],
+    ids=str,
 )
 def test_a_training_step_of_a_captured_network_has_the_networks_own_bits(settings, constant):
     x, plain, other = images(constant=constant), network(**settings), network(**settings)

@@ -31,7 +31,9 @@ def test_a_network_trains_in_a_loop_of_ones_own():
 
 
 def test_a_run_is_trained_as_events_and_loaded(tmp_path):
-    settings = bpsta.training.settings("digits", T=2, epochs=2, network="4C3-AP4-10Voting", train_samples=100, alpha=0.3)
+    settings = bpsta.training.settings(
+        "digits", T=2, epochs=2, network="4C3-AP4-10Voting", train_samples=100, alpha=0.3
+    )
     data = bpsta.training.data(settings, tmp_path / "data")
     events = list(bpsta.training.train(settings, data, str(tmp_path / "run")))
     network = bpsta.load(str(tmp_path / "run"))

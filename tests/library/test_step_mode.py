@@ -79,6 +79,6 @@ def test_an_input_without_time_or_batch_is_refused_with_the_ways_to_give_both(sh
 
 
 def test_an_unknown_step_mode_is_refused():
-    with pytest.raises(SettingsError, match='"m".*or "s"'):
+    with pytest.raises(SettingsError, match=r'"m".*or "s"'):
         LIF(step_mode="multi")
     assert repr(LIF(step_mode="s")).endswith("step_mode='s')")
