@@ -11,11 +11,13 @@ import bpsta_cli as bpsta
 from bpsta_cli import rules
 from bpsta_cli.kernels import dispatch, operators
 from bpsta_cli.kernels.block_spec import BlockSpec
+from bpsta_cli.kernels.gpu import ops
 from bpsta_cli.network import losses
 
 LEAKY = str(Path(__file__).parents[2] / "examples" / "leaky_gradient.py")
 STRUCTURE = "4C3-MP2-6C3-AP2-12FC-10Voting"
 CASES = [{}, {"norm": "none"}, {"norm": "per-step"}, {"method": "stbp"}, {"method": "ann"}, {"backend": "reference"}]
+NO_GPU = ops.unsupported_reason(ops.default_device(), torch.float32, None)
 compiled_kernels = pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)
 
 
@@ -52,6 +54,19 @@ def test_a_training_step_of_a_captured_network_has_the_networks_own_bits(setting
     expected = step(plain, plain, x)
     found = step(other, torch.compile(other, backend="aot_eager", fullgraph=True), x)
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+
+
+@pytest.mark.skipif(bool(NO_GPU), reason=NO_GPU)
+def test_so_has_one_whose_neurons_run_in_triton():
+    plain, other = (network("4C3-MP2-2FC-10Voting", backend="gpu").to(ops.default_device()) for _ in range(2))
+    x = images(batch=2).to(ops.default_device())
+    expected = plain(x)
+    expected.sum().backward()
+    found = torch.compile(other, backend="aot_eager", fullgraph=True)(x)
+    found.sum().backward()
+    assert torch.equal(expected, found)
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(other.get_parameter(name).grad, parameter.grad, rtol=1e-5, atol=1e-7)
 
 
 @compiled_kernels
