@@ -15,8 +15,9 @@ from bpsta_cli.kernels.gpu import ops
 from bpsta_cli.network import losses
 
 LEAKY = str(Path(__file__).parents[2] / "examples" / "leaky_gradient.py")
-STRUCTURE = "4C3-MP2-6C3-AP2-12FC-10Voting"
-CASES = [{}, {"norm": "none"}, {"norm": "per-step"}, {"method": "stbp"}, {"method": "ann"}, {"backend": "reference"}]
+STRUCTURE = "4C3-MP2-12FC-10Voting"
+TRAINED = [({}, False), ({"norm": "per-step"}, False), ({"norm": "none"}, True), ({"method": "ann"}, True)]
+"""Settings of a network, and whether its input is the same at every step."""
 NO_GPU = ops.unsupported_reason(ops.default_device(), torch.float32, None)
 compiled_kernels = pytest.mark.skipif(dispatch.choose().name != "cpu", reason=dispatch.choose().why)
 
@@ -44,11 +45,7 @@ def step(layers, called, x):
     return {"votes": votes.detach(), **gradients, **layers.state_dict()}
 
 
-@pytest.mark.parametrize(
-    ("settings", "constant"),
-    [*((settings, False) for settings in CASES), ({}, True), ({"norm": "none"}, True)],
-    ids=str,
-)
+@pytest.mark.parametrize(("settings", "constant"), TRAINED, ids=str)
 def test_a_training_step_of_a_captured_network_has_the_networks_own_bits(settings, constant):
     x, plain, other = images(constant=constant), network(**settings), network(**settings)
     expected = step(plain, plain, x)
@@ -94,7 +91,7 @@ def test_an_exported_network_is_saved_loaded_and_runs_for_any_batch_whatever_it_
     torch.testing.assert_close(loaded(images(constant=True)), layers(images(constant=True)), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("settings", [*CASES[:1], *CASES[3:]], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"method": "ann"}, {"backend": "reference"}], ids=str)
 def test_a_traced_network_is_saved_loaded_and_runs_for_any_batch(settings):
     layers, file = network(**settings).eval(), io.BytesIO()
     with warnings.catch_warnings():
@@ -114,6 +111,12 @@ def test_outside_of_capture_no_operator_is_called(monkeypatch):
     layers = network()
     step(layers, layers, images())
     layers.eval()(images())
+
+
+def test_an_operator_is_given_all_of_a_neuron():
+    for rule in (rules.BPSTA(0.3), rules.STBP("sigmoid", 0.7, True)):
+        spec = BlockSpec(3, True, 2, 0.4, 0.8, rule, 1e-5, rules.SilentGradient(2.0, 0.3), 1e-3)
+        assert operators.neuron.spec_of(operators.neuron.numbers_of(spec), 3, 2) == spec
 
 
 @compiled_kernels
