@@ -8,11 +8,13 @@ What a notebook needs is here, and loaded when it is first asked for:
     Rule        the base of learning rules                        rules
     register    the decorator that makes one known by name        rules
     load        the network of a trained run                      training.load
+    training    a run of one's own: settings, data, train         training
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bpsta_cli import training
     from bpsta_cli.kernels import lif
     from bpsta_cli.network import build
     from bpsta_cli.network.neurons import LIF
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from bpsta_cli.sharing import load
 
 __version__ = "0.1.0"
-__all__ = ["LIF", "Rule", "build", "lif", "load", "register"]
+__all__ = ["LIF", "Rule", "build", "lif", "load", "register", "training"]
 
 _MODULES = {
     "LIF": "network.neurons",
@@ -29,6 +31,7 @@ _MODULES = {
     "lif": "kernels",
     "load": "sharing",
     "register": "rules",
+    "training": "training",
 }
 
 
@@ -38,7 +41,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    globals()[name] = found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    module = import_module(f"{__name__}.{_MODULES[name]}")
+    globals()[name] = found = module if name == _MODULES[name] else getattr(module, name)
     return found
 
 

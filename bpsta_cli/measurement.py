@@ -111,7 +111,7 @@ def described(run: Path, opened: Opened, weights_sha256: str, found: dict[str, A
     return {
         "run": str(run),
         "dataset": settings.dataset,
-        "method": settings.label,
+        "method": opened.info.label,
         "T": settings.T,
         "seed": settings.seed,
         "split": opened.store.split_description,

@@ -11,7 +11,7 @@ from bpsta_cli.kernels import lif
 from bpsta_cli.network import build
 from bpsta_cli.network.neurons import LIF
 
-EXAMPLE = Path(__file__).parent / "examples" / "leaky_gradient.py"
+EXAMPLE = Path(__file__).parents[1] / "examples" / "leaky_gradient.py"
 DOC = Path(__file__).parents[1] / "docs" / "own-rule.md"
 
 

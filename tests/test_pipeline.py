@@ -15,9 +15,9 @@ import yaml
 from typer.testing import CliRunner
 
 from bpsta_cli import provenance, training
-from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import DatasetSettings, Params, TrainingSettings, load_params
 from bpsta_cli.data import catalogue
+from bpsta_cli.data.presets import preset
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.training.run_network import network_of
 

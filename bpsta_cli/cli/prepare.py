@@ -63,7 +63,7 @@ def prepare(
         raise SettingsError(
             "no data set", expected="--dataset NAME, or --list", got="neither", todo="Give one of them."
         )
-    from bpsta_cli.cli.presets import preset
+    from bpsta_cli.data.presets import preset
 
     dataset, T = given["run"]["dataset"], given["run"].get("T", RunSettings.model_fields["T"].default)
     base = load_params(params).recipe_of(dataset) if params else preset(dataset, source=given["data"].get("source"))

@@ -105,7 +105,7 @@ def _settings(params: Params | None, line: Run | None, given: Given, pairs: list
 
 
 def _recipe(dataset: str, given: dict[str, Any]) -> DatasetSettings:
-    from bpsta_cli.cli.presets import preset
+    from bpsta_cli.data.presets import preset
 
     return preset(dataset, epochs=given.get("epochs"), source=given.get("source"))
 

@@ -135,7 +135,7 @@ def _described(verdict: "Verdict") -> dict[str, Any]:
     return {
         "run": str(verdict.record.path),
         "dataset": settings.dataset,
-        "method": settings.label,
+        "method": verdict.record.info.label,
         "T": settings.T,
         "seed": settings.seed,
         "same_bytes": verdict.same_bytes,

@@ -275,7 +275,7 @@ class RunSettings(Strict):
 
     @property
     def label(self) -> str:
-        """What tables and files of results call the method: the variant, else the rule."""
+        """The method as these settings name it: the variant, else the rule or its file; tables have `RunInfo.label`."""
         return self.variant or self.method
 
     @property

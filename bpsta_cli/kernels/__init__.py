@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from bpsta_cli import rules
 from bpsta_cli.errors import SettingsError, StructureError
-from bpsta_cli.kernels import block_autograd, dispatch, reference
+from bpsta_cli.kernels import block_autograd, dispatch, operators, reference
 from bpsta_cli.kernels.block_spec import BlockSpec, Statistics
+from bpsta_cli.kernels.capture import captured
 from bpsta_cli.kernels.cpu import block as cpu_block
 from bpsta_cli.kernels.cpu import convolution as cpu_convolution
 from bpsta_cli.kernels.cpu import library
 from bpsta_cli.kernels.cpu import norm as cpu_norm
 from bpsta_cli.kernels.cpu.lif import lif as cpu_lif
 from bpsta_cli.kernels.gpu import ops
+from bpsta_cli.kernels.single_step import single_step
 from bpsta_cli.kernels.sums import mean_over, repeated, sum_steps, total, totals
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "mean_over",
     "norm",
     "repeated",
+    "single_step",
     "sum_steps",
     "supports_block",
     "supports_norm",
@@ -87,7 +90,7 @@ def lif(
         StructureError: an input without steps or of an integer or complex dtype.
     """
     check_constants(threshold, decay)
-    _check_floating(x)
+    reference.check_floating(x)
     if x.dim() == 0 or len(x) == 0:
         raise StructureError(
             "neuron input without time steps",
@@ -97,6 +100,10 @@ def lif(
         )
     rule = rules.make(rule, **rule_settings)
     chosen = dispatch.choose(backend, device=x.device, dtype=x.dtype, rule=rule).name
+    if captured(x) and chosen in operators.LIF:
+        return operators.lif(
+            x, BlockSpec(x.shape[0], False, 1, threshold, decay, rule, 0.0, silent, spike_cost), chosen
+        )
     kernel = {"cpu": cpu_lif, "gpu": ops.lif, "reference": reference.lif}[chosen]
     return kernel(x, threshold=threshold, decay=decay, rule=rule, silent=silent, spike_cost=spike_cost)
 
@@ -118,7 +125,7 @@ def lif_step(v: Tensor | None, x: Tensor, *, threshold: float = 0.5, decay: floa
         StructureError: `x` of an integer or complex dtype, or `v` of another shape.
     """
     check_constants(threshold, decay)
-    _check_floating(x)
+    reference.check_floating(x)
     if v is not None and v.shape != x.shape:
         raise StructureError(
             "neuron state of another shape",
@@ -178,12 +185,29 @@ def block(
             got=f"the backend {chosen.name} ({chosen.why})",
             todo="Run norm, ReLU, neuron and pooling one by one.",
         )
+    if captured(x):
+        return _captured_block(x, weight, bias, spec, stats, per_step=per_step, backend=chosen.name)
     passes = BLOCK_BACKENDS[chosen.name]
     given = stats is not None
     stats = stats if stats is not None else passes.statistics(x, per_step=per_step)
     spikes, spike_count = block_autograd.block(
         passes, x, weight, bias, stats, spec, through_stats=not given, in_place=in_place
     )
+    return BlockOutput(spikes, spike_count, stats)
+
+
+def _captured_block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    spec: BlockSpec,
+    given: Statistics | None,
+    *,
+    per_step: bool,
+    backend: str,
+) -> BlockOutput:
+    stats = operators.statistics(x, per_step=per_step, backend=backend) if given is None else given
+    spikes, spike_count = operators.block(x, weight, bias, stats, spec, through_stats=given is None, backend=backend)
     return BlockOutput(spikes, spike_count, stats)
 
 
@@ -219,6 +243,9 @@ def norm(
         The output in the shape of `x`, channels last in memory, and the statistics.
     """
     through_stats = stats is None
+    if captured(x):
+        stats = operators.statistics(x, per_step=per_step, backend="cpu") if stats is None else stats
+        return operators.norm(x, weight, bias, stats, eps=eps, relu=relu, through_stats=through_stats), stats
     stats = cpu_norm.statistics(x, per_step=per_step) if stats is None else stats
     return cpu_norm.norm(x, weight, bias, stats, eps=eps, relu=relu, through_stats=through_stats), stats
 
@@ -233,10 +260,12 @@ def track_statistics(running: tuple[Tensor, Tensor], stats: Statistics, *, unbia
         momentum: share of the new in the result.
     """
     if stats.mean.dtype == torch.float64 and not library.unsupported_reason(running[0].device, running[0].dtype, None):
-        cpu_norm.track(*running, stats, unbiased=unbiased, momentum=momentum)
+        track = operators.track_statistics if captured(running[0]) else cpu_norm.track
+        track(*running, stats, unbiased=unbiased, momentum=momentum)
         return
-    for old, new in zip(running, (stats.mean, stats.var * unbiased), strict=True):
-        old.copy_(old.double() * (1 - momentum) + new.double() * momentum)
+    with torch.no_grad():
+        for old, new in zip(running, (stats.mean, stats.var * unbiased), strict=True):
+            old.copy_(old.double() * (1 - momentum) + new.double() * momentum)
 
 
 def supports_norm(x: Tensor, weight: Tensor) -> bool:
@@ -249,7 +278,7 @@ class ConvOutput(NamedTuple):
 
     Attributes:
         images: [N, filters, H', W'], channels last in memory where a kernel computed it.
-        sparse: whether the products by 0 were left out.
+        sparse: whether the products by 0 were left out; False where the network is looked at without running it.
     """
 
     images: Tensor
@@ -281,13 +310,16 @@ def conv(
     operation = cpu_convolution.operation_of(layer)
     if operation is None or not cpu_convolution.supports(operation, x):
         return ConvOutput(nn.Conv2d.forward(layer, x), False)
+    max_density = {"dense": 0.0, "sparse": 1.0}.get(convolution)
+    if captured(x):
+        return ConvOutput(operators.convolve(operation, x, batch, max_density, zero_gradient_without_spike), False)
     return ConvOutput(
         *cpu_convolution.convolve(
             layer,
             operation,
             x,
             batch=batch,
-            max_density={"dense": 0.0, "sparse": 1.0}.get(convolution),
+            max_density=max_density,
             zero_gradient_without_spike=zero_gradient_without_spike,
         )
     )
@@ -303,6 +335,8 @@ def linear(layer: nn.Linear, x: Tensor, *, batch: int) -> Tensor:
     images = x[:, :, None, None] if x.dim() == 2 else x
     if not cpu_convolution.supports(operation, images):
         return nn.Linear.forward(layer, x)
+    if captured(x):
+        return operators.convolve(operation, images, batch, 0.0, False)[:, :, 0, 0]
     return cpu_convolution.convolve(layer, operation, images, batch=batch, max_density=0.0).images[:, :, 0, 0]
 
 
@@ -321,14 +355,4 @@ def check_constants(threshold: float, decay: float) -> None:
             expected="a number from 0 (forgets at once) to 1 (never leaks)",
             got=repr(decay),
             todo="0.9 is the default.",
-        )
-
-
-def _check_floating(x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise StructureError(
-            "neuron input of an unusable dtype",
-            expected="float64, float32, bfloat16 or float16",
-            got=str(x.dtype).removeprefix("torch."),
-            todo="Convert it first, as in x.float().",
         )

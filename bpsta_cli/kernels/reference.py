@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bpsta_cli.errors import StructureError
+from bpsta_cli.kernels.capture import exported
 from bpsta_cli.rules import Rule, SilentGradient
 from bpsta_cli.surrogates import Sigmoid
 
@@ -25,11 +27,35 @@ def lif(
     spike_cost: float = 0.0,
 ) -> Tensor:
     """Spikes of all T steps, [T, ...] -> [T, ...]; arguments as in `bpsta_cli.kernels.lif`, unchecked."""
+    if exported():
+        return _exported(x.detach(), threshold, decay)
     if torch.is_grad_enabled() and x.requires_grad:
         spikes: Tensor = _LIF.apply(x, threshold, decay, rule, silent, spike_cost)
         return spikes
     spikes, _ = _forward(x, threshold, decay, keep_u=False)
     return spikes
+
+
+def check_floating(x: Tensor) -> None:
+    """Raise StructureError unless `x` is of a floating dtype."""
+    if not x.is_floating_point():
+        raise StructureError(
+            "neuron input of an unusable dtype",
+            expected="float64, float32, bfloat16 or float16",
+            got=str(x.dtype).removeprefix("torch."),
+            todo="Convert it first, as in x.float().",
+        )
+
+
+def _exported(x: Tensor, threshold: float, decay: float) -> Tensor:
+    """The spikes by operations that make new tensors, as an export or a trace has to hold them; without gradient."""
+    v, spikes = None, []
+    for current in x.to(state_dtype(x.dtype)).unbind():
+        u = current if v is None else v * decay + current
+        o = (u >= threshold).to(u.dtype)
+        v = u - u * o
+        spikes.append(o.to(x.dtype))
+    return torch.stack(spikes)
 
 
 def lif_step(v: Tensor | None, x: Tensor, *, threshold: float, decay: float) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,14 @@ def rule_code(rule: Rule) -> RuleCode | None:
     return None
 
 
+def rule_of(code: RuleCode) -> Rule:
+    """A rule with this code. BPSA and BPSTA with an alpha of 0 have the same."""
+    if code.number == 0:
+        return BPSTA(code.parameter)
+    curve = next(name for name, number in CURVES.items() if number == code.number)
+    return STBP(curve, code.parameter, code.detach_reset)
+
+
 class SilentCode(NamedTuple):
     """`rules.SilentGradient` as the compiled kernels know it.
 

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bpsta_cli.kernels import operators
+from bpsta_cli.kernels.capture import captured, traced
 from bpsta_cli.kernels.cpu import library
-from bpsta_cli.kernels.layouts import dense_steps, empty_step
+from bpsta_cli.kernels.cpu import sums as cpu_sums
 
 BLOCK, LANES = 4096, 16
 """Values that are summed together, and the chains of adds that they go to in turn (cpu/total.cpp has the same)."""
@@ -76,6 +78,8 @@ def _flat(x: Tensor) -> Tensor:
 
 def sum_steps(x: Tensor) -> Tensor:
     """x[0] + x[1] + ..., added in this order: [T, ...] -> [...], without gradient; x of any strides."""
+    if captured(x) and x.device.type == "cpu":
+        return operators.sum_steps(x)
     x = x.detach()
     if x.device.type != "cpu":
         return x.sum(0)
@@ -87,15 +91,16 @@ def sum_steps(x: Tensor) -> Tensor:
     if len(x) == 1:
         first: Tensor = x[0]
         return first
-    x = dense_steps(x)
-    out = empty_step(x)
-    library.call("sum_steps", x.dtype, x, x.stride(0), out, len(x), out.numel())
-    return out
+    return cpu_sums.sum_steps(x)
 
 
 def repeated(x: Tensor, steps: int) -> Tensor:
     """`x` [...] as [steps, ...] in the memory of one step; the gradient is summed in the order of the steps."""
-    repetition: Tensor = _Repeated.apply(x, steps) if steps > 1 else x.unsqueeze(0)
+    if steps == 1:
+        return x.unsqueeze(0)
+    if traced():  # which keeps torch's own operations alone
+        return x.unsqueeze(0).expand(steps, *x.shape)
+    repetition: Tensor = _Repeated.apply(x, steps)
     return repetition
 
 
@@ -112,6 +117,8 @@ class _Repeated(torch.autograd.Function):
 
 def mean_over(x: Tensor, axis: int) -> Tensor:
     """The mean over a short axis (time steps, voters), its values added in the order of their numbers."""
+    if captured(x):
+        return sum_steps(x.movedim(axis, 0)) / x.shape[axis]
     mean: Tensor = _MeanOver.apply(x, axis)
     return mean
 

@@ -49,6 +49,7 @@ class Fusible(NamedTuple):
             self.neuron.active
             and self.norm.has_statistics(x)
             and not any(has_hook(layer) for layer in self if layer is not None)
+            and self.neuron.step_mode == "m"
             and kernels.supports_block(x.device, self._dtype(x), self.neuron.rule, backend=self.neuron.backend)
         )
 

@@ -13,14 +13,20 @@ from torch import Tensor, nn
 
 from bpsta_cli import kernels
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.kernels.capture import exported
 
 CONVOLUTIONS = ("auto", "dense", "sparse")
 """How a convolution may be computed; `Conv.convolution` says what each is."""
 
 
 def is_constant(x: Tensor) -> bool:
-    """Whether all time steps of `x` [T, ...] are the same memory."""
-    return x.shape[0] == 1 or x.stride(0) == 0
+    """Whether all time steps of `x` [T, ...] are the same memory.
+
+    What is exported or traced is later given other inputs, whose steps may differ: none is constant there.
+    """
+    if x.shape[0] == 1:
+        return True
+    return x.stride(0) == 0 and not exported()
 
 
 def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -144,7 +150,7 @@ def _window_means(x: Tensor, size: tuple[int, int]) -> Tensor:
     tall, wide = size
     rows, columns = x.shape[2] // tall, x.shape[3] // wide
     whole = x.permute(0, 2, 3, 1)[:, : rows * tall, : columns * wide]  # channels last, as most images lie in memory
-    windows = whole.view(len(x), rows, tall, columns, wide, x.shape[1]).movedim((2, 4), (0, 1))
+    windows = whole.view(x.shape[0], rows, tall, columns, wide, x.shape[1]).movedim((2, 4), (0, 1))
     return kernels.mean_over(windows.flatten(0, 1), 0).permute(0, 3, 1, 2)
 
 

@@ -115,7 +115,6 @@ class FoldedNorm(nn.BatchNorm2d):
         """The running mean and variance: [C] each."""
         return self.get_buffer("running_mean"), self.get_buffer("running_var")
 
-    @torch.no_grad()
     def track(self, mean: Tensor, var: Tensor, *, rows: int, steps: int) -> None:
         """Update the running statistics with those of a pass.
 
@@ -153,7 +152,6 @@ class PerStepNorm(FoldedNorm):
             return kernels.repeated(y, x.shape[0])
         return torch.stack([self._normalise(step, *self.running()) for step in x])
 
-    @torch.no_grad()
     def track(self, mean: Tensor, var: Tensor, *, rows: int, steps: int) -> None:
         """As in `FoldedNorm`, an update a step; one set stands for steps that are all the same."""
         momentum = self._momentum_of(steps // len(mean))

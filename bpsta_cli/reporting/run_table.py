@@ -49,7 +49,7 @@ def _place(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _row(run: Path) -> dict[str, Any]:
-    records.read(run / "metrics.json", "metrics")
+    metrics = records.read(run / "metrics.json", "metrics")
     history = records.read_history(run / "history.csv")
     settings = settings_of(run / "settings.json")
     last = history.iloc[-1]
@@ -61,7 +61,7 @@ def _row(run: Path) -> dict[str, Any]:
         "run": run.name,
         "recipe": run.name.removesuffix(suffix) if run.name.endswith(suffix) else settings.dataset,
         "dataset": settings.dataset,
-        "method": settings.label,
+        "method": metrics["method"],
         "rule": settings.method,
         "T": settings.T,
         "seed": settings.seed,

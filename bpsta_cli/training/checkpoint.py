@@ -194,7 +194,7 @@ def finish(run: RunDir, info: RunInfo, progress: Progress, *, keep_state: bool) 
     run.write_metrics(
         {
             "dataset": settings.dataset,
-            "method": settings.label,
+            "method": info.label,
             "network": settings.data.network,
             "T": settings.T,
             "seed": settings.seed,

@@ -86,9 +86,9 @@ def never() -> bool:
 def train(
     settings: RunSettings,
     store: Store,
-    out: Path,
+    out: str | Path,
     *,
-    device: torch.device,
+    device: torch.device | str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
@@ -102,8 +102,8 @@ def train(
     is, without any event.
 
     Args:
-        settings: everything that decides the outcome.
-        store: the prepared data.
+        settings: everything that decides the outcome; `training.settings` makes them from a few.
+        store: the prepared data; `training.data` gives them.
         out: the run directory; made when the first values are about to be written.
         device: where to compute.
         resume: go on with the run in `out`, for more epochs where its schedule allows; with `overwrite`: go on where
@@ -121,7 +121,7 @@ def train(
         RanksError: another process of the run is gone, or has other settings, data or code.
         BpstaError: settings or data that cannot be used.
     """
-    settings = settings.completed()
+    settings, out, device = settings.completed(), Path(out), torch.device(device)
     network = _initial_network(settings, store)
     check_memory(settings, network, store.shape, device)
     kernel = network.kernel(device)

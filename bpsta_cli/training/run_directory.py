@@ -21,7 +21,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
-from bpsta_cli import files, reading
+from bpsta_cli import files, reading, rules
 from bpsta_cli.checksums import DamagedError
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
@@ -66,6 +66,12 @@ class RunInfo(BaseModel):
     """Of the file with the run's learning rule; empty: it has none of the user's own."""
     provenance: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
+    @property
+    def label(self) -> str:
+        """What tables call the method: the variant, else the rule's registered name; its file if that was not run."""
+        rule = rules.with_hash(self.rule_sha256) if self.rule_sha256 else None
+        return self.settings.variant or (self.settings.method if rule is None else rule.name)
+
     @field_validator("settings", mode="before")
     @classmethod
     def _a_record_of_before_there_was_a_choice_has_the_twin(cls, values: Any) -> Any:
@@ -78,8 +84,8 @@ class RunInfo(BaseModel):
 class RunDir:
     """One run's directory."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self._checkpoints, self._kept = Checkpoints(path / "checkpoints"), Checkpoints(path / "state")
 
     @property

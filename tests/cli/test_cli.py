@@ -14,8 +14,8 @@ import pytest
 
 from bpsta_cli import checksums, files, reading
 from bpsta_cli.cli.main import run
-from bpsta_cli.cli.presets import preset
 from bpsta_cli.data import catalogue
+from bpsta_cli.data.presets import preset
 
 TINY = ["--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--epochs", "2", "--threads", "1"]
 

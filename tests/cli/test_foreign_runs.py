@@ -15,7 +15,7 @@ from bpsta_cli.files import write_checked_json
 from bpsta_cli.reading import documents
 from bpsta_cli.rules import registry
 
-EXAMPLE = (Path(__file__).parents[1] / "examples" / "leaky_gradient.py").read_text()
+EXAMPLE = (Path(__file__).parents[2] / "examples" / "leaky_gradient.py").read_text()
 TRACE = "from pathlib import Path\nPath(__file__).with_name('was-run').touch()\n"
 TINY = ["train", "--dataset", "digits", "--T", "1", "--network", "4C3-AP8-10Voting", "--epochs", "1", "--threads", "1"]
 COMMANDS = {

@@ -13,7 +13,7 @@ from bpsta_cli.cli.main import run
 from bpsta_cli.cli.schema import rule_section
 from bpsta_cli.rules import registry
 
-EXAMPLE = str(Path(__file__).parents[1] / "examples" / "leaky_gradient.py")
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "leaky_gradient.py")
 TINY = ["train", "--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--epochs", "1", "--threads", "1"]
 
 
@@ -52,9 +52,13 @@ def test_a_rule_file_explains_its_settings(capsys):
     assert "error crosses a spike in time" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_rule_of_the_users_own_trains_from_its_file_with_its_setting(recorded, data, tmp_path):
+def test_a_rule_of_the_users_own_trains_from_its_file_with_its_setting_and_tables_have_its_name(
+    recorded, data, tmp_path, capsys
+):
     assert recorded("--method", EXAMPLE, "--rule-option", "leak=0.2") == {"leak": 0.2}
-    assert run(["eval", str(tmp_path / "run"), "--data-dir", str(data)]) == 0
+    found = json_of(capsys, ["eval", str(tmp_path / "run"), "--data-dir", str(data)])
+    assert found["method"] == "leaky-gradient"
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["method"] == "leaky-gradient"
 
 
 def test_a_run_records_the_defaults_of_a_rule_file(recorded):

@@ -7,8 +7,8 @@ import pytest
 from folder_files import read, write_images, write_recordings, write_split
 from PIL import Image
 
-from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import Preparation
+from bpsta_cli.data.presets import preset
 from bpsta_cli.data.store import prepare, store_path
 from bpsta_cli.errors import DataError
 

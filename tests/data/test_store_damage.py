@@ -7,8 +7,8 @@ import pytest
 from data_files import write_mnist
 
 from bpsta_cli import checksums
-from bpsta_cli.cli.presets import preset
 from bpsta_cli.config import Preparation
+from bpsta_cli.data.presets import preset
 from bpsta_cli.data.run_data import prepared_store
 from bpsta_cli.data.store import build, open_store, prepare, verified, with_checksum
 from bpsta_cli.errors import DataError

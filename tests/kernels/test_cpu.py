@@ -352,7 +352,7 @@ def test_a_build_that_fails_is_told_in_one_line(empty_cache, monkeypatch):
     assert "\n" not in choice.why
     with pytest.raises(SettingsError, match="the compiler failed"):
         LIF(backend="cpu")
-    assert LIF()(torch.ones(2)).tolist() == [1, 1]
+    assert LIF()(torch.ones(2, 1, 1)).flatten().tolist() == [1, 1]
 
 
 def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path):

@@ -22,7 +22,7 @@ def test_the_module_is_the_kernel_with_its_constants():
 
 def test_a_call_leaves_nothing_behind():
     neuron = LIF(threshold=1.0, decay=1.0)
-    x = torch.full((1, 2), 0.6)  # would fire at the second call, were the potential kept
+    x = torch.full((1, 1, 2), 0.6)  # would fire at the second call, were the potential kept
     assert [neuron(x).sum().item() for _ in range(3)] == [0, 0, 0]
     assert not list(neuron.parameters())
     assert not neuron.state_dict()

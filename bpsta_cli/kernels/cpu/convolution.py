@@ -120,13 +120,9 @@ def convolve(
         zero_gradient_without_spike: whether the input's gradient comes to nothing where the input is 0, and may be left
             out there, as 0.
     """
-    sizes = conv.sizes_of(x, operation.weight, operation.stride, operation.padding)
     leaves = (x, operation.weight, *([] if operation.bias is None else [operation.bias]))
     training = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
-    most = _max_densities(sizes, training) if max_density is None else MaxDensities(*[max_density] * 3)
-    spikes = None
-    if most.output > 0 and sparse_conv.supports(x):
-        spikes = sparse_conv.list_spikes(x, sizes, max_density=most.output)
+    sizes, most, spikes = planned(operation, x, max_density, training=training)
     if training:
         y: Tensor = _Convolution.apply(
             x, operation.weight, operation.bias, layer, sizes, spikes, most, zero_gradient_without_spike, batch
@@ -135,6 +131,29 @@ def convolve(
         group = _group(spikes, operation.weight)
         y = _forward(x, sizes, spikes, conv.packed_once(layer, operation.weight, operation.bias, group))
     return Output(y, spikes is not None)
+
+
+def planned(
+    operation: Operation, x: Tensor, max_density: float | None, *, training: bool
+) -> tuple[Sizes, MaxDensities, SpikeList | None]:
+    """How `operation` is computed for images `x`, by `max_density` as in `convolve`.
+
+    Returns:
+        Its sizes, up to which density each part is sparse, and the spikes of `x` where the output comes from them.
+    """
+    sizes = conv.sizes_of(x, operation.weight, operation.stride, operation.padding)
+    most = _max_densities(sizes, training) if max_density is None else MaxDensities(*[max_density] * 3)
+    spikes = None
+    if most.output > 0 and sparse_conv.supports(x):
+        spikes = sparse_conv.list_spikes(x, sizes, max_density=most.output)
+    return sizes, most, spikes
+
+
+def output(operation: Operation, x: Tensor, max_density: float | None) -> Tensor:
+    """What `operation` gives for images `x`, without gradient; the weights are packed for it alone."""
+    sizes, _, spikes = planned(operation, x, max_density, training=False)
+    weights = PackedWeights(operation.weight, operation.bias, _group(spikes, operation.weight))
+    return _forward(x, sizes, spikes, weights)
 
 
 def _max_densities(sizes: Sizes, training: bool) -> MaxDensities:

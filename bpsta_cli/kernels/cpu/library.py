@@ -71,6 +71,12 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | No
         return f"it has float32 and float64 and the input is {str(dtype).removeprefix('torch.')}"
     if rule is not None and rule_code(rule) is None:
         return f"it knows the rules stbp, bpsa and bpsta, and not {type(rule).__name__}"
+    return str(_unusable())
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # compiled, it is asked once
+def _unusable() -> str:
+    """Why there are no kernels on this machine; empty if there are."""
     loaded = _library()
     return loaded if isinstance(loaded, str) else ""
 

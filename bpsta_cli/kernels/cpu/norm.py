@@ -75,28 +75,61 @@ class _Norm(torch.autograd.Function):
         x = _gapless(x)
         ctx.save_for_backward(x, weight)
         ctx.stats, ctx.eps, ctx.relu, ctx.through = stats, eps, relu, through
-        y = empty_images(tuple(x.shape), x)
-        ctx.values = scale, shift, _ = affine(x, weight, bias, stats, eps)
-        call("norm_forward", x.dtype, x, y, *_sizes(x, sets=len(scale)), scale, shift, _floor(relu))
-        return y
+        ctx.values = affine(x, weight, bias, stats, eps)
+        return forward(x, ctx.values, relu=relu)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        stats: Statistics = ctx.stats
-        grad = _gapless(grad)
-        sums = _gradient_sums(x, grad, ctx.values, relu=ctx.relu)
-        coefficients = [torch.empty(stats.mean.shape, dtype=x.dtype) for _ in range(3)]
-        of_parameters = [torch.empty(x.shape[2], dtype=x.dtype) for _ in range(2)]
-        sizes = (*stats.mean.shape, rows_of_a_set(x, stats))
-        given = (weight.contiguous(), float(ctx.eps), bool(ctx.through))
-        call("norm_coefficients", x.dtype, stats.var.contiguous(), sums, *sizes, *given, *coefficients, *of_parameters)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = empty_images(tuple(x.shape), x)
-            backward(x, grad, grad_x, relu=ctx.relu, values=(*ctx.values, *coefficients))
-        return grad_x, *of_parameters, *[None] * 4
+        found = gradients(
+            x,
+            weight,
+            grad,
+            ctx.stats,
+            ctx.values,
+            eps=ctx.eps,
+            relu=ctx.relu,
+            through_stats=ctx.through,
+            needs_x=ctx.needs_input_grad[0],
+        )
+        return *found, *[None] * 4
+
+
+def forward(x: Tensor, values: Sequence[Tensor], *, relu: bool) -> Tensor:
+    """The norm of `x`, without gradient; `values` are those of `affine`."""
+    x = _gapless(x)
+    y = empty_images(tuple(x.shape), x)
+    scale, shift, _ = values
+    call("norm_forward", x.dtype, x, y, *_sizes(x, sets=len(scale)), scale, shift, _floor(relu))
+    return y
+
+
+def gradients(
+    x: Tensor,
+    weight: Tensor,
+    grad: Tensor,
+    stats: Statistics,
+    values: Sequence[Tensor],
+    *,
+    eps: float,
+    relu: bool,
+    through_stats: bool,
+    needs_x: bool,
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of input, gain and shift from that of the output; `values` are those of `affine`."""
+    x, grad = _gapless(x), _gapless(grad)
+    sums = _gradient_sums(x, grad, values, relu=relu)
+    coefficients = [torch.empty(stats.mean.shape, dtype=x.dtype) for _ in range(3)]
+    of_parameters = [torch.empty(x.shape[2], dtype=x.dtype) for _ in range(2)]
+    sizes = (*stats.mean.shape, rows_of_a_set(x, stats))
+    given = (weight.contiguous(), float(eps), bool(through_stats))
+    call("norm_coefficients", x.dtype, stats.var.contiguous(), sums, *sizes, *given, *coefficients, *of_parameters)
+    grad_x = None
+    if needs_x:
+        grad_x = empty_images(tuple(x.shape), x)
+        backward(x, grad, grad_x, relu=relu, values=(*values, *coefficients))
+    return grad_x, of_parameters[0], of_parameters[1]
 
 
 def _gradient_sums(x: Tensor, grad: Tensor, values: Sequence[Tensor], *, relu: bool) -> Tensor:

@@ -44,6 +44,11 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | No
         return f"it knows the rules stbp, bpsa and bpsta, and not {type(rule).__name__}"
     if device.type != default_device().type:
         return f"it runs on {default_device().type} and the input is on {device.type}"
+    return str(_tested(device))
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # compiled, it is asked once
+def _tested(device: torch.device) -> str:
     return smoke_test(device)
 
 
@@ -80,7 +85,7 @@ def lif(
     if torch.is_grad_enabled() and x.requires_grad:
         spikes: Tensor = _LIF.apply(x, spec)
         return spikes
-    return _fire(x, spec)
+    return forward(x, spec)
 
 
 class _LIF(torch.autograd.Function):
@@ -88,24 +93,31 @@ class _LIF(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, spec: BlockSpec) -> Tensor:
         ctx.save_for_backward(x)
         ctx.spec = spec
-        return _fire(x, spec)
+        return forward(x, spec)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor, None]:
-        x = dense_steps(ctx.saved_tensors[0].detach())
-        if error.stride()[1:] != x.stride()[1:] or error.is_neg():
-            error = empty_like(x).copy_(error)
-        grad = empty_like(x)
-        run_backward(x, Sizes.of_steps(x), ctx.spec, None, error, grad=grad)
-        return grad, None
+        (x,) = ctx.saved_tensors
+        return backward(x, error, ctx.spec), None
 
 
-def _fire(x: Tensor, spec: BlockSpec) -> Tensor:
+def forward(x: Tensor, spec: BlockSpec) -> Tensor:
+    """Spikes of the neuron, without gradient."""
     x = dense_steps(x.detach())
     spikes = empty_like(x)
     run_forward(x, Sizes.of_steps(x), spec, None, spikes)
     return spikes
+
+
+def backward(x: Tensor, error: Tensor, spec: BlockSpec) -> Tensor:
+    """dL/dx of the neuron from dL/do."""
+    x = dense_steps(x.detach())
+    if error.stride()[1:] != x.stride()[1:] or error.is_neg():
+        error = empty_like(x).copy_(error)
+    grad = empty_like(x)
+    run_backward(x, Sizes.of_steps(x), spec, None, error, grad=grad)
+    return grad
 
 
 def statistics(x: Tensor, *, per_step: bool) -> Statistics:

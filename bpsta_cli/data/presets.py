@@ -1,4 +1,4 @@
-"""The settings of a command line without a params.yaml: the catalogue's recipe of the data set."""
+"""The settings of a run without a params.yaml: the catalogue's recipe of the data set."""
 
 from pathlib import Path
 

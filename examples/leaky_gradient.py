@@ -6,7 +6,7 @@ move it. Here it gets a small constant one (a leaky ReLU next to a ReLU):
     do/du = 1/u  if it fired,  else leak
     dv/du = 1 - o                           (inherited: the reset counts as a constant mask)
 
-Use it by its path, `--method tests/examples/leaky_gradient.py --rule-option leak=0.2`, wherever a rule's name is asked
+Use it by its path, `--method examples/leaky_gradient.py --rule-option leak=0.2`, wherever a rule's name is asked
 for.
 """
 
