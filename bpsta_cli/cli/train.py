@@ -2,35 +2,24 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bpsta_cli import rules
+from bpsta_cli import rules, tracking
 from bpsta_cli.cli.interruption import Interruption, StoppedCommand
 from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
 from bpsta_cli.cli.runs import require_finite, use_threads, warn_unchecked
-from bpsta_cli.cli.schema import Given, apply_overrides, rule_section, section, with_settings
-from bpsta_cli.config import (
-    DatasetSettings,
-    NeuronSettings,
-    Params,
-    RuleSettings,
-    Run,
-    RunSettings,
-    TrainingSettings,
-    load_params,
-    validate,
-)
+from bpsta_cli.cli.schema import Given, rule_section, section, with_settings
+from bpsta_cli.cli.train_settings import chosen_settings, settings_of_run
+from bpsta_cli.config import DatasetSettings, NeuronSettings, RunSettings, TrainingSettings
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from bpsta_cli.training import Begun, EpochDone
     from bpsta_cli.training.loop import Event
-
-WHERE = "the options"
 
 
 @with_settings(
@@ -64,8 +53,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="With --overwrite: go on with the run in --out where that is possible. Without it a run of the same "
-            "settings, data and code goes on by itself.",
+            help="Go on with the run in --out by its own settings, without --dataset; with a larger --epochs for more "
+            "of them, where its schedule is sgdr. With --overwrite: go on where that is possible, else begin anew.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in --out.")] = False,
@@ -73,6 +62,23 @@ def train(
         float,
         typer.Option(min=0, help="Minutes from one checkpoint within an epoch to the next; one is written after each."),
     ] = 10,
+    keep_state: Annotated[
+        bool,
+        typer.Option(
+            "--keep-state",
+            help="Keep the training state of the finished run, so that --resume can train it for more epochs.",
+        ),
+    ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="csv|dvclive|tensorboard|wandb|mlflow|FILE",
+            help="Where curves go while it trains: into RUN/logs/NAME, or the tracker's own place; or a file with a "
+            "logger of your own. Give it again for another one. (default: csv alone, RUN/history.csv, which is always "
+            "written)",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     data_dir: DataDir = Path("data"),
@@ -83,22 +89,17 @@ def train(
     A run that was stopped goes on when the same command is started again.
     """
     require_finite("checkpoint-minutes", checkpoint_minutes)
-    study = load_params(params) if params else None
-    line = _line(study, run)
-    if ("dataset" not in given["run"]) == (line is None):
-        raise SettingsError(
-            "no data set" if line is None else "two data sets",
-            expected="--dataset NAME, or --run NAME that says which",
-            got="neither" if line is None else "both",
-            todo="bpsta prepare --list shows all.",
-        )
-    if given["run"].get("method", "").endswith(".py"):
-        rules.find(given["run"]["method"])  # named on this command line: run here, and for no other settings
-    settings = _settings(study, line, given, rule_option or [])
     if resume and out is None:
         raise SettingsError(
             "nothing to resume", expected="--out RUN beside --resume", got="no --out", todo="Name the run."
         )
+    if given["run"].get("method", "").endswith(".py"):
+        rules.find(given["run"]["method"])  # named on this command line: run here, and for no other settings
+    if out is not None and resume and params is None and run is None and "dataset" not in given["run"]:
+        settings = settings_of_run(out, given, rule_option or [])
+    else:
+        settings = chosen_settings(params, run, given, rule_option or [])
+    loggers = [tracking.make(name) for name in dict.fromkeys(log or [])]
     _run(
         settings,
         out or _free_directory(settings),
@@ -106,86 +107,12 @@ def train(
         resume,
         overwrite,
         checkpoint_minutes,
+        keep_state,
+        loggers,
         device,
         threads,
         data_dir,
     )
-
-
-def _line(study: Params | None, name: str | None) -> Run | None:
-    """The line of params.yaml that --run names."""
-    if name is None:
-        return None
-    if study is None:
-        raise SettingsError(
-            "no file that names runs",
-            expected="--params params.yaml beside --run",
-            got="no --params",
-            todo="Name the file.",
-        )
-    return study.run(name)
-
-
-def _settings(params: Params | None, line: Run | None, given: Given, pairs: list[str]) -> RunSettings:
-    """The file's settings (else the recipe's), with the options that were given on top."""
-    run = given["run"] if line is None else line.model_dump(exclude={"recipe"}) | given["run"]
-    named = run.get("method", RunSettings.model_fields["method"].default)
-    variant = params.variants.get(named) if params else None
-    method = named if variant is None else variant.method
-    name = line.recipe if line is not None else run["dataset"]
-    neuron, training, rule = (
-        (params.neuron, params.training_of(named), params.rule_of(named))
-        if params
-        else (NeuronSettings(), TrainingSettings(), {})
-    )
-    data = params.recipe_of(name) if params else _recipe(name, given["data"])
-    groups = {
-        "data": apply_overrides(WHERE, DatasetSettings, data.model_dump(), given["data"]),
-        "neuron": apply_overrides(WHERE, NeuronSettings, neuron.model_dump(), given["neuron"]),
-        "rule": rule | _rule_options(method, given["rule"], pairs),
-        "training": apply_overrides(WHERE, TrainingSettings, training.model_dump(), given["training"]),
-    }
-    own = {} if variant is None else {"method": method, "variant": named}
-    return validate(RunSettings, run | own | groups, where=WHERE)
-
-
-def _recipe(dataset: str, given: dict[str, Any]) -> DatasetSettings:
-    from bpsta_cli.cli.presets import preset
-
-    return preset(dataset, epochs=given.get("epochs"), source=given.get("source"))
-
-
-def _rule_options(method: str, given: RuleSettings, pairs: list[str]) -> RuleSettings:
-    """The options that set something of the learning rule, --alpha and the like and each NAME=VALUE, by setting.
-
-    Raises:
-        SettingsError: a setting that the method does not have, or that is given twice; no NAME=VALUE.
-    """
-    options = {name: f"--{name.replace('_', '-')}" for name in given}
-    values = dict(given)
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not name or not sign or name in values:
-            raise SettingsError(
-                "unusable option",
-                expected="--rule-option NAME=VALUE, each NAME once",
-                got=f"{name} twice" if name in values else repr(pair),
-                todo="Correct it.",
-            )
-        options[name], values[name] = f"--rule-option {name}", value
-    if not values or (method != rules.TWIN and method not in rules.names() and not method.endswith(".py")):
-        return values  # an unknown method is refused by itself
-    own = set() if method == rules.TWIN else {each.name for each in rules.settings_of(rules.find(method))}
-    for name, option in options.items():
-        if name not in own:
-            raise SettingsError(
-                f"{option} is no option of method {method}",
-                expected=" or ".join(f"--method {each}" for each in rules.rules_with(name))
-                or (f"one of {', '.join(sorted(own))}" if own else "none: it has no settings"),
-                got=f"--method {method}",
-                todo=f"Leave {option} out; bpsta rules lists what each rule takes.",
-            )
-    return values
 
 
 def _free_directory(settings: RunSettings) -> Path:
@@ -205,6 +132,8 @@ def _run(
     resume: bool,
     overwrite: bool,
     checkpoint_minutes: float,
+    keep_state: bool,
+    loggers: list[tracking.Logger],
     device: str,
     threads: int | None,
     data_dir: Path,
@@ -231,7 +160,9 @@ def _run(
             overwrite=overwrite,
             checkpoint_minutes=checkpoint_minutes,
             stop=interruption.asked,
+            keep_state=keep_state,
         )
+        events = tracking.followed(events, loggers, out)
         _follow(events, settings, str(place), out, output, interruption)
     metrics = RunDir(out).metrics()
     output.say(
@@ -269,8 +200,8 @@ def _follow(
                 _say_epoch(event, settings, output)
             elif isinstance(event, Stopped):
                 output.warn(
-                    f"stopped and kept after {_position(event.epoch, event.step)}; the same command with "
-                    f"--out {out} goes on from there"
+                    f"stopped and kept after {_position(event.epoch, event.step)}; "
+                    f"bpsta train --resume --out {out} goes on from there"
                 )
                 raise StoppedCommand(interruption.exit_code)
             else:

@@ -264,6 +264,15 @@ class RunSettings(Strict):
         rule = self.make_rule()
         return self if rule is None else self.model_copy(update={"rule": dataclasses.asdict(rule)})
 
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its key in params.yaml's notation: "T", "data.epochs", "rule.alpha"."""
+        found: dict[str, Any] = {}
+        for key, value in self.model_dump().items():
+            found |= (
+                {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+            )
+        return found
+
     @property
     def label(self) -> str:
         """What tables and files of results call the method: the variant, else the rule."""

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,37 @@ PIXELS = 4 / 3
 """CSS pixels a point, in which matplotlib gives an SVG file's size."""
 
 
+KICKER = "bpsta · results of this clone"
+FOOTER = (
+    "<p>Written by <code>bpsta report</code> from the results of <code>dvc repro</code>; not edited by hand. "
+    "The same numbers are in\n  <code>results/tables</code> as CSV and Markdown, the pictures in "
+    "<code>results/figures</code> as PNG and SVG.</p>"
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page is made of.
+
+    Attributes:
+        title: its heading.
+        lead: what it holds, sentences.
+        kicker: a few words above the heading.
+        footer: how it was made, HTML.
+        facts: label and value of what a reader asks first.
+        warnings: what a reader must know before any number.
+        sections: as `section` makes them; one without content is left out.
+    """
+
+    title: str
+    lead: str
+    kicker: str
+    footer: str
+    facts: list[dict[str, str]]
+    warnings: list[str]
+    sections: list[dict[str, Any]]
+
+
 def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: Origin) -> None:
     """Write the page; the same bytes for the same results.
 
@@ -40,22 +72,21 @@ def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: O
     Raises:
         RunError: a figure's SVG file cannot be read.
     """
+    found = Page(TITLE, LEAD, KICKER, FOOTER, facts(origin), warnings(origin), _sections(tables, figures, origin))
+    render(path, found)
+
+
+def render(path: Path, page: Page) -> None:
+    """Write a page; the same bytes for the same content."""
     import jinja2
 
     folder = resources("bpsta_cli.reporting") / "templates"
     template = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined).from_string(
         (folder / "page.html.j2").read_text(encoding="utf-8")
     )
-    sections = [section for section in _sections(tables, figures, origin) if section["artifacts"] or section["list"]]
-    page = template.render(
-        title=TITLE,
-        lead=LEAD,
-        style=(folder / "page.css").read_text(encoding="utf-8"),
-        facts=facts(origin),
-        warnings=warnings(origin),
-        sections=sections,
-    )
-    files.write_text(path, page + "\n")
+    shown = [section for section in page.sections if section["artifacts"] or section["list"]]
+    content = vars(page) | {"sections": shown, "style": (folder / "page.css").read_text(encoding="utf-8")}
+    files.write_text(path, template.render(content) + "\n")
 
 
 def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> list[dict[str, Any]]:
@@ -63,18 +94,18 @@ def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> lis
     claimed = [table for table in tables if table.name == claims.NAME]
     tables = [table for table in tables if table.name != claims.NAME]
     return [
-        _section("claims", "Claims", "Claims", map(_table, claimed)),
-        _section("runs", "What was run", "Runs", [_plain("runs-table", runs_table(origin))]),
-        _section("tables", "The paper's tables", "Tables", map(_table, _select(tables, False)), own),
-        _section("figures", "The paper's figures", "Figures", map(_figure, _select(figures, False))),
-        _section(
+        section("claims", "Claims", "Claims", map(shown_table, claimed)),
+        section("runs", "What was run", "Runs", [plain_table("runs-table", runs_table(origin))]),
+        section("tables", "The paper's tables", "Tables", map(shown_table, _select(tables, False)), own),
+        section("figures", "The paper's figures", "Figures", map(shown_figure, _select(figures, False))),
+        section(
             "more",
             "More measurements",
             "More",
-            [*map(_table, _select(tables, True)), *map(_figure, _select(figures, True))],
+            [*map(shown_table, _select(tables, True)), *map(shown_figure, _select(figures, True))],
         ),
-        _section("provenance", "Provenance", "Provenance", [_plain("provenance-table", origin.provenance)]),
-        _section(
+        section("provenance", "Provenance", "Provenance", [plain_table("provenance-table", origin.provenance)]),
+        section(
             "missing",
             "What is missing",
             "Missing",
@@ -85,7 +116,7 @@ def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> lis
     ]
 
 
-def _section(
+def section(
     name: str,
     title: str,
     short: str,
@@ -93,6 +124,7 @@ def _section(
     intro: str = "",
     lines: list[str] | None = None,
 ) -> dict[str, Any]:
+    """A part of the page: its id, heading, name in the contents, tables and pictures, and lines of text."""
     return {
         "id": name,
         "title": title,
@@ -107,7 +139,8 @@ def _select(artifacts: list[Any], supplementary: bool) -> list[Any]:
     return [artifact for artifact in artifacts if artifact.supplementary is supplementary]
 
 
-def _table(table: Table) -> dict[str, Any]:
+def shown_table(table: Table) -> dict[str, Any]:
+    """A table as the page shows it."""
     rows = _rows(table.display, table.marks or _sources(table.frame.get("source")))
     folded = [row for row in rows if row["kind"] == FOLDED]
     folded = folded if len(folded) < len(rows) else []
@@ -136,7 +169,7 @@ def _sources(sources: "pd.Series[str] | None") -> list[str]:
     return [] if sources is None or sources.nunique() == 1 else list(sources)
 
 
-def _plain(name: str, frame: pd.DataFrame) -> dict[str, Any]:
+def plain_table(name: str, frame: pd.DataFrame) -> dict[str, Any]:
     """A table of text."""
     columns = [str(column) for column in frame.columns]
     return {
@@ -153,7 +186,12 @@ def _plain(name: str, frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def shown_figure(figure: Figure) -> dict[str, Any]:
+    """A figure as the page shows it, its picture inside.
+
+    Raises:
+        RunError: its SVG file cannot be read.
+    """
     source = next(file for file in figure.files if file.suffix == ".svg")
     try:
         picture = source.read_bytes()

@@ -144,8 +144,11 @@ def _select(learner: Learner, progress: Progress) -> None:
         progress.selected = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
 
-def finish(run: RunDir, info: RunInfo, progress: Progress) -> None:
-    """Write the result, that of the selected epoch: from here on the run is finished."""
+def finish(run: RunDir, info: RunInfo, progress: Progress, *, keep_state: bool) -> None:
+    """Write the result, that of the selected epoch: from here on the run is finished.
+
+    With `keep_state` its training state stays, so that it can be trained for more epochs.
+    """
     settings = info.settings
     assert progress.selected is not None, "the last epoch is always a candidate"
     selected = progress.history[progress.best_epoch]
@@ -170,4 +173,8 @@ def finish(run: RunDir, info: RunInfo, progress: Progress) -> None:
             "split": info.split,
         }
     )
-    run.checkpoints.clear()
+    if keep_state:
+        run.checkpoints.move_to(run.kept)
+    else:
+        run.checkpoints.clear()
+        run.kept.clear()

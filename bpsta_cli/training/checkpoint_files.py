@@ -18,6 +18,8 @@ from bpsta_cli.training import tensor_files
 from bpsta_cli.training.tensor_files import Header
 
 Found = TypeVar("Found")
+Content = tuple[dict[str, Tensor], dict[str, Any]]
+"""The tensors and the state in a checkpoint."""
 
 
 class Checkpoints:
@@ -73,6 +75,17 @@ class Checkpoints:
             )
         return None, []
 
+    def move_to(self, other: "Checkpoints") -> None:
+        """Put the newest one into `other`, in place of what is there, and remove the rest."""
+        newest = self.files()[:1]
+        for file in newest:
+            other.folder.mkdir(parents=True, exist_ok=True)
+            file.replace(other.folder / file.name)
+        for file in other.files():
+            if file.name not in {each.name for each in newest}:
+                file.unlink()
+        self.clear()
+
     def clear(self) -> None:
         """Remove all of them, and the folder where nothing else is in it."""
         if not self.folder.is_dir():
@@ -84,9 +97,7 @@ class Checkpoints:
             self.folder.rmdir()
 
 
-def read(
-    file: Path, run: str, check: Callable[[Header], None] | None = None
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read(file: Path, run: str, check: Callable[[Header], None] | None = None) -> Content:
     """The tensors and the state in a checkpoint.
 
     Args:

@@ -42,6 +42,7 @@ class Begun:
         epoch: epochs that were done before.
         step: steps of the next epoch that were done before.
         warnings: what of the run's checkpoints was damaged and had to be passed over.
+        history: the records of the epochs that were done before.
     """
 
     kernel: Choice | None
@@ -49,6 +50,7 @@ class Begun:
     epoch: int = 0
     step: int = 0
     warnings: tuple[str, ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def train(
     overwrite: bool = False,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     stop: Callable[[], bool] = never,
+    keep_state: bool = False,
 ) -> Iterator[Event]:
     """Train one run into directory `out`, epoch by epoch; the result is in its metrics.json at the end.
 
@@ -99,10 +102,12 @@ def train(
         store: the prepared data.
         out: the run directory; made when the first values are about to be written.
         device: where to compute.
-        resume: with `overwrite`: go on where that is possible.
+        resume: go on with the run in `out`, for more epochs where its schedule allows; with `overwrite`: go on where
+            that is possible.
         overwrite: replace a run in `out`.
         checkpoint_minutes: from one checkpoint within an epoch to the next; one is also written after each epoch.
         stop: asked after every step; where it says so, a checkpoint is written and the last event is `Stopped`.
+        keep_state: the training state of the finished run stays in the directory, so that it can be extended.
 
     Raises:
         RunError: `out` holds a run that may neither be continued nor replaced, or a damaged one, or is trained in by
@@ -124,14 +129,14 @@ def train(
         learner = make_learner(network, settings, device, store.shape)
         steps = steps_of(training_part, settings)
         progress, warnings = _restored(run, info, learner, steps, overwrite=overwrite)
-        yield Begun(kernel, len(training_part), *_position(progress), tuple(warnings))
+        yield Begun(kernel, len(training_part), *_position(progress), tuple(warnings), tuple(progress.history))
         keeper = Keeper(run, learner, progress, steps=steps, minutes=checkpoint_minutes, stop=stop)
         try:
             yield from _train_epochs(keeper, store, training_part, validation_part)
         except StoppedError as stopped:
             yield Stopped(stopped.epoch, stopped.step)
             return
-        checkpoint.finish(run, info, progress)
+        checkpoint.finish(run, info, progress, keep_state=keep_state)
 
 
 def _restored(

@@ -3,9 +3,13 @@
 import warnings
 
 from bpsta_cli import files
+from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import BpstaWarning, RunError
+from bpsta_cli.training import extension
 from bpsta_cli.training.run_directory import OLD_STATE, RunDir, RunInfo
 
+MOST = 3
+"""So many settings that differ are named; the others are counted."""
 RESUMED_FROM = "resumed_from"
 """Where provenance.json keeps what it was before a run went on under another one."""
 
@@ -18,7 +22,8 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
     Args:
         run: the directory.
         info: what is about to be trained.
-        resume: with `overwrite`: go on where that is possible, and replace only what cannot be gone on with.
+        resume: a run of fewer epochs there is trained for more, where its schedule allows; with `overwrite`: go on
+            where that is possible, and replace only what cannot be gone on with.
         overwrite: replace the run that is there.
 
     Returns:
@@ -31,6 +36,8 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
         BpstaWarning: with both, the settings there cannot be read: the run is replaced.
     """
     if run.exists:
+        if resume and not overwrite and _is_shorter(run, info):
+            extension.extend(run, info)
         difference = None if overwrite and not resume else _difference(run, info)
         if difference is not None and not overwrite:
             raise _taken(run, difference)
@@ -74,6 +81,15 @@ def _taken(run: RunDir, difference: str) -> RunError:
     )
 
 
+def _is_shorter(run: RunDir, info: RunInfo) -> bool:
+    """Whether the run in the directory is the one that is asked for but for its number of epochs, which is less."""
+    try:
+        there = run.info()
+    except RunError:
+        return False
+    return extension.is_longer(there.settings, info.settings) and _other_fact(there, info) is None
+
+
 def _difference(run: RunDir, info: RunInfo) -> str | None:
     """What keeps the run in the directory from being continued as `info`; None where nothing does."""
     try:
@@ -81,10 +97,14 @@ def _difference(run: RunDir, info: RunInfo) -> str | None:
     except RunError as unreadable:
         return f"version's settings.json, or a damaged one ({unreadable.got})"
     if there.settings != info.settings:
-        mine, theirs = info.settings.model_dump(), there.settings.model_dump()
-        return "setting of " + next(key for key in mine if mine[key] != theirs[key])
+        return "setting of " + _different_settings(there.settings, info.settings)
     if (run.path / OLD_STATE).is_file() and not run.finished:
         return f"version's training state, {OLD_STATE}, which is not read"
+    return _other_fact(there, info)
+
+
+def _other_fact(there: RunInfo, info: RunInfo) -> str | None:
+    """What beside the settings is another: code, data or the rule's file; None where nothing is."""
     if "code" not in there.provenance:
         return "version of the code, or one that provenance.json does not tell"
     facts = {
@@ -93,3 +113,15 @@ def _difference(run: RunDir, info: RunInfo) -> str | None:
         "version of the code": (there.provenance["code"], info.provenance["code"]),
     }
     return next((what for what, (theirs, mine) in facts.items() if theirs != mine), None)
+
+
+def _different_settings(there: RunSettings, wanted: RunSettings) -> str:
+    """The keys that differ, each with both values: "data.epochs (12 there, 20 asked for), seed (0 there, ...)"."""
+    old, new = there.flat(), wanted.flat()
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    named = [f"{key} ({_said(old.get(key))} there, {_said(new.get(key))} asked for)" for key in keys[:MOST]]
+    return ", ".join(named) + (f" and {len(keys) - MOST} more" if len(keys) > MOST else "")
+
+
+def _said(value: object) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

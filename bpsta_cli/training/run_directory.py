@@ -8,6 +8,7 @@ A run directory holds
     checkpoints/        while the run is unfinished: all that it needs to go on, and the weights chosen so far
     model.safetensors   once it is finished: the weights of the epoch that the selection chose
     metrics.json        once it is finished: the result, and the SHA-256 of the files that belong to it
+    state/              once it is finished, where that was asked for: its last checkpoint, to train it for more epochs
 Each .json file carries a checksum in its last line, each checkpoint one in its header, and metrics.json is written
 last: what is read is vouched for, whenever the run was killed. Files of older versions have no checksums.
 """
@@ -79,7 +80,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._checkpoints = Checkpoints(path / "checkpoints")
+        self._checkpoints, self._kept = Checkpoints(path / "checkpoints"), Checkpoints(path / "state")
 
     @property
     def exists(self) -> bool:
@@ -96,12 +97,24 @@ class RunDir:
         """The training state of an unfinished run."""
         return self._checkpoints
 
+    @property
+    def kept(self) -> Checkpoints:
+        """The training state of a finished run, where it was kept."""
+        return self._kept
+
     def clear(self) -> None:
         """Remove a run's files, and nothing else; the result first, so that no half of one is left."""
-        for name in (METRICS, WEIGHTS, OLD_STATE, HISTORY, TIMINGS, PROVENANCE):
+        self.remove_result()
+        for name in (OLD_STATE, HISTORY, TIMINGS, PROVENANCE):
             (self.path / name).unlink(missing_ok=True)
         self.checkpoints.clear()
+        self.kept.clear()
         (self.path / SETTINGS).unlink(missing_ok=True)
+
+    def remove_result(self) -> None:
+        """Remove what makes the run a finished one."""
+        for name in (METRICS, WEIGHTS):
+            (self.path / name).unlink(missing_ok=True)
 
     def write_info(self, info: RunInfo) -> None:
         """Begin the run: provenance.json, then settings.json."""

@@ -129,6 +129,15 @@ def test_training_runs_no_file_that_another_run_names(options, foreign, data):
     assert not (foreign / "was-run").exists()
 
 
+def test_a_run_of_a_rule_file_is_resumed_by_its_own_settings_where_the_file_is_named(foreign, data, capsys):
+    arguments = ["train", "--resume", "--out", str(foreign / "run"), "--data-dir", str(data)]
+    assert run(arguments) == 2
+    assert "a rule file that was not named" in capsys.readouterr().err
+    assert not (foreign / "was-run").exists()
+    assert run([*arguments, "--method", str(foreign / "leaky.py")]) == 0
+    assert "nothing was trained" in capsys.readouterr().out
+
+
 def test_a_run_of_a_changed_rule_file_is_not_resumed(foreign, data, capsys):
     (foreign / "run" / "metrics.json").unlink()
     with (foreign / "leaky.py").open("a") as file:

@@ -140,7 +140,7 @@ def test_a_signal_ends_the_command_with_a_checkpoint_within_the_epoch_and_says_h
     finally:
         signal.signal(number, before)
     said = " ".join(capsys.readouterr().err.split())
-    assert f"stopped and kept after epoch 1 and 1 steps of the next; the same command with --out {out} goes on" in said
+    assert f"stopped and kept after epoch 1 and 1 steps of the next; bpsta train --resume --out {out} goes on" in said
     assert state(out)[1]["within"]["step"] == 1
     assert command(arguments) == 0
     assert "the run there goes on after epoch 1 and 1 steps of the next" in capsys.readouterr().out

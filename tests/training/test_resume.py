@@ -70,17 +70,17 @@ def test_what_a_kill_just_after_the_result_left_is_removed(settings, digits, tmp
 @pytest.mark.parametrize(
     ("other", "what"),
     [
-        ({"T": 2}, "setting of T"),
-        ({"seed": 5}, "setting of seed"),
-        ({"training": {"lr": 0.02}}, "setting of training"),
-        ({"neuron": {"decay": 0.1}}, "setting of neuron"),
-        ({"data": {"epochs": 9}}, "setting of data"),
+        ({"T": 2}, r"T \(3 there, 2 asked for\)"),
+        ({"seed": 5, "training": {"lr": 0.02}}, r"seed \(1 there, 5 asked for\), training.lr \(0.01 there, 0.02 asked"),
+        ({"neuron": {"decay": 0.1}}, r"neuron.decay \(0.9 there, 0.1 asked for\)"),
+        ({"data": {"epochs": 2}}, r"data.epochs \(3 there, 2 asked for\)"),
+        ({"training": {"recompute": True}}, r"training.recompute \(false there, true asked for\)"),
     ],
 )
 def test_a_run_of_other_settings_is_not_continued_and_what_differs_is_named(settings, digits, tmp_path, other, what):
     out = tmp_path / "run"
     until(train(settings(), digits, out, device=CPU), EpochDone, 1)
-    with pytest.raises(RunError, match=f"with another {what}"):
+    with pytest.raises(RunError, match=f"with another setting of {what}"):
         run(settings(**other), digits, out, resume=True)
     assert RunDir(out).info().settings == settings()
 
