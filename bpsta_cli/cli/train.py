@@ -21,13 +21,32 @@ if TYPE_CHECKING:
     from bpsta_cli.training import Begun, EpochDone
     from bpsta_cli.training.loop import Event
 
+COMMON = ("dataset", "T", "method", "network", "epochs", "batch_size", "lr", "seed", "device", "out")
+"""The options that the help shows first."""
+DATA, NETWORK, RULE, TRAINING = "Data options", "Network options", "Learning rule options", "Training options"
+PANELS = {
+    DATA: ("source", "data_dir", "train_samples", "augmentation"),
+    NETWORK: ("norm", "dropout", "init_from", "initial_rate"),
+    "Neuron options": ("threshold", "decay"),
+    RULE: ("rule_option",),
+    TRAINING: ("loss", "schedule", "weight_decay", "warmup", "warmup_epochs"),
+    "Switches": ("detach_reset", "norm_weight_decay", "idle_momentum", "recompute"),
+    "Run options": (
+        *("resume", "overwrite", "params", "run", "log", "threads", "checkpoint_minutes"),
+        *("keep_state", "as_json"),
+    ),
+}
+"""Where an option stands in the help, if not under the title of its settings."""
+
 
 @with_settings(
-    section("run", "Run", RunSettings).without("variant"),
-    section("data", "Data set", DatasetSettings),
-    section("neuron", "Neuron", NeuronSettings),
-    rule_section("Learning rule"),
-    section("training", "Training", TrainingSettings),
+    section("run", "Run options", RunSettings).without("variant"),
+    section("data", DATA, DatasetSettings),
+    section("neuron", "Neuron options", NeuronSettings),
+    rule_section(RULE),
+    section("training", TRAINING, TrainingSettings),
+    first=COMMON,
+    panels=PANELS,
 )
 def train(
     given: Given,
@@ -60,7 +79,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in --out.")] = False,
     checkpoint_minutes: Annotated[
         float,
-        typer.Option(min=0, help="Minutes from one checkpoint within an epoch to the next; one is written after each."),
+        typer.Option(min=0, metavar="MINUTES", help="Minutes from one checkpoint within an epoch to the next; one is written after each."),
     ] = 10,
     keep_state: Annotated[
         bool,
@@ -72,10 +91,10 @@ def train(
     log: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="csv|dvclive|tensorboard|wandb|mlflow|FILE",
-            help="Where curves go while it trains: into RUN/logs/NAME, or the tracker's own place; or a file with a "
-            "logger of your own. Give it again for another one. (default: csv alone, RUN/history.csv, which is always "
-            "written)",
+            metavar="NAME|FILE",
+            help="Where curves go while it trains: csv, dvclive or tensorboard (into RUN/logs/NAME), wandb or mlflow; "
+            "or a file with a logger of your own. Give it again for another one. (default: csv alone, RUN/history.csv, "
+            "which is always written)",
             show_default=False,
         ),
     ] = None,
