@@ -8,7 +8,7 @@ import typer
 
 from bpsta_cli import rules, tracking
 from bpsta_cli.cli.interruption import Interruption, StoppedCommand
-from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
+from bpsta_cli.cli.options import NO_FOLDER, DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
 from bpsta_cli.cli.runs import require_finite, use_threads, warn_unchecked
@@ -79,7 +79,11 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in --out.")] = False,
     checkpoint_minutes: Annotated[
         float,
-        typer.Option(min=0, metavar="MINUTES", help="Minutes from one checkpoint within an epoch to the next; one is written after each."),
+        typer.Option(
+            min=0,
+            metavar="MINUTES",
+            help="Minutes from one checkpoint within an epoch to the next; one is written after each.",
+        ),
     ] = 10,
     keep_state: Annotated[
         bool,
@@ -100,7 +104,7 @@ def train(
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first.
@@ -135,8 +139,7 @@ def train(
 
 
 def _free_directory(settings: RunSettings) -> Path:
-    method = Path(settings.label).stem
-    name = f"{settings.dataset}-{method}-T{settings.T}-s{settings.seed}"
+    name = f"{settings.dataset}-{settings.label}-T{settings.T}-s{settings.seed}"
     path, count = Path("runs") / name, 1
     while path.exists():
         count += 1

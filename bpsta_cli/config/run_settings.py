@@ -1,6 +1,7 @@
 """The settings of one run: what decides its outcome, each key with its meaning and its limits."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -275,8 +276,14 @@ class RunSettings(Strict):
 
     @property
     def label(self) -> str:
-        """What tables and files of results call the method: the variant, else the rule."""
-        return self.variant or self.method
+        """What tables and files of results call the method: the variant, else the rule.
+
+        A rule of the user's own goes by the name it is registered under, or by its file's where that was not run here.
+        """
+        if self.variant or not self.method.endswith(".py"):
+            return self.variant or self.method
+        rule = rules.known(self.method)
+        return Path(self.method).stem if rule is None else rule.name
 
     @property
     def lr_warmup_epochs(self) -> int:

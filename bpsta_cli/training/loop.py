@@ -83,7 +83,7 @@ def never() -> bool:
 def train(
     settings: RunSettings,
     store: Store,
-    out: Path,
+    out: Path | str,
     *,
     device: torch.device,
     resume: bool = False,
@@ -115,6 +115,7 @@ def train(
         TrainingError: the numbers are no longer finite; the last good epoch stays.
         BpstaError: settings or data that cannot be used.
     """
+    out = Path(out)
     settings = settings.completed()
     network = _initial_network(settings, store)
     check_memory(settings, network, store.shape, device)

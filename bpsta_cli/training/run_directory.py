@@ -78,7 +78,8 @@ class RunInfo(BaseModel):
 class RunDir:
     """One run's directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
         self.path = path
         self._checkpoints, self._kept = Checkpoints(path / "checkpoints"), Checkpoints(path / "state")
 
