@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bpsta_cli import __version__
-from bpsta_cli.cli import energy, evaluate, latency, machine, prepare, report, rules, streams, train, verify
+from bpsta_cli.cli import energy, evaluate, latency, machine, predict, prepare, report, rules, streams, train, verify
 from bpsta_cli.cli.explain import explanation
 from bpsta_cli.cli.interruption import StoppedCommand
 from bpsta_cli.cli.output import print_error, print_warning
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
 app.command("energy")(energy.energy)
 app.command("latency")(latency.latency)
 app.command("verify")(verify.verify)

@@ -4,7 +4,15 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, of_its_own, settings_of_method
@@ -161,6 +169,19 @@ class StoreSettings(Strict):
         None, gt=0, lt=1, description="share of the training samples held out where a copy has no test part"
     )
     split_seed: int = Field(0, ge=0, lt=2**31, description="which samples a test_fraction holds out")
+    channels: Literal["as-is", "grey", "colour"] = Field(
+        "as-is",
+        description="images of your own: as their files are, which must then be all grey or all in colour; or all "
+        "brought to grey, or to colour",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_channels_that_stay(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what says nothing: records of runs that bring no image to other channels are the same without."""
+        content: dict[str, Any] = dump(self)
+        if self.channels == "as-is":
+            content.pop("channels", None)
+        return content
 
 
 class Preparation(StoreSettings):

@@ -14,7 +14,6 @@ import pytest
 
 from bpsta_cli import checksums, files, reading
 from bpsta_cli.cli.main import run
-from bpsta_cli.data import catalogue
 from bpsta_cli.cli.presets import preset
 from bpsta_cli.data import catalogue
 

@@ -60,7 +60,7 @@ def test_the_help_of_train_shows_the_common_ten_first_and_then_groups_in_80_colu
     assert titles == ["Options", "Data", "Network", "Neuron", "Learning", "Training", "Switches", "Run"]
     end = next(at for at, line in enumerate(lines) if line.startswith("╰─"))
     first = [line.split()[1] for line in lines[:end] if line.startswith("│ --")]
-    common = "dataset T method network epochs batch-size lr seed device out help".split()
+    common = ["dataset", "T", "method", "network", "epochs", "batch-size", "lr", "seed", "device", "out", "help"]
     assert first == [f"--{name}" for name in common]
     assert max(map(len, lines)) <= 80
     assert sum("…" in line for line in lines) <= 1, "at most one name of an option is cut"
