@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bpsta_cli.network import build
     from bpsta_cli.network.neurons import LIF
     from bpsta_cli.rules import Rule, register
-    from bpsta_cli.training.load import load
+    from bpsta_cli.sharing import load
 
 __version__ = "0.1.0"
 __all__ = ["LIF", "Rule", "build", "lif", "load", "register"]
@@ -27,7 +27,7 @@ _MODULES = {
     "Rule": "rules",
     "build": "network",
     "lif": "kernels",
-    "load": "training.load",
+    "load": "sharing",
     "register": "rules",
 }
 

@@ -9,7 +9,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bpsta_cli import __version__
-from bpsta_cli.cli import energy, evaluate, latency, machine, predict, prepare, report, rules, streams, train, verify
+from bpsta_cli.cli import (
+    compare,
+    energy,
+    evaluate,
+    latency,
+    machine,
+    predict,
+    prepare,
+    report,
+    rules,
+    share,
+    streams,
+    train,
+    verify,
+)
 from bpsta_cli.cli.explain import explanation
 from bpsta_cli.cli.interruption import StoppedCommand
 from bpsta_cli.cli.output import print_error, print_warning
@@ -32,8 +46,10 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("energy")(energy.energy)
 app.command("latency")(latency.latency)
+app.command("compare")(compare.compare)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
+app.command("share")(share.share)
 app.command("rules")(rules.rules)
 
 

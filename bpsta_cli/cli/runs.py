@@ -107,10 +107,11 @@ def _measure_one(
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
     from bpsta_cli.measurement import Opened, described
+    from bpsta_cli.sharing import located
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
-    directory = RunDir(run)
+    directory = RunDir(located(run))
     info, network = directory.network(place, trusted=trusted)
     if names := directory.unchecked():
         output.warn(f"{run}: {' and '.join(names)} cannot be checked: an older version wrote no checksums")

@@ -27,6 +27,7 @@ class Provenance(_Record):
     """provenance.json, whatever of it was recorded."""
 
     commit: _Text = ""
+    code: _Text = ""
     device: _Text = ""
     threads: _Count = 0
     python: _Text = ""
@@ -49,6 +50,9 @@ class Metrics(_Record):
     selection: _Text
     data_hash: _Text
     split: _Text = ""
+    loss: float | None = None
+    train_accuracy: _Share | None = None
+    selected_epoch: _Count | None = None
     provenance: Provenance = Field(default_factory=Provenance)
 
 
@@ -102,6 +106,9 @@ class Recorded(_Record):
     """settings.json."""
 
     settings: _Settings
+    data_hash: _Text = ""
+    split: _Text = ""
+    rule_sha256: _Text = ""
 
 
 Kind = Literal["metrics", "energy", "latency", "settings", "provenance"]
@@ -142,8 +149,10 @@ def check(file: Path, kind: Kind, found: Any) -> None:
         raise _unusable(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", got) from None
 
 
-def read_history(file: Path) -> pd.DataFrame:
+def read_history(file: Path, *, finished: bool = True) -> pd.DataFrame:
     """history.csv: a row for each epoch from 0 on, evaluated at the end; held against the SHA-256 in metrics.json.
+
+    That of a run which is not `finished` may have no evaluation yet.
 
     Raises:
         RunError: it cannot be read, or lacks what a report needs.
@@ -156,6 +165,8 @@ def read_history(file: Path) -> pd.DataFrame:
         found = documents.table(file)
     except UnreadableError as broken:
         raise _unusable(file, broken.expected, broken.got) from None
+    if not finished and "accuracy" not in found:
+        found["accuracy"] = float("nan")
     for name in ("epoch", "phase", "train_accuracy", "accuracy"):
         if name not in found:
             raise _unusable(file, f"a column {name}", ", ".join(map(str, found.columns)))
@@ -167,7 +178,7 @@ def read_history(file: Path) -> pd.DataFrame:
     shares = numbers[["train_accuracy", "accuracy"]]
     if (shares < 0).any(axis=None) or (shares > 1).any(axis=None):
         raise _unusable(file, "accuracies from 0 to 1", "others")
-    if shares.iloc[-1].isna().any():
+    if finished and shares.iloc[-1].isna().any():
         raise _unusable(file, "an evaluation of the last epoch", "none")
     return found
 

@@ -51,7 +51,7 @@ def _place(row: dict[str, Any]) -> tuple[Any, ...]:
 def _row(run: Path) -> dict[str, Any]:
     records.read(run / "metrics.json", "metrics")
     history = records.read_history(run / "history.csv")
-    settings = _settings(run / "settings.json")
+    settings = settings_of(run / "settings.json")
     last = history.iloc[-1]
     suffix = f"-{settings.label}-T{settings.T}-s{settings.seed}"
     rates = [last[name] for name in history.columns if name.startswith(RATES)]
@@ -75,7 +75,12 @@ def _row(run: Path) -> dict[str, Any]:
     }
 
 
-def _settings(file: Path) -> RunSettings:
+def settings_of(file: Path) -> RunSettings:
+    """The settings in a run's settings.json; no rule file is run for them.
+
+    Raises:
+        RunError: it cannot be read, or holds others.
+    """
     found = records.read(file, "settings")
     try:
         return RunSettings.model_validate(found["settings"])

@@ -26,7 +26,9 @@ from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.formats.images import read_image
 from bpsta_cli.data.store import manifest
 from bpsta_cli.energy import load_tech
+from bpsta_cli.reporting.any_runs import as_results, read_runs
 from bpsta_cli.reporting.collect import collect
+from bpsta_cli.reporting.side_by_side import compare
 from bpsta_cli.reporting.time_steps import history
 from bpsta_cli.training.run_directory import RunDir
 
@@ -96,6 +98,23 @@ def reporting(place: str, kind: str = "json") -> Reader:
                   results(name), lambda path: report(path, place), kind)  # fmt: skip
 
 
+def compared(path: Path, place: str) -> Any:
+    """A run as it is compared with others, with `path` in the place of one of its files."""
+    folder = path.parent / "compared"
+    for name in ("settings.json", "metrics.json", "history.csv"):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(ROOT / "results" / "train" / RUN / name if name != place else path)
+    found = compare(read_runs([folder]))
+    return found.results_display(), found.settings_display(), found.note(), as_results(found.runs)
+
+
+def comparing(name: str, kind: str = "json") -> Reader:
+    return Reader(f"{name} of a run beside others", "file", results(f"train/{RUN}/{name}"),
+                  lambda path: compared(path, name), kind)  # fmt: skip
+
+
 def packet(count: int) -> bytes:
     """An AEDAT 3.1 packet of polarity events."""
     header = struct.pack("<hhiiiiii", 1, 0, 8, 4, 0, count, count, count)
@@ -159,6 +178,9 @@ READERS = (
            lambda: safetensors.torch.save(WEIGHTS), lambda p: RunDir(p.parent).weights()),
     Reader("history of a run", "history.csv", results(f"train/{RUN}/history.csv"), lambda p: history(p.parent), "csv"),
     Reader("manifest", "manifest.json", whole_manifest, lambda path: manifest.read(path.parent), "json"),
+    comparing("settings.json"),
+    comparing("metrics.json"),
+    comparing("history.csv", "csv"),
     reporting("train/{}/metrics.json"),
     reporting("train/{}/history.csv", "csv"),
     reporting("train/{}/settings.json"),

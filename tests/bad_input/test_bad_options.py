@@ -22,7 +22,9 @@ BASE = {
     "energy": ["nowhere", *STOP],
     "latency": ["nowhere", *STOP],
     "verify": ["nowhere", *STOP],
+    "compare": ["nowhere"],
     "report": ["--results", "nowhere"],
+    "share": ["nowhere"],
     "rules": [],
 }
 

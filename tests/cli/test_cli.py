@@ -48,8 +48,8 @@ def refusal(capsys, arguments, lines=2):
 def test_help_of_every_command_loads_no_torch():
     script = (
         "import sys; from bpsta_cli.cli.main import run\n"
-        "for command in ([], ['prepare'], ['train'], ['eval'], ['energy'], ['latency'], ['report'], ['rules']):\n"
-        "    assert run([*command, '--help']) == 0\n"
+        "for command in ('', 'prepare', 'train', 'eval', 'energy', 'latency', 'compare', 'report', 'share', 'rules'):\n"
+        "    assert run([*command.split(), '--help']) == 0\n"
         "heavy = {'torch', 'tonic', 'dvc', 'pandas', 'matplotlib', 'sklearn', 'torchvision'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -58,7 +58,7 @@ def test_help_of_every_command_loads_no_torch():
 
 def test_every_option_is_explained_with_its_default(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    for command in ("prepare", "train", "eval", "energy", "latency", "report", "rules"):
+    for command in ("prepare", "train", "eval", "energy", "latency", "compare", "report", "share", "rules"):
         assert run([command, "--help"]) == 0
         text = capsys.readouterr().out
         options = re.findall(r"^│ (?:\*  )?(?:-\S, )?(--\S+).*", text, flags=re.MULTILINE)

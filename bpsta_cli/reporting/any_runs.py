@@ -1,0 +1,161 @@
+"""Run directories of one's own, finished or not, as they are compared and reported without a params.yaml."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bpsta_cli.config import RunSettings
+from bpsta_cli.errors import RunError
+from bpsta_cli.reading import sha256
+from bpsta_cli.reporting import records
+from bpsta_cli.reporting.collect import RunResults
+from bpsta_cli.reporting.run_table import settings_of
+
+METRICS, HISTORY, SETTINGS, PROVENANCE = "metrics.json", "history.csv", "settings.json", "provenance.json"
+MEASURED: tuple[records.Kind, ...] = ("energy", "latency")
+"""What is read of a run where it was measured into its directory: `bpsta energy RUN --out RUN/energy.json`."""
+FACTS = {"data_hash": "data", "split": "split", "rule_sha256": "rule file"}
+"""Keys of settings.json beside the settings, and what a reader is told of them."""
+SHORT = 12
+"""Characters of a hash that are shown."""
+
+
+@dataclass(frozen=True)
+class AnyRun:
+    """One run directory.
+
+    Attributes:
+        name: of the directory; its whole path where two have the same name.
+        path: the directory.
+        settings: all of them.
+        recorded: settings.json.
+        metrics: metrics.json; empty of a run that is not finished.
+        history: history.csv; no rows where no epoch is done.
+        provenance: provenance.json; empty where it is not there.
+    """
+
+    name: str
+    path: Path
+    settings: RunSettings
+    recorded: dict[str, Any]
+    metrics: dict[str, Any]
+    history: pd.DataFrame
+    provenance: dict[str, Any]
+
+    def facts(self) -> dict[str, Any]:
+        """Every setting by its key, and data, split, rule file and code, hashes shortened."""
+        others = {title: self.recorded.get(key) or None for key, title in FACTS.items()}
+        others["code"] = self.provenance.get("code")
+        shown = {key: value if key == "split" or value is None else value[:SHORT] for key, value in others.items()}
+        return {**self.settings.flat(), **shown}
+
+    def measured(self, kind: records.Kind) -> dict[str, Any]:
+        """The measurement in the directory; empty where there is none, or where it is of other weights."""
+        file = self.path / f"{kind}.json"
+        if not os.path.lexists(file):
+            return {}
+        found = records.read(file, kind)
+        weights = self.path / "model.safetensors"
+        return found if weights.is_file() and found.get("weights_sha256") == sha256(weights) else {}
+
+
+def read_runs(paths: Iterable[Path]) -> list[AnyRun]:
+    """The runs in these directories, in this order, each once.
+
+    Raises:
+        RunError: a directory holds no run, or a file in it cannot be read.
+    """
+    distinct = {path.resolve(): path for path in reversed(list(paths))}
+    ordered = [distinct[place] for place in reversed(distinct)]
+    names = [path.resolve().name for path in ordered]
+    return [
+        _read(path, name if names.count(name) == 1 else str(path)) for path, name in zip(ordered, names, strict=True)
+    ]
+
+
+def _read(path: Path, name: str) -> AnyRun:
+    if not (path / SETTINGS).is_file():
+        raise RunError(
+            "not a run",
+            expected="a directory written by bpsta train, with settings.json",
+            got=f"{path} ({'without one' if path.is_dir() else 'not a directory'})",
+            todo="Give the directory that bpsta train printed.",
+        )
+    try:
+        finished = os.path.lexists(path / METRICS)  # anything that is there must be readable
+        return AnyRun(
+            name,
+            path,
+            settings_of(path / SETTINGS),
+            recorded=records.read(path / SETTINGS, "settings"),
+            metrics=records.read(path / METRICS, "metrics") if finished else {},
+            history=records.read_history(path / HISTORY, finished=finished)
+            if finished or os.path.lexists(path / HISTORY)
+            else pd.DataFrame({"epoch": [], "phase": []}),
+            provenance=records.read(path / PROVENANCE, "provenance") if os.path.lexists(path / PROVENANCE) else {},
+        )
+    except RunError as broken:
+        todo = "Restore the file, or train the run anew with --overwrite."
+        raise RunError(broken.problem, expected=broken.expected, got=broken.got, todo=todo) from None
+
+
+def differing(runs: list[AnyRun]) -> dict[str, list[Any]]:
+    """The facts in which the runs differ: key -> the value of each run, None where it has none."""
+    facts = [run.facts() for run in runs]
+    keys = dict.fromkeys(key for each in facts for key in each)
+    found = {key: [each.get(key) for each in facts] for key in keys}
+    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
+
+
+def as_results(runs: list[AnyRun]) -> list[RunResults]:
+    """Finished runs as the tables take them, so that only runs which differ in nothing but the seed are averaged.
+
+    What else differs stands in the names: a rule's settings in the method's, the others in the recipe's.
+    """
+    return [
+        RunResults(
+            run.name,
+            train=run.metrics | {"method": _method(run, runs)},
+            history=run.history,
+            energy=run.measured("energy"),
+            latency=run.measured("latency"),
+            recipe=_recipe(run, runs),
+            recorded=run.recorded,
+        )
+        for run in runs
+    ]
+
+
+def _recipe(run: AnyRun, runs: list[AnyRun]) -> str:
+    same = [each for each in runs if each.settings.dataset == run.settings.dataset]
+    keys = [
+        key
+        for key in differing(same)
+        if key not in ("method", "variant", "T", "seed", "code", "rule file") and not key.startswith("rule.")
+    ]
+    return _values(run, keys) or run.settings.dataset
+
+
+def _method(run: AnyRun, runs: list[AnyRun]) -> str:
+    same = [
+        each
+        for each in runs
+        if (each.settings.dataset, each.settings.label) == (run.settings.dataset, run.settings.label)
+    ]
+    keys = [key for key in differing(same) if key in ("rule file", "code") or key.startswith("rule.")]
+    values = _values(run, keys)
+    return f"{run.settings.label} ({values})" if values else run.settings.label
+
+
+def _values(run: AnyRun, keys: list[str]) -> str:
+    facts = run.facts()
+    return ", ".join(f"{key.rpartition('.')[2]} {said(facts.get(key))}" for key in keys)
+
+
+def said(value: object) -> str:
+    """A setting's value for readers; a dash where there is none."""
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

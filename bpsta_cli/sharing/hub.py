@@ -1,0 +1,134 @@
+"""Runs on the Hugging Face Hub: `hub:user/name`, or `hub:user/name@revision`."""
+
+import importlib.util
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpsta_cli import files
+from bpsta_cli.errors import BpstaError, RunError, SettingsError
+from bpsta_cli.sharing.card import NAME, card
+from bpsta_cli.sharing.folder import SHARED, finished, share_to_folder
+
+PREFIX = "hub:"
+_ID = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+
+
+@dataclass(frozen=True)
+class HubId:
+    """Where a run is on the Hub.
+
+    Attributes:
+        repo: "user/name".
+        revision: a branch, tag or commit; None: the newest.
+    """
+
+    repo: str
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> "HubId":
+        """The place that "hub:user/name@revision" names.
+
+        Raises:
+            SettingsError: it names none.
+        """
+        found = _ID.fullmatch(text)
+        if found is None:
+            raise SettingsError(
+                "unusable place on the Hub",
+                expected="hub:user/name, or hub:user/name@revision",
+                got=text,
+                todo="Correct it.",
+            )
+        return cls(found["id"], found["revision"])
+
+
+def share_to_hub(path: Path, where: str, *, licence: str | None = None, private: bool = False) -> str:
+    """Put a run and its card into a model repository of the Hub, which is made where it is not there.
+
+    Args:
+        path: the run.
+        where: hub:user/name.
+        licence: of the weights.
+        private: whether a repository that is made is private.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        RunError: the run is not finished or damaged, or the Hub refused it.
+        SettingsError: no such place, or huggingface_hub is not installed.
+    """
+    place = HubId.of(where)
+    _require()
+    run = finished(path)
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory(prefix="bpsta-share-") as temporary:
+        bundle = share_to_folder(path, Path(temporary))
+        name = place.repo.partition("/")[2]
+        files.write_text(bundle / NAME, card(run, name=name, where=f"{PREFIX}{place.repo}", licence=licence))
+        with _told(where, "a repository that this account may write to"):
+            api = HfApi(endpoint=_endpoint())
+            api.create_repo(place.repo, private=private, exist_ok=True)
+            made = api.upload_folder(
+                folder_path=bundle,
+                repo_id=place.repo,
+                revision=place.revision,
+                allow_patterns=[NAME, *SHARED],
+                commit_message=f"{path.resolve().name}, by bpsta share",
+            )
+    return str(made.commit_url)
+
+
+def fetch(where: str) -> Path:
+    """The folder with a run of the Hub, in its own cache; only the files that a run consists of are downloaded.
+
+    Raises:
+        RunError: there is none, or the Hub is out of reach.
+        SettingsError: no such place, or huggingface_hub is not installed.
+    """
+    place = HubId.of(where)
+    _require()
+    from huggingface_hub import snapshot_download
+
+    with _told(where, "a run that bpsta share put there, and a network"):
+        return Path(
+            snapshot_download(place.repo, revision=place.revision, allow_patterns=list(SHARED), endpoint=_endpoint())
+        )
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT")
+
+
+def _require() -> None:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise SettingsError(
+            "no package for the Hub",
+            expected="huggingface_hub",
+            got="none that is installed",
+            todo='pip install "bpsta-cli[hub]"',
+        )
+
+
+@contextmanager
+def _told(where: str, expected: str) -> Iterator[None]:
+    """What the Hub's client raises, as an error of ours: it has many kinds, of libraries beneath it too."""
+    try:
+        yield
+    except BpstaError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"the Hub and {where}",
+            expected=expected,
+            got=f"{type(error).__name__}: {reason}",
+            todo="Check the name, the network, and the token (hf auth login).",
+        ) from error

@@ -1,0 +1,59 @@
+"""The network of a trained run, from a folder or from the Hub."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from bpsta_cli import rules
+from bpsta_cli.errors import RunError
+from bpsta_cli.network import Network
+from bpsta_cli.sharing import hub
+from bpsta_cli.training.load import load as load_folder
+
+_LIKE_AN_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load(
+    where: str | Path,
+    *,
+    rule: type[rules.Rule] | None = None,
+    trust_rule: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Network:
+    """The trained network of a run, with its weights and in evaluation mode: [T, B, C, H, W] -> votes [B, classes].
+
+    No code is run on behalf of the run. A run of a rule of the user's own therefore needs the rule from the caller:
+    registered before, or given here as a class or as a file.
+
+    Args:
+        where: a directory that bpsta train or bpsta share wrote; or "hub:user/name", which is downloaded.
+        rule: the class of the run's learning rule, where that is not registered; the run has its settings.
+        trust_rule: a file that is run for it, if it is the very file that the run was trained with.
+        device: where the weights go.
+
+    Raises:
+        RunError: no run, no weights, weights of another structure, or a rule that is neither registered nor given.
+        SettingsError: settings in the run that the rule does not have or cannot use, or an unusable file.
+    """
+    return load_folder(located(where), rule=rule, trust_rule=trust_rule, device=device)
+
+
+def located(where: str | Path) -> Path:
+    """The folder of a run; one on the Hub is downloaded.
+
+    Raises:
+        RunError: there is no such folder, or the Hub does not give it.
+        SettingsError: no such place, or huggingface_hub is not installed.
+    """
+    text = str(where)
+    if text.startswith(hub.PREFIX):
+        return hub.fetch(text)
+    if not Path(where).exists() and _LIKE_AN_ID.fullmatch(text):
+        raise RunError(
+            "not a run",
+            expected="a directory written by bpsta train, or hub:user/name for one on the Hub",
+            got=f"{text} (no such directory)",
+            todo=f"Check the path, or write {hub.PREFIX}{text}.",
+        )
+    return Path(where)
