@@ -20,8 +20,9 @@ from bpsta_cli.reporting.overview import describe_missing
 
 TITLE = "BPSA and BPTA: the paper's tables and figures"
 LEAD = (
-    "What Shen, Zhao and Zeng (Patterns 2022, doi:10.1016/j.patter.2022.100522) claim of two changes to the training of "
-    "spiking networks (BPSA, BPTA), and what the runs of this clone find; then their figures and tables, filled anew."
+    "What Shen, Zhao and Zeng (Patterns 2022, doi:10.1016/j.patter.2022.100522) claim of two changes to the training "
+    "of spiking networks (BPSA, BPTA), and what the runs of this clone find; then their figures and tables, filled "
+    "anew."
 )
 UNFOLDED = {
     "not-told-apart": "{} lines on which the runs decide neither way",

@@ -40,8 +40,8 @@ MEANS = (
     "column 'epoch' names."
 )
 CHOICE = (
-    f"{MEANS} Where there are runs with several T, this table shows one T and Table 6 the others. It is the T for which "
-    "most runs have a counted energy; if that leaves several, the T with most runs; then the largest T."
+    f"{MEANS} Where there are runs with several T, this table shows one T and Table 6 the others. It is the T for "
+    "which most runs have a counted energy; if that leaves several, the T with most runs; then the largest T."
 )
 NO_RUN = "no run of this method"
 """Why the paper's values of a method stand alone where other methods have runs."""
