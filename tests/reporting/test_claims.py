@@ -340,7 +340,7 @@ def test_the_claims_stand_first_on_both_pages(tmp_path):
         start = html.index(f"<summary>{count} lines")
         folded = html[start : html.index("</details>", start)]
         assert folded.count(f'<tr class="{mark}">') == count == html.count(f'<tr class="{mark}">')
-    assert f"{untested} lines that were not tested" in folded
+    assert f"{count} lines that were not tested" in folded
     assert html.count('<tr class="holds">') == found.marks.count("holds") > 0
 
 

@@ -140,14 +140,12 @@ def test_what_was_found_stands_first_then_pictures_then_tables_that_fold(page):
 def test_a_sentence_that_several_notes_share_stands_once_with_whose_it_is():
     shared = "Means are over seeds."
     part = section("tables", "Tables", "Tables", [])
-    part["artifacts"] = [
-        {"title": f"Table {n}. Any", "note": f"{shared} Own of {n}. Also at p < 0.05 by Welch (1947)."}
-        for n in (1, 2, 3)
-    ]
+    welch = "Also at p < 0.05 by Welch (1947)."
+    part["artifacts"] = [{"title": f"Table {n}. Any", "note": f"{shared} Own of {n}. {welch}"} for n in (1, 2, 3)]
     part["artifacts"][2]["note"] = "Own of 3."
     found = with_notes_once(part)
     assert [each["note"] for each in found["artifacts"]] == ["Own of 1.", "Own of 2.", "Own of 3."]
-    assert found["notes"] == [{"of": "Table 1, Table 2", "text": f"{shared} Also at p < 0.05 by Welch (1947)."}]
+    assert found["notes"] == [{"of": "Table 1, Table 2", "text": f"{shared} {welch}"}]
 
 
 def test_rows_of_only_dashes_fold_away_and_say_how_many_they_are():
