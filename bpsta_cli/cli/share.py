@@ -7,6 +7,7 @@ import typer
 
 from bpsta_cli.cli.options import Json
 from bpsta_cli.cli.output import Output
+from bpsta_cli.errors import SettingsError
 
 
 def share(
@@ -43,6 +44,14 @@ def share(
     from bpsta_cli.sharing.hub import PREFIX
 
     output = Output(as_json=as_json)
+    on_hub = to is not None and to.startswith(PREFIX)
+    if private and not on_hub:
+        raise SettingsError(
+            "nothing to keep private",
+            expected="--private beside --to hub:USER/NAME",
+            got=f"--to {to}" if to else "no --to",
+            todo="Leave --private out.",
+        )
     found = finished(run)
     if not found.measured("energy"):
         output.warn(f"the card has no energy: bpsta energy {run} --out {run / 'energy.json'} measures it")
@@ -50,7 +59,7 @@ def share(
         output.warn(f"settings.json names paths of this machine: {', '.join(named)}")
     if to is None:
         written = str(write_card(run, licence=licence))
-    elif to.startswith(PREFIX):
+    elif on_hub:
         written = share_to_hub(run, to, licence=licence, private=private)
     else:
         written = str(share_to_folder(run, Path(to), licence=licence, overwrite=overwrite))

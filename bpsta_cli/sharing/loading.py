@@ -17,9 +17,9 @@ _LIKE_AN_ID = re.compile(r"[\w.-]+/[\w.-]+")
 def load(
     where: str | Path,
     *,
+    device: torch.device | str = "cpu",
     rule: type[rules.Rule] | None = None,
     trust_rule: str | Path | None = None,
-    device: torch.device | str = "cpu",
 ) -> Network:
     """The trained network of a run, with its weights and in evaluation mode: [T, B, C, H, W] -> votes [B, classes].
 
@@ -28,9 +28,9 @@ def load(
 
     Args:
         where: a directory that bpsta train or bpsta share wrote; or "hub:user/name", which is downloaded.
+        device: where the weights go.
         rule: the class of the run's learning rule, where that is not registered; the run has its settings.
         trust_rule: a file that is run for it, if it is the very file that the run was trained with.
-        device: where the weights go.
 
     Raises:
         RunError: no run, no weights, weights of another structure, or a rule that is neither registered nor given.

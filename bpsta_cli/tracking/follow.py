@@ -18,7 +18,7 @@ RESULT = ("accuracy", "loss", "firing_rate", "train_accuracy", "selected_epoch")
 """The numbers of metrics.json that a finished run came to."""
 
 
-def followed(events: "Iterator[Event]", loggers: Sequence[Logger], out: Path) -> "Iterator[Event]":
+def followed(events: "Iterator[Event]", loggers: Sequence[Logger], out: str | Path) -> "Iterator[Event]":
     """The same events, and nothing of the run is another for it.
 
     A run that is finished already yields none; its loggers are given its rows all the same.
@@ -34,9 +34,13 @@ def followed(events: "Iterator[Event]", loggers: Sequence[Logger], out: Path) ->
     Warns:
         BpstaWarning: a logger failed later; it is told nothing any more.
     """
+    if not loggers:
+        yield from events
+        return
     from bpsta_cli.training import Begun, EpochDone
 
-    told, begun = _Told(loggers, out), False
+    out, begun = Path(out), False
+    told = _Told(loggers, out)
     state: Literal["finished", "stopped", "failed"] = "stopped"
     try:
         for event in events:

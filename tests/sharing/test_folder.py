@@ -91,3 +91,11 @@ def test_what_is_not_whole_is_not_shared(trained, tmp_path, capsys, damage):
         file.write_bytes(file.read_bytes()[:-1] + b"0")
     assert told(capsys, trained, "--to", tmp_path / "shared", code=2).out == ""
     assert not (tmp_path / "shared").exists()
+
+
+@pytest.mark.parametrize("place", [[], ["--to", "shared"]])
+def test_only_a_repository_of_the_hub_can_be_private(trained, tmp_path, monkeypatch, capsys, place):
+    monkeypatch.chdir(tmp_path)
+    assert "--private beside --to hub:USER/NAME" in told(capsys, trained, "--private", *place, code=2).err
+    assert not (tmp_path / "shared").exists()
+    assert not (trained / "README.md").exists()

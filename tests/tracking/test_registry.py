@@ -1,6 +1,7 @@
 """Loggers by name and by file, and what is said where one cannot be had."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,17 @@ def test_a_logger_of_ones_own_is_a_file_that_the_command_names(tmp_path, data, c
     places = ["--data-dir", str(data), "--out", str(out), "--log", str(tmp_path / "lines.py"), "--log", "csv"]
     assert run([*TINY, *places]) == 0
     assert (out / "logs" / "lines.txt").read_text() == "0 accuracy\n1 accuracy\nfinished"
+
+
+def test_the_example_of_the_page_is_a_logger(tmp_path, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "logging.md").read_text()
+    (tmp_path / "bell.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    bell = tracking.make(str(tmp_path / "bell.py"))
+    bell.start(tracking.Started("run", tmp_path, {}, (tracking.Row(0, "twin", {"accuracy": 0.5}),)))
+    for epoch, accuracy in ((1, 0.4), (2, 0.75)):
+        bell.epoch(tracking.Row(epoch, "spiking", {"accuracy": accuracy}))
+    bell.finish(tracking.Ended("finished", {"accuracy": 0.75}))
+    assert capsys.readouterr().out == "\aepoch 2: 0.7500\nfinished 0.75\n"
 
 
 @pytest.mark.parametrize(
