@@ -58,8 +58,8 @@ class Option:
         text = self.description.replace("; none:", "; none means")
         words = "|".join(self.choices)
         notes = [f"method {' or '.join(self.methods)}"] if self.methods else []
-        notes += ["one of " + ", ".join(self.choices)] if len(words) > WIDEST else []
         notes += [f"default: {self.default}"] if self.default else []
+        notes += ["one of " + ", ".join(self.choices)] if len(words) > WIDEST else []
         notes += [", ".join(self.limits)] if self.limits else []
         option = typer.Option(
             f"--{flag}/--no-{flag}" if self.kind is bool else f"--{flag}",

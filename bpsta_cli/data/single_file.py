@@ -13,17 +13,13 @@ import numpy.typing as npt
 from bpsta_cli.config import DatasetSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset, Kind
-from bpsta_cli.data.datasets import folder, speech_commands
-from bpsta_cli.data.encoding import Events
-from bpsta_cli.data.formats.event_files import read_tonic_npy
+from bpsta_cli.data.datasets import dvs, folder, speech_commands
 from bpsta_cli.data.formats.images import read_image
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.store.build import frames
 from bpsta_cli.errors import DataError
 
 Shape = tuple[int, int, int]
-_TONIC = "dvs-gesture"
-"""The data set whose .npy files are tonic's, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +90,7 @@ def _recording(path: Path, row: Dataset, how: AppliedPreparation, shape: Shape) 
             got=f"a run on a folder with --size {how.size}",
             todo="Evaluate such recordings as a test part, with bpsta eval.",
         )
-    suffix = path.suffix.lower()
-    reader: Callable[[Any], Events] = folder.EVENT_READERS[suffix]
-    if row.name == _TONIC and suffix == ".npy":
-        reader = read_tonic_npy
+    reader = dvs.reader_of(row, path.suffix.lower())
     sensor = shape if row.user_supplied else row.shape
     if how.size == sensor[1]:
         how = how.model_copy(update={"size": None, "resize": None})

@@ -49,7 +49,7 @@ def test_an_option_says_the_schemas_words_default_and_limits(capsys, monkeypatch
     assert "Share of neurons that a DP token silences. (default: 0.5; >= 0, < 1)" in text
     assert "cosine|sgdr" in text
     assert "NUMBER|all" in text
-    assert "one of float32, bfloat16, float16; default: float32" in text
+    assert "default: float32; one of float32, bfloat16, float16" in text
 
 
 def test_the_help_of_train_shows_the_common_ten_first_and_then_groups_in_80_columns(capsys, monkeypatch):

@@ -9,6 +9,7 @@ from folder_files import write_images, write_recordings, write_sounds, write_spl
 from PIL import Image
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.config import DatasetSettings
 from bpsta_cli.data import single_file
 from bpsta_cli.data.store.locate import stores_of
 from bpsta_cli.training.run_directory import RunDir
@@ -76,3 +77,11 @@ def test_a_file_is_brought_to_the_channels_and_the_size_that_the_run_was_prepare
     capsys.readouterr()
     assert run(["predict", str(tmp_path / "run"), str(tmp_path / "new" / "any" / "0.png")]) == 0
     assert "0.png" in capsys.readouterr().out
+
+
+def test_a_recording_of_dvs_gesture_is_read_as_tonic_writes_it_and_shrunk_as_the_run_says(tmp_path):
+    rows = np.array([[x, 2 * x, x % 2, 0.5 * x] for x in range(8)], dtype=np.float64)  # x, y, p, t in milliseconds
+    np.save(tmp_path / "3.npy", rows)
+    settings = DatasetSettings(network="2C3-2Voting", epochs=2, warmup_epochs=1, batch_size=1, size=64)
+    found = single_file.read(tmp_path / "3.npy", "dvs-gesture", settings, T=2, shape=(2, 64, 64))
+    assert (found.x.shape, found.scale, found.x.sum()) == ((1, 2, 2, 64, 64), 1, 8)
