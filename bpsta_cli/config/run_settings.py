@@ -289,10 +289,9 @@ class RunSettings(Strict):
     def flat(self) -> dict[str, Any]:
         """Every setting by its key in params.yaml's notation: "T", "data.epochs", "rule.alpha"."""
         found: dict[str, Any] = {}
-        for key, value in self.model_dump().items():
-            found |= (
-                {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
-            )
+        for key, value in self:
+            inner = value.items() if isinstance(value, dict) else value if isinstance(value, Strict) else None
+            found |= {key: value} if inner is None else {f"{key}.{name}": each for name, each in inner}
         return found
 
     @property

@@ -138,3 +138,9 @@ def test_channels_are_for_images_of_ones_own(tmp_path):
 def test_settings_that_leave_channels_as_they_are_are_recorded_without_them():
     assert "channels" not in Preparation().model_dump()
     assert Preparation(channels="grey").model_dump()["channels"] == "grey"
+
+
+def test_runs_that_differ_in_channels_alone_are_told_apart_by_them(settings):
+    as_they_are, grey = settings(), settings(data={"channels": "grey"})
+    assert as_they_are.flat().keys() == grey.flat().keys()
+    assert (as_they_are.flat()["data.channels"], grey.flat()["data.channels"]) == ("as-is", "grey")
