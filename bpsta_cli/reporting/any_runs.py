@@ -20,6 +20,8 @@ MEASURED: tuple[records.Kind, ...] = ("energy", "latency")
 """What is read of a run where it was measured into its directory: `bpsta energy RUN --out RUN/energy.json`."""
 FACTS = {"data_hash": "data", "split": "split", "rule_sha256": "rule file"}
 """Keys of settings.json beside the settings, and what a reader is told of them."""
+SOURCES = ("data", "split", "init_from")
+"""Facts beside the groups of settings that make another experiment of a run."""
 SHORT = 12
 """Characters of a hash that are shown."""
 
@@ -114,7 +116,9 @@ def differing(runs: list[AnyRun]) -> dict[str, list[Any]]:
 def as_results(runs: list[AnyRun]) -> list[RunResults]:
     """Finished runs as the tables take them, so that only runs which differ in nothing but the seed are averaged.
 
-    What else differs stands in the names: a rule's settings in the method's, the others in the recipe's.
+    What else differs stands in the names. In the recipe's: another network, number of epochs and the like, and what
+    runs of one method differ in. In the method's: settings of its rule. A setting that each method has its own value
+    of, such as a tuned learning rate, is in no name, so that methods are compared with each other.
     """
     return [
         RunResults(
@@ -132,23 +136,28 @@ def as_results(runs: list[AnyRun]) -> list[RunResults]:
 
 def _recipe(run: AnyRun, runs: list[AnyRun]) -> str:
     same = [each for each in runs if each.settings.dataset == run.settings.dataset]
+    within = {key for each in same for key in differing(_alike(each, same))}
     keys = [
         key
         for key in differing(same)
-        if key not in ("method", "variant", "T", "seed", "code", "rule file") and not key.startswith("rule.")
+        if key.startswith("data.") or key in SOURCES or (key in within and key.startswith(("training.", "neuron.")))
     ]
     return _values(run, keys) or run.settings.dataset
 
 
 def _method(run: AnyRun, runs: list[AnyRun]) -> str:
-    same = [
-        each
-        for each in runs
-        if (each.settings.dataset, each.settings.label) == (run.settings.dataset, run.settings.label)
-    ]
-    keys = [key for key in differing(same) if key in ("rule file", "code") or key.startswith("rule.")]
+    keys = [key for key in differing(_alike(run, runs)) if key in ("rule file", "code") or key.startswith("rule.")]
     values = _values(run, keys)
     return f"{run.settings.label} ({values})" if values else run.settings.label
+
+
+def _alike(run: AnyRun, runs: list[AnyRun]) -> list[AnyRun]:
+    """The runs of the same data set, method and T."""
+
+    def key(each: AnyRun) -> tuple[str, str, int]:
+        return each.settings.dataset, each.settings.label, each.settings.T
+
+    return [each for each in runs if key(each) == key(run)]
 
 
 def _values(run: AnyRun, keys: list[str]) -> str:

@@ -17,8 +17,8 @@ from bpsta_cli.reporting.page import Page, plain_table, render, section, shown_f
 from bpsta_cli.reporting.side_by_side import Comparison, compare
 
 LEAD = (
-    "Runs of bpsta train as they lie in their directories. Only runs that differ in nothing but the seed are averaged; "
-    "what else differs stands in their names."
+    "Runs of bpsta train as they lie in their directories. Only runs that differ in nothing but the seed are averaged. "
+    "What else differs stands in their names, unless each method has its own value of it: see the settings."
 )
 PAGE, OVERVIEW = "report.html", "README.md"
 

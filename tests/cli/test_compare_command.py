@@ -144,6 +144,12 @@ def test_only_runs_that_differ_in_nothing_but_the_seed_are_averaged(runs):
     }
 
 
+def test_methods_with_a_learning_rate_of_their_own_are_compared_with_each_other(runs):
+    found = as_results(read_runs(runs / name for name in ("low-0", "low-1", "fast")))
+    named = [(run.recipe, run.train["method"]) for run in found]
+    assert named == [("digits", "bpsta"), ("digits", "bpsta"), ("digits", "stbp")]
+
+
 def test_a_report_of_any_runs_is_tables_curves_and_a_page(runs, unfinished, data, tmp_path, capsys):
     measured = shutil.copytree(runs / "low-0", tmp_path / "low-0")
     for kind in ("energy", "latency"):

@@ -18,7 +18,7 @@ class DVCLive:
 
     def start(self, run: Started) -> None:
         """Remove what is there, and write the rows so far."""
-        from dvclive import Live
+        from dvclive.live import Live
 
         self._live: Any = Live(dir=str(run.logs / self.name), save_dvc_exp=False, dvcyaml=None, report=None)
         self._live.log_params({key: "none" if value is None else value for key, value in run.settings.items()})

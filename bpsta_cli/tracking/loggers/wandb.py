@@ -1,6 +1,7 @@
 """wandb: Weights & Biases, by its own environment variables (WANDB_MODE=offline, WANDB_PROJECT, WANDB_ENTITY)."""
 
 import os
+import time
 import uuid
 from typing import Any, ClassVar
 
@@ -30,6 +31,9 @@ class WeightsAndBiases:
         run.logs.mkdir(parents=True, exist_ok=True)
         known = Remembered.of(run.logs / f"{self.name}.json", len(run.rows))
         known = known if known.id else known.kept(uuid.uuid4().hex[:12], 0)
+        # its folders are named by the second: one that begins in the second of another would replace it
+        while any(run.logs.glob(f"wandb/*{time.strftime('%Y%m%d_%H%M%S')}-{known.id}")):
+            time.sleep(0.1)
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             id=known.id,
