@@ -52,3 +52,11 @@ def _verified_arrays_are_not_noted_in_the_users_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verified, "_folder", lambda: folder)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _data_go_into_no_folder_of_the_users(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("BPSTA_DATA", raising=False)
+        yield

@@ -373,3 +373,8 @@ def test_a_data_set_and_a_number_of_steps_say_how_it_is_prepared():
 
 def test_the_recipes_settings_are_those_of_the_catalogue():
     assert {field.name for field in dataclasses.fields(catalogue.Recipe)} == set(RECIPE)
+
+
+def test_a_path_may_be_a_text(tmp_path):
+    (tmp_path / "params.yaml").write_text("datasets: {}\n", encoding="utf-8")
+    assert load_params(str(tmp_path / "params.yaml")) == load_params(tmp_path / "params.yaml")

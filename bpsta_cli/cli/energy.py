@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Device, Json, Out, Runs, Samples, TrustRule
+from bpsta_cli.cli.options import NO_FOLDER, DataDir, Device, Json, Out, Runs, Samples, TrustRule
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.runs import measure
 from bpsta_cli.errors import SettingsError
@@ -39,7 +39,7 @@ def energy(
     ] = None,
     trust_rule: TrustRule = None,
     device: Device = "auto",
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     out: Out = None,
     as_json: Json = False,
 ) -> None:

@@ -1,9 +1,8 @@
 """`bpsta eval`: accuracy, confusion and firing rates of trained runs."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, TrustRule
+from bpsta_cli.cli.options import NO_FOLDER, Convolution, DataDir, Device, Json, Out, Runs, Samples, TrustRule
 from bpsta_cli.cli.output import Output, percent, sparse_line
 from bpsta_cli.cli.runs import measure
 
@@ -17,7 +16,7 @@ def evaluate(
     convolution: Convolution = "auto",
     trust_rule: TrustRule = None,
     device: Device = "auto",
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     out: Out = None,
     as_json: Json = False,
 ) -> None:

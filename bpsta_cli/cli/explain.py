@@ -30,7 +30,8 @@ _NO_MEMORY = re.compile(
 def explanation(error: BaseException) -> list[str] | None:
     """The lines to tell of an error that the user can mend; None for one that is ours."""
     if isinstance(error, BpstaError):
-        return error.lines()
+        more = ["With --debug: the details, and what can be done by hand."] if getattr(error, "__notes__", []) else []
+        return [*error.lines(), *more]
     if isinstance(error, typer.Abort):
         return ["aborted"]
     if isinstance(error, UsageError):

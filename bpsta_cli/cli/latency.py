@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpsta_cli.cli import latency_tables
-from bpsta_cli.cli.options import Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads, TrustRule
+from bpsta_cli.cli.options import NO_FOLDER, Convolution, DataDir, Device, Json, Out, Runs, Samples, Threads, TrustRule
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.runs import measure, require_positive, use_threads
 from bpsta_cli.errors import SettingsError
@@ -55,7 +55,7 @@ def latency(
     threads: Threads = None,
     trust_rule: TrustRule = None,
     device: Device = "auto",
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     out: Out = None,
     as_json: Json = False,
 ) -> None:

@@ -15,6 +15,8 @@ from bpsta_cli.cli import (
     evaluate,
     export,
     latency,
+    machine,
+    predict,
     prepare,
     report,
     rules,
@@ -42,6 +44,7 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
 app.command("energy")(energy.energy)
 app.command("latency")(latency.latency)
 app.command("export")(export.export)
@@ -89,7 +92,11 @@ def run(arguments: list[str]) -> int:
 
     0, 2 for a mistake, 128 and the signal's number when interrupted, 141 for a closed pipe.
     """
-    debug = "--debug" in arguments
+    with machine.spoken_to(arguments):
+        return _run(arguments, debug="--debug" in arguments)
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         _refuse_empty(arguments)
         with warnings.catch_warnings():
@@ -100,6 +107,7 @@ def run(arguments: list[str]) -> int:
                 standalone_mode=False,
             )
     except StoppedCommand as stopped:
+        _say_error(stopped, [])
         return stopped.code
     except SystemExit:  # what Typer and Rich make of a pipe whose reader has left
         return streams.BROKEN_PIPE
@@ -107,11 +115,20 @@ def run(arguments: list[str]) -> int:
         lines = explanation(error)
         if lines is None or debug:
             raise
-        print_error(*lines)
+        _say_error(error, lines)
         return USER_ERROR
     if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
-        print_error("interrupted; the same command again goes on where it can")
+        _say_error(KeyboardInterrupt(), ["interrupted; the same command again goes on where it can"])
     return code if isinstance(code, int) else 0
+
+
+def _say_error(error: BaseException, lines: list[str]) -> None:
+    """The error for whoever reads; without lines people have been told already."""
+    of_the_output = isinstance(error, OSError) and error.filename is None
+    if machine.listens() and not of_the_output:
+        machine.write_error(error, lines or ["stopped by a signal"])
+    elif lines:
+        print_error(*lines)
 
 
 def _tell_warnings_as_such() -> None:
@@ -121,6 +138,8 @@ def _tell_warnings_as_such() -> None:
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, BpstaWarning):
             print_warning(str(message))
+        elif machine.listens():
+            machine.keep_warning(str(message))
         else:
             others(message, category, *rest, **more)
 

@@ -25,7 +25,25 @@ Convolution = Annotated[
         "sparse, skipping zeros wherever the input is spikes.",
     ),
 ]
-DataDir = Annotated[Path, typer.Option(help="Folder of raw and prepared data.")]
+
+
+def _data_folder(chosen: Path | None) -> Path:
+    from bpsta_cli.data import home
+
+    return home.folder() if chosen is None else chosen
+
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of raw and prepared data. (default: ./data beside a dvc.yaml; else what BPSTA_DATA names; else "
+        "./data with data in it; else the user's data folder)",
+        show_default=False,
+        callback=_data_folder,
+    ),
+]
+NO_FOLDER: Path = None  # type: ignore[assignment]
+"""The default of `DataDir`: Typer calls the option's callback with it, and a command gets a folder."""
 ParamsFile = Annotated[
     Path | None,
     typer.Option(
@@ -51,7 +69,12 @@ TrustRule = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object on standard output, of an error too, and nothing else on either stream."
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(

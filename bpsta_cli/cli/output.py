@@ -1,7 +1,6 @@
-"""Where a command's output goes: tables for people, one JSON object for machines, errors to standard error."""
+"""Where a command's output goes: tables for people, with errors on standard error; one JSON object for machines."""
 
 import contextlib
-import json
 import re
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bpsta_cli.cli import machine
 from bpsta_cli.errors import LINE, shortened
 
 MARK = "Error: "
@@ -24,14 +24,14 @@ NAME_WIDTH, TEXT_WIDTH = 20, 14
 class Output:
     """One command's sink.
 
-    With `as_json` standard output carries one JSON object and nothing else; all that is meant for people
-    goes to standard error. With `silent`, as another process of the run speaks, nothing is printed.
+    With `as_json` standard output carries one JSON object (machine.py), and what is meant for people is not said. With
+    `silent`, as another process of the run speaks, nothing is printed.
     """
 
     def __init__(self, *, as_json: bool, silent: bool = False) -> None:
         self.as_json = as_json and not silent
         self.silent = silent
-        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=silent)
+        self.console = Console(quiet=as_json or silent, highlight=False, soft_wrap=not sys.stdout.isatty())
 
     def say(self, text: str) -> None:
         """One line for people."""
@@ -61,7 +61,7 @@ class Output:
     def result(self, value: dict[str, Any]) -> None:
         """The machine-readable object, where it was asked for."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+            machine.write(value)
 
 
 def print_error(*lines: str) -> None:
@@ -73,7 +73,10 @@ def print_error(*lines: str) -> None:
 
 
 def print_warning(message: str) -> None:
-    """One warning, on standard error."""
+    """One warning: on standard error, or kept for the JSON object."""
+    if machine.listens():
+        machine.keep_warning(message)
+        return
     Console(stderr=True, highlight=False).print(Text("Warning: ", style="yellow") + Text(message), soft_wrap=True)
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from bpsta_cli import files
-from bpsta_cli.cli.options import DataDir, Json, ParamsFile
+from bpsta_cli.cli import listing
+from bpsta_cli.cli.options import NO_FOLDER, DataDir, Json, ParamsFile
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
 from bpsta_cli.cli.runs import warn_unchecked
@@ -21,6 +22,14 @@ from bpsta_cli.errors import SettingsError
 )
 def prepare(
     given: Given,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="With --list: everything about these data sets. (default: a line of each)",
+            show_default=False,
+        ),
+    ] = None,
     params: ParamsFile = None,
     recipe: Annotated[
         str | None,
@@ -38,7 +47,7 @@ def prepare(
         ),
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the stored arrays against their checksums.")] = False,
-    list_all: Annotated[bool, typer.Option("--list", help="Show every data set and what is prepared.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="Show the data sets, and what is prepared.")] = False,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -48,14 +57,21 @@ def prepare(
             show_default=False,
         ),
     ] = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Download or read a data set and store it, ready to train from. A second call does nothing."""
     output = Output(as_json=as_json)
     if list_all:
-        _show_catalogue(output, data_dir)
+        listing.show(output, data_dir, names or [])
         return
+    if names:
+        raise SettingsError(
+            "unexpected argument",
+            expected="--list beside a name, or --dataset NAME to prepare it",
+            got=names[0],
+            todo=f"Write bpsta prepare --dataset {names[0]}.",
+        )
     if recipe is not None:
         _prepare_recipe(recipe, params, out, output, verify=verify, processes=processes, data_dir=data_dir)
         return
@@ -150,57 +166,3 @@ def _store(
         "partial": store.manifest.partial,
         "content_hash": store.content_hash,
     }
-
-
-def _show_catalogue(output: Output, data_dir: Path) -> None:
-    from bpsta_cli.data import catalogue
-    from bpsta_cli.data.store.status import catalogue_status
-
-    rows = [(catalogue.get(status.name), status) for status in catalogue_status(data_dir)]
-    output.table(
-        f"Data sets (in {data_dir})",
-        ["name", "kind", "shape", "classes", "split", "licence", "source", "downloaded", "prepared"],
-        [
-            [
-                row.name,
-                "any" if row.user_supplied else row.kind,
-                "-" if row.user_supplied else "x".join(map(str, row.shape)),
-                "-" if row.user_supplied else str(len(row.classes)),
-                row.split,
-                row.licence,
-                row.source.split(",")[0].removeprefix("https://"),
-                _megabytes(status.downloaded),
-                _megabytes(status.bytes),
-            ]
-            for row, status in rows
-        ],
-    )
-    output.result(
-        {
-            "datasets": [
-                {
-                    "name": row.name,
-                    "title": row.title,
-                    "kind": None if row.user_supplied else row.kind,
-                    "shape": None if row.user_supplied else list(row.shape),
-                    "classes": None if row.user_supplied else list(row.classes),
-                    "train": row.counts[0] or None,
-                    "test": row.counts[1] or None,
-                    "split": row.split,
-                    "source": row.source,
-                    "licence": row.licence,
-                    "citation": row.citation,
-                    "checksums": row.checksums,
-                    "note": row.note,
-                    "downloaded_bytes": status.downloaded,
-                    "prepared": [str(path) for path in status.stores],
-                    "bytes": status.bytes,
-                }
-                for row, status in rows
-            ]
-        }
-    )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size else "-"

@@ -1,4 +1,4 @@
-"""Progress with rate and remaining time: a bar on a terminal, a line now and then elsewhere."""
+"""Progress with rate and remaining time: a bar on a terminal, a line now and then elsewhere, nothing with --json."""
 
 import sys
 import time
@@ -6,6 +6,8 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bpsta_cli.cli import machine
 
 QUIET_SECONDS = 2.0
 """Work shorter than this shows nothing."""
@@ -41,6 +43,8 @@ class Bar:
 
     def update(self, done: int, total: int, label: str) -> None:
         """`done` of `total` units; `label` says what is being worked on."""
+        if machine.listens():
+            return
         now = time.monotonic()
         if total != self.total or done < self.done:  # other work, as of the next split; a resumed run begins anywhere
             self.first, self.began = done, now

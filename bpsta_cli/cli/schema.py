@@ -6,9 +6,10 @@
 `given` then holds the options that were on the command line, by section: {"neuron": {}, "training": {"lr": 0.001}}.
 """
 
+import copy
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -25,6 +26,8 @@ Given = dict[str, dict[str, Any]]
 SCALARS = (int, float, bool, str)
 PATHS = ("source", "init_from")
 """Texts that are paths: a shell completes them as such."""
+WIDEST = 12
+"""Characters of a value's place in the help; longer lists of words stand in the text, so that 80 columns hold it."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,16 @@ class Option:
         """The parameter that Typer makes the option from; None stands for "not given"."""
         flag = self.name.replace("_", "-")
         text = self.description.replace("; none:", "; none means")
+        words = "|".join(self.choices)
         notes = [f"method {' or '.join(self.methods)}"] if self.methods else []
         notes += [f"default: {self.default}"] if self.default else []
+        notes += ["one of " + ", ".join(self.choices)] if len(words) > WIDEST else []
         notes += [", ".join(self.limits)] if self.limits else []
         option = typer.Option(
             f"--{flag}/--no-{flag}" if self.kind is bool else f"--{flag}",
             help=f"{text[:1].upper()}{text[1:]}." + (f" ({'; '.join(notes)})" if notes else ""),
             show_default=False,
-            metavar="|".join(self.choices) or None,
+            metavar="WORD" if len(words) > WIDEST else words or None,
             autocompletion=COMPLETIONS.get(self.name),
             rich_help_panel=panel,
         )
@@ -117,8 +122,20 @@ def rule_section(title: str) -> Section:
     return Section("rule", title, tuple(options))
 
 
-def with_settings(*sections: Section) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator of a command whose first argument takes the options of these sections that were given."""
+def with_settings(
+    *sections: Section, first: Sequence[str] = (), panels: Mapping[str, Sequence[str]] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command whose first argument takes the options of these sections that were given.
+
+    Args:
+        sections: whose options are made.
+        first: parameters that the help shows before all others, in this order, under no title of their own.
+        panels: title of the help -> the parameters under it, in this order; for those that are not to stand in their
+            section's panel.
+    """
+    order = [*first, *(name for names in (panels or {}).values() for name in names)]
+    titles: dict[str, str | None] = {name: title for title, names in (panels or {}).items() for name in names}
+    titles |= dict.fromkeys(first)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -129,13 +146,23 @@ def with_settings(*sections: Section) -> Callable[[Callable[..., None]], Callabl
         own = list(inspect.signature(command).parameters.values())[1:]
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         generated = [option.parameter(each.title) for each in sections for option in each.options]
+        shown = [_in_panel(each, titles[each.name]) if each.name in titles else each for each in (*own, *generated)]
+        shown.sort(key=lambda each: order.index(each.name) if each.name in order else len(order))
         # what Typer reads, in place of the command's own
-        signature = inspect.Signature([*own, *generated])
+        signature = inspect.Signature(shown)
         called.__signature__ = signature  # type: ignore[attr-defined]
         called.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
         return called
 
     return decorate
+
+
+def _in_panel(parameter: inspect.Parameter, title: str | None) -> inspect.Parameter:
+    """The same option under another title of the help; options are shared by commands, so that this one is a copy."""
+    kind, option = get_args(parameter.annotation)
+    moved = copy.copy(option)
+    moved.rich_help_panel = title
+    return parameter.replace(annotation=Annotated[kind, moved])
 
 
 def apply_overrides(where: str, model: type[config.Model], base: dict[str, Any], given: dict[str, Any]) -> config.Model:

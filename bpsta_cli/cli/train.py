@@ -8,7 +8,7 @@ import typer
 
 from bpsta_cli import rules, tracking
 from bpsta_cli.cli.interruption import Interruption, StoppedCommand
-from bpsta_cli.cli.options import DataDir, Device, Json, ParamsFile, RunName, Threads
+from bpsta_cli.cli.options import NO_FOLDER, DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
 from bpsta_cli.cli.runs import require_finite, use_threads, warn_unchecked
@@ -23,13 +23,32 @@ if TYPE_CHECKING:
     from bpsta_cli.training import Begun, EpochDone
     from bpsta_cli.training.loop import Event
 
+COMMON = ("dataset", "T", "method", "network", "epochs", "batch_size", "lr", "seed", "device", "out")
+"""The options that the help shows first."""
+DATA, NETWORK, RULE, TRAINING = "Data options", "Network options", "Learning rule options", "Training options"
+PANELS = {
+    DATA: ("source", "data_dir", "train_samples", "augmentation"),
+    NETWORK: ("norm", "dropout", "init_from", "initial_rate"),
+    "Neuron options": ("threshold", "decay"),
+    RULE: ("rule_option",),
+    TRAINING: ("loss", "schedule", "weight_decay", "warmup", "warmup_epochs"),
+    "Switches": ("detach_reset", "norm_weight_decay", "idle_momentum", "recompute"),
+    "Run options": (
+        *("resume", "overwrite", "params", "run", "log", "threads", "checkpoint_minutes"),
+        *("keep_state", "as_json"),
+    ),
+}
+"""Where an option stands in the help, if not under the title of its settings."""
+
 
 @with_settings(
-    section("run", "Run", RunSettings).without("variant"),
-    section("data", "Data set", DatasetSettings),
-    section("neuron", "Neuron", NeuronSettings),
-    rule_section("Learning rule"),
-    section("training", "Training", TrainingSettings),
+    section("run", "Run options", RunSettings).without("variant"),
+    section("data", DATA, DatasetSettings),
+    section("neuron", "Neuron options", NeuronSettings),
+    rule_section(RULE),
+    section("training", TRAINING, TrainingSettings),
+    first=COMMON,
+    panels=PANELS,
 )
 def train(
     given: Given,
@@ -69,7 +88,11 @@ def train(
     ] = "shares",
     checkpoint_minutes: Annotated[
         float,
-        typer.Option(min=0, help="Minutes from one checkpoint within an epoch to the next; one is written after each."),
+        typer.Option(
+            min=0,
+            metavar="MINUTES",
+            help="Minutes from one checkpoint within an epoch to the next; one is written after each.",
+        ),
     ] = 10,
     keep_state: Annotated[
         bool,
@@ -81,16 +104,16 @@ def train(
     log: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="csv|dvclive|tensorboard|wandb|mlflow|FILE",
-            help="Where curves go while it trains: into RUN/logs/NAME, or the tracker's own place; or a file with a "
-            "logger of your own. Give it again for another one. (default: csv alone, RUN/history.csv, which is always "
-            "written)",
+            metavar="NAME|FILE",
+            help="Where curves go while it trains: csv, dvclive or tensorboard (into RUN/logs/NAME), wandb or mlflow; "
+            "or a file with a logger of your own. Give it again for another one. (default: csv alone, RUN/history.csv, "
+            "which is always written)",
             show_default=False,
         ),
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first.
@@ -134,8 +157,7 @@ def train(
 
 
 def _free_directory(settings: RunSettings) -> Path:
-    method = Path(settings.label).stem
-    name = f"{settings.dataset}-{method}-T{settings.T}-s{settings.seed}"
+    name = f"{settings.dataset}-{settings.label}-T{settings.T}-s{settings.seed}"
     path, count = Path("runs") / name, 1
     while path.exists():
         count += 1

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Json, Runs, Threads, TrustRule
+from bpsta_cli.cli.options import NO_FOLDER, DataDir, Json, Runs, Threads, TrustRule
 from bpsta_cli.cli.output import Output
 from bpsta_cli.cli.progress import Bar
 from bpsta_cli.cli.runs import require_positive, use_threads, warn_unchecked
@@ -37,7 +37,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Train and measure finished runs again, and compare the bytes of weights, history, metrics and measurements.

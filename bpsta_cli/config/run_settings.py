@@ -1,9 +1,18 @@
 """The settings of one run: what decides its outcome, each key with its meaning and its limits."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, of_its_own, settings_of_method
@@ -160,6 +169,19 @@ class StoreSettings(Strict):
         None, gt=0, lt=1, description="share of the training samples held out where a copy has no test part"
     )
     split_seed: int = Field(0, ge=0, lt=2**31, description="which samples a test_fraction holds out")
+    channels: Literal["as-is", "grey", "colour"] = Field(
+        "as-is",
+        description="images of your own: as their files are, which must then be all grey or all in colour; or all "
+        "brought to grey, or to colour",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_channels_that_stay(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what says nothing: records of runs that bring no image to other channels are the same without."""
+        content: dict[str, Any] = dump(self)
+        if self.channels == "as-is":
+            content.pop("channels", None)
+        return content
 
 
 class Preparation(StoreSettings):
@@ -267,16 +289,21 @@ class RunSettings(Strict):
     def flat(self) -> dict[str, Any]:
         """Every setting by its key in params.yaml's notation: "T", "data.epochs", "rule.alpha"."""
         found: dict[str, Any] = {}
-        for key, value in self.model_dump().items():
-            found |= (
-                {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
-            )
+        for key, value in self:
+            inner = value.items() if isinstance(value, dict) else value if isinstance(value, Strict) else None
+            found |= {key: value} if inner is None else {f"{key}.{name}": each for name, each in inner}
         return found
 
     @property
     def label(self) -> str:
-        """The method as these settings name it: the variant, else the rule or its file; tables have `RunInfo.label`."""
-        return self.variant or self.method
+        """What tables and files of results call the method: the variant, else the rule.
+
+        A rule of the user's own goes by the name it is registered under, or by its file's where that was not run here.
+        """
+        if self.variant or not self.method.endswith(".py"):
+            return self.variant or self.method
+        rule = rules.known(self.method)
+        return Path(self.method).stem if rule is None else rule.name
 
     @property
     def lr_warmup_epochs(self) -> int:

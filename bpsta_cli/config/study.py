@@ -185,12 +185,13 @@ class Params(Strict):
         )
 
 
-def load_params(path: Path) -> Params:
+def load_params(path: Path | str) -> Params:
     """Read and check a params.yaml.
 
     Raises:
         SettingsError: no such file, not YAML, an unknown key, a value out of range.
     """
+    path = Path(path)
     try:
         values = documents.yaml(path)
     except MissingError as missing:

@@ -175,6 +175,11 @@ def described(name: str, source: Path | None) -> Dataset:
     return completed
 
 
+def without_download(kind: Kind) -> str:
+    """The first data set of this kind that needs no download and no files."""
+    return next(row.name for row in _rows().values() if row.kind == kind and row.embedded and not row.user_supplied)
+
+
 def function(dotted_name: str) -> Any:
     """The function that a row names as "module:function"."""
     return pkgutil.resolve_name(dotted_name)

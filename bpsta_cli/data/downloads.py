@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import http.client
+import re
 import shutil
 import socket
 import sys
@@ -17,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.errors import DataError
+from bpsta_cli.errors import DataError, shortened
 
 _ERRORS = (
     OSError,
@@ -33,6 +35,8 @@ _ERRORS = (
 _SERVER_TIMEOUT_SECONDS = 60.0
 """A server that sends nothing for this long counts as out of reach."""
 _MD5_DIGITS = 32
+MOST = 120
+"""Characters of what a server or library said; all of it is in the error's note."""
 
 
 def download(dataset: Dataset, folder: Path, fetch: Callable[[], Any], unpacked: Sequence[Path] = ()) -> None:
@@ -46,22 +50,37 @@ def download(dataset: Dataset, folder: Path, fetch: Callable[[], Any], unpacked:
             killed, by the next `remove_partial_downloads`.
 
     Raises:
-        DataError: it failed; names the file, its checksum and size, and where to put it.
+        DataError: it failed. Its message says what is wrong and the next step; a note of it (`__notes__`, which a
+            traceback shows) names each file with its checksum and size, and where to put it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _marked_unfinished(dataset, folder, unpacked), _default_timeout(), contextlib.redirect_stdout(sys.stderr):
             fetch()
     except _ERRORS as error:
-        expected, got = _first_wrong_file(dataset, folder, error)
-        files = ", ".join(f"{name} ({_size_and_checksum(dataset, name)})" for name in dataset.checksums)
-        room = "Free some space" if _is_full(error) else f"Fetch {files} by hand, put it into {folder}"
-        raise DataError(
-            f"download of {dataset.title} failed",
-            expected=expected,
-            got=got,
-            todo=f"{room} and run again, or name a folder that holds an unpacked copy with --source.",
-        ) from error
+        raise _failed(dataset, folder, error) from error
+
+
+def _failed(dataset: Dataset, folder: Path, error: Exception) -> DataError:
+    """The error in a few words, with a note for those who fetch the files by hand."""
+    expected, got, there = _first_wrong_file(dataset, folder, error)
+    if _is_full(error):
+        todo = f"Free some space in {folder} and run again."
+    elif there is None:
+        todo = (
+            "Connect to the internet and run again, or name a copy with --source; --dataset "
+            f"{catalogue.without_download(dataset.kind)} runs at once, without a download."
+        )
+    else:
+        todo = f"Remove {there} and run again, or name a copy with --source."
+    failed = DataError(f"download of {dataset.title} failed", expected=expected, got=shortened(got, MOST), todo=todo)
+    files = ", ".join(f"{name} ({_size_and_checksum(dataset, name)})" for name in dataset.checksums)
+    failed.add_note(
+        f"{shortened(' '.join(str(error).split()), 2000)}\n"
+        f"By hand: fetch {files} from {dataset.source}, put it into {folder} and run again; or name a folder that "
+        "holds an unpacked copy with --source."
+    )
+    return failed
 
 
 def remove_partial_downloads(dataset: Dataset, folder: Path) -> None:
@@ -121,28 +140,34 @@ def _default_timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _first_wrong_file(dataset: Dataset, folder: Path, error: Exception) -> tuple[str, str]:
-    """What was expected of the first file that is not there as published, and what is there instead."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+def _first_wrong_file(dataset: Dataset, folder: Path, error: Exception) -> tuple[str, str, Path | None]:
+    """What was expected of the first file that is not there as published, what came, and the wrong file (if any)."""
+    reason = _reason(error)
     if _is_full(error):
         free = shutil.disk_usage(folder).free if folder.is_dir() else 0
-        return f"room in {folder}", f"{free:,} bytes free ({reason})"
+        return f"room in {folder}", f"{free:,} bytes free ({reason})", None
     for name, checksum in dataset.checksums.items():
         file = folder / name
-        published = f"{name} ({_size_and_checksum(dataset, name)})"
         if not file.is_file():
-            return f"{published} from {dataset.source}", reason
+            return name, reason, None
         there = _checksum(file, checksum)
         if there != checksum:
-            return published, f"{_what_it_is(file, dataset.sizes.get(name), there)} in {file} ({reason})"
-    return f"whole archives in {folder}, to be unpacked", reason
+            return f"{name} as published", _what_it_is(file, dataset.sizes.get(name)), file
+    return f"whole archives in {folder}, to be unpacked", reason, folder
+
+
+def _reason(error: Exception) -> str:
+    """The last words of an error of a download: what libraries wrap around them is its note's."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    found = re.findall(r"<urlopen error (.*?)>", text)
+    return f"no connection ({found[-1]})" if found else text
 
 
 def _is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _what_it_is(file: Path, expected: int | None, checksum: str) -> str:
+def _what_it_is(file: Path, expected: int | None) -> str:
     """What a wrong file is."""
     size = file.stat().st_size
     with file.open("rb") as opened:
@@ -150,8 +175,8 @@ def _what_it_is(file: Path, expected: int | None, checksum: str) -> str:
     if head.lstrip()[:1] == b"<":
         return f"a web page of {size:,} bytes that starts with {head[:16]!r}"
     if expected is not None and size < expected:
-        return f"the first {size:,} bytes"
-    return f"{size:,} bytes with checksum {checksum}"
+        return f"the first {size:,} of {expected:,} bytes"
+    return f"{size:,} bytes with another checksum"
 
 
 def _size_and_checksum(dataset: Dataset, name: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 SplitBy = Literal["number", "time"]
 Resize = Literal["sum", "nearest"]
+Channels = Literal["grey", "colour"]
 _IMAGE_AXES, _EVENT_AXES = 4, 5
 
 

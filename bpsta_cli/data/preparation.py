@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 from bpsta_cli.config import Preparation
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.encoding import Resize, SplitBy, window_of
+from bpsta_cli.data.encoding import Channels, Resize, SplitBy, window_of
 from bpsta_cli.errors import DataError
 
 
@@ -28,6 +28,7 @@ class AppliedPreparation(BaseModel):
     resize: Resize | None = None
     test_fraction: float | None = None
     split_seed: int | None = None
+    channels: Channels | None = None
 
     def path(self, data_dir: Path, name: str) -> Path:
         """The store's folder: prepared/digits/images, prepared/n-mnist/T8-number, ..."""
@@ -40,14 +41,17 @@ class AppliedPreparation(BaseModel):
             parts.append(f"holdout{self.test_fraction:g}")
         if self.split_seed is not None:
             parts.append(f"seed{self.split_seed}")
+        if self.channels is not None:
+            parts.append(self.channels)
         return data_dir / "prepared" / name / "-".join(parts)
 
     @model_serializer(mode="wrap")
-    def _without_unused_seed(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a seed that is not set: the content hash of stores made before there was one stays."""
+    def _without_what_came_later(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out seed and channels that are not set: the content hash of stores made before there were any stays."""
         content: dict[str, Any] = dump(self)
-        if self.split_seed is None:
-            del content["split_seed"]
+        for name in ("split_seed", "channels"):
+            if content[name] is None:
+                del content[name]
         return content
 
 
@@ -76,7 +80,26 @@ def applied(preparation: Preparation, dataset: Dataset) -> AppliedPreparation:
         resize=None if size is None else preparation.resize,
         test_fraction=test_fraction,
         split_seed=None if test_fraction is None else preparation.split_seed or None,
+        channels=_applied_channels(dataset, preparation),
     )
+
+
+def _applied_channels(dataset: Dataset, preparation: Preparation) -> Channels | None:
+    """The channels that images are brought to, or None where they stay as they are.
+
+    Raises:
+        DataError: asked for of something else than images of the user's own.
+    """
+    if preparation.channels == "as-is":
+        return None
+    if not dataset.user_supplied or dataset.kind != "image":
+        raise DataError(
+            f"{dataset.name} cannot be brought to {preparation.channels}",
+            expected="images of your own (--dataset folder)",
+            got=dataset.kind,
+            todo="Leave --channels out.",
+        )
+    return preparation.channels
 
 
 def _applied_size(dataset: Dataset, size: int | None) -> int | None:

@@ -1,6 +1,7 @@
 """One page to look at, results/report.html: styles and pictures inside, nothing fetched, no script."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
@@ -19,12 +20,20 @@ from bpsta_cli.reporting.overview import describe_missing
 
 TITLE = "BPSA and BPTA: the paper's tables and figures"
 LEAD = (
-    "Shen, Zhao and Zeng (Patterns 2022, doi:10.1016/j.patter.2022.100522) train deep spiking neural networks with "
-    "gradient through the neurons that fired (BPSA) and across spikes in time (BPTA), and compare with STBP "
-    "(Wu et al. 2018). This page holds that paper's tables and figures as the runs of this clone fill them."
+    "What Shen, Zhao and Zeng (Patterns 2022, doi:10.1016/j.patter.2022.100522) claim of two changes to the training "
+    "of spiking networks (BPSA, BPTA), and what the runs of this clone find; then their figures and tables, filled "
+    "anew."
 )
-FOLDED = "not-tested"
-"""The mark of rows that a reader unfolds."""
+UNFOLDED = {
+    "not-told-apart": "{} lines on which the runs decide neither way",
+    "not-tested": "{} lines that were not tested, and why",
+}
+"""The marks of rows that a reader unfolds, and what they are called."""
+EMPTY = "{} rows without a value, and why"
+VERDICTS = {"holds": "hold", "fails": "fail", "not-told-apart": "not told apart", "not-tested": "not tested"}
+"""The marks of claims, and what their counts are called."""
+SENTENCE = re.compile(r"(?<=[a-z0-9)%'][.]) (?=[A-Z])")
+"""Between two sentences of a note."""
 PIXELS = 4 / 3
 """CSS pixels a point, in which matplotlib gives an SVG file's size."""
 
@@ -84,33 +93,37 @@ def render(path: Path, page: Page) -> None:
     template = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined).from_string(
         (folder / "page.html.j2").read_text(encoding="utf-8")
     )
-    shown = [section for section in page.sections if section["artifacts"] or section["list"]]
+    shown = [with_notes_once(section) for section in page.sections if section["artifacts"] or section["list"]]
     content = vars(page) | {"sections": shown, "style": (folder / "page.css").read_text(encoding="utf-8")}
     files.write_text(path, template.render(content) + "\n")
 
 
 def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> list[dict[str, Any]]:
+    """What was found, then pictures, then tables that fold, then what all of it rests on."""
     own = "The literature's rows are quoted, with their source; rows of this clone are shaded."
     claimed = [table for table in tables if table.name == claims.NAME]
     tables = [table for table in tables if table.name != claims.NAME]
+    missing = "Not run, or not measured, of what params.yaml asks for." if origin.missing else ""
     return [
-        section("claims", "Claims", "Claims", map(shown_table, claimed)),
-        section("runs", "What was run", "Runs", [plain_table("runs-table", runs_table(origin))]),
-        section("tables", "The paper's tables", "Tables", map(shown_table, _select(tables, False)), own),
-        section("figures", "The paper's figures", "Figures", map(shown_figure, _select(figures, False))),
+        section("claims", "What was found", "Found", [{**shown_table(table), "folds": False} for table in claimed]),
         section(
-            "more",
-            "More measurements",
-            "More",
-            [*map(shown_table, _select(tables, True)), *map(shown_figure, _select(figures, True))],
+            "figures", "Pictures", "Pictures", map(shown_figure, [*_select(figures, False), *_select(figures, True)])
         ),
-        section("provenance", "Provenance", "Provenance", [plain_table("provenance-table", origin.provenance)]),
+        section("tables", "The paper's tables", "Tables", map(shown_table, _select(tables, False)), own),
+        section("more", "More measurements", "More", map(shown_table, _select(tables, True))),
+        section("runs", "What was run", "Runs", [plain_table("runs-table", runs_table(origin), "Runs")]),
+        section(
+            "provenance",
+            "Provenance",
+            "Provenance",
+            [plain_table("provenance-table", origin.provenance, "Commit, device and libraries of the runs")],
+        ),
         section(
             "missing",
             "What is missing",
             "Missing",
             [],
-            "Not run, or not measured, of what params.yaml asks for." if origin.missing else "",
+            missing,
             describe_missing(origin.missing) or ["Nothing: every run that params.yaml asks for is here."],
         ),
     ]
@@ -132,7 +145,36 @@ def section(
         "artifacts": list(artifacts),
         "intro": intro,
         "list": lines or [],
+        "notes": [],
     }
+
+
+def with_notes_once(part: dict[str, Any]) -> dict[str, Any]:
+    """The section with every sentence that several of its notes share said once, with whose it is, at its end."""
+    owners: dict[str, list[str]] = {}
+    for artifact in part["artifacts"]:
+        for sentence in sentences(artifact["note"]):
+            owners.setdefault(sentence, []).append(_short_title(artifact["title"]))
+    shared = {sentence: tuple(names) for sentence, names in owners.items() if len(names) > 1}
+    own = [
+        {**artifact, "note": " ".join(each for each in sentences(artifact["note"]) if each not in shared)}
+        for artifact in part["artifacts"]
+    ]
+    notes: dict[tuple[str, ...], list[str]] = {}
+    for sentence, names in shared.items():
+        notes.setdefault(names, []).append(sentence)
+    said = [{"of": ", ".join(names), "text": " ".join(texts)} for names, texts in notes.items()]
+    return {**part, "artifacts": own, "notes": said}
+
+
+def sentences(note: str) -> list[str]:
+    """A note's sentences."""
+    return SENTENCE.split(note) if note else []
+
+
+def _short_title(title: str) -> str:
+    """ "Table 5" of "Table 5. Firing rate and energy"; other titles whole."""
+    return title.partition(". ")[0]
 
 
 def _select(artifacts: list[Any], supplementary: bool) -> list[Any]:
@@ -140,22 +182,38 @@ def _select(artifacts: list[Any], supplementary: bool) -> list[Any]:
 
 
 def shown_table(table: Table) -> dict[str, Any]:
-    """A table as the page shows it."""
+    """A table as the page shows it: folded as a whole, and in it the rows that say least."""
     rows = _rows(table.display, table.marks or _sources(table.frame.get("source")))
-    folded = [row for row in rows if row["kind"] == FOLDED]
-    folded = folded if len(folded) < len(rows) else []
+    numeric = [column not in table.text_columns for column in table.display.columns]
+    groups = {UNFOLDED[mark]: [row for row in rows if row["kind"] == mark] for mark in UNFOLDED}
+    if not table.marks:
+        groups = {EMPTY: [row for row in rows if _is_empty(row["cells"], numeric)]}
+    folded: list[dict[str, Any]] = []
+    for label, found in reversed(groups.items()):  # of a table of one kind alone nothing is folded
+        if found and len(found) + sum(len(group["rows"]) for group in folded) < len(rows):
+            folded.insert(0, {"label": label.format(len(found)), "rows": found})
+    hidden = [row for group in folded for row in group["rows"]]
+    marks = [(mark, table.marks.count(mark)) for mark in VERDICTS if mark in table.marks]
     return {
         "type": "table",
         "id": table.name,
         "title": table.title,
         "note": table.note,
         "columns": [str(column) for column in table.display.columns],
-        "numeric": [column not in table.text_columns for column in table.display.columns],
+        "numeric": numeric,
         "lead": table.lead,
         "marked": bool(table.marks),
-        "rows": [row for row in rows if row not in folded],
+        "counts": [{"kind": mark, "text": f"{count} {VERDICTS[mark]}"} for mark, count in marks],
+        "rows": [row for row in rows if row not in hidden],
         "folded": folded,
+        "folds": True,
     }
+
+
+def _is_empty(cells: list[str], numeric: list[bool]) -> bool:
+    """Whether every number of a row is a dash; T alone is the row's name."""
+    values = [cell for cell, number in zip(cells, numeric, strict=True) if number]
+    return bool(values) and all(value == "-" for value in values)
 
 
 def _rows(display: pd.DataFrame, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -169,19 +227,21 @@ def _sources(sources: "pd.Series[str] | None") -> list[str]:
     return [] if sources is None or sources.nunique() == 1 else list(sources)
 
 
-def plain_table(name: str, frame: pd.DataFrame) -> dict[str, Any]:
+def plain_table(name: str, frame: pd.DataFrame, title: str = "") -> dict[str, Any]:
     """A table of text."""
     columns = [str(column) for column in frame.columns]
     return {
         "type": "table",
         "id": name,
-        "title": "",
+        "title": title,
         "note": "",
         "columns": columns,
         "numeric": [False] * len(columns),
         "lead": "",
         "marked": False,
+        "counts": [],
         "folded": [],
+        "folds": True,
         "rows": _rows(frame),
     }
 

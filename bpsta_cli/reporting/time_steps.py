@@ -32,7 +32,7 @@ def labels(runs: Sequence[tuple[str, RunSettings]]) -> list[str]:
             got=", ".join(f"{dataset} ({name})" for dataset, name in by_dataset.items()),
             todo="Give each data set's runs in a call of their own.",
         )
-    flat = [_flat(settings.model_dump(mode="json")) for _, settings in runs]
+    flat = [settings.flat() for _, settings in runs]
     distinguishing = [key for key in flat[0] if key not in PLACE and not key.startswith(RULE) and _differ(flat, key)]
     found = []
     for own in flat:
@@ -56,13 +56,6 @@ def _refuse_twins(runs: Sequence[tuple[str, RunSettings]], found: list[str]) -> 
                 todo="Leave one of them out.",
             )
         seen[place] = name
-
-
-def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
-    return flat
 
 
 def _differ(rows: list[dict[str, Any]], key: str) -> bool:

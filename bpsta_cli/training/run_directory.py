@@ -68,9 +68,9 @@ class RunInfo(BaseModel):
 
     @property
     def label(self) -> str:
-        """What tables call the method: the variant, else the rule's registered name; its file if that was not run."""
+        """What tables call the method: the variant, else the rule's registered name, also where its file has changed."""
         rule = rules.with_hash(self.rule_sha256) if self.rule_sha256 else None
-        return self.settings.variant or (self.settings.method if rule is None else rule.name)
+        return self.settings.label if self.settings.variant or rule is None else rule.name
 
     @field_validator("settings", mode="before")
     @classmethod

@@ -168,6 +168,8 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
         (["train", "--dataset", "digits", "--alhpa", "1"], "--alhpa"),
         (["prepare", "--dataset", "digits", "--T", "0"], "greater than or equal to 1, got 0"),
         (["prepare"], "--dataset NAME, or --list"),
+        (["prepare", "digits"], "Write bpsta prepare --dataset digits."),
+        (["prepare", "--list", "digit"], "Did you mean digits?"),
         (["prepare", "--dataset", "mnist", "--source", "nowhere"], "nowhere"),
         (["eval"], "RUN"),
         (["eval", "nowhere"], "not a run"),
@@ -316,3 +318,40 @@ def test_the_catalogue_lists_what_is_prepared(capsys, data):
     prepared = {row["name"]: row["prepared"] for row in found["datasets"]}
     assert prepared["digits"]
     assert not prepared["mnist"]
+
+
+def test_the_list_breaks_no_name_in_80_columns_and_tells_all_of_a_data_set_by_its_name(capsys, data, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["prepare", "--list", "--data-dir", str(data)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split()[0] for line in lines[4 : 4 + len(catalogue.names())]]
+    assert rows == list(catalogue.names())
+    assert max(map(len, lines[1:])) <= 80
+    assert run(["prepare", "--list", "dvs-gesture", "--data-dir", str(data)]) == 0
+    told = capsys.readouterr().out
+    for text in ("licence: CC BY 4.0", "split: official: subjects 1-23", "doi:10.1109/CVPR.2017.781"):
+        assert text in told
+
+
+def test_with_json_an_error_is_one_object_on_standard_output_and_nothing_on_the_other(capsys, data):
+    assert run(["eval", "nowhere", "--json"]) == 2
+    printed = capsys.readouterr()
+    error = json.loads(printed.out)["error"]
+    assert printed.err == ""
+    assert (error["kind"], error["problem"], error["details"]) == ("RunError", "not a run", None)
+    assert error["message"].endswith(error["todo"])
+    assert run(["eval", "--json", "--no-such-option"]) == 2
+    printed = capsys.readouterr()
+    assert "--no-such-option" in json.loads(printed.out)["error"]["message"]
+    assert printed.err == ""
+
+
+def test_with_json_a_training_says_nothing_but_its_object_and_warnings_stand_in_it(capsys, data, tmp_path):
+    capsys.readouterr()
+    silent = ["--threshold", "50", "--warmup", "none"]
+    assert run(["train", *TINY, *silent, "--json", "--data-dir", str(data), "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert printed.err == ""
+    assert found["run"] == str(tmp_path / "run")
+    assert any("silent" in warning for warning in found["warnings"])

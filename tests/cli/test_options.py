@@ -49,3 +49,18 @@ def test_an_option_says_the_schemas_words_default_and_limits(capsys, monkeypatch
     assert "Share of neurons that a DP token silences. (default: 0.5; >= 0, < 1)" in text
     assert "cosine|sgdr" in text
     assert "NUMBER|all" in text
+    assert "default: float32; one of float32, bfloat16, float16" in text
+
+
+def test_the_help_of_train_shows_the_common_ten_first_and_then_groups_in_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["train", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line.split()[1] for line in lines if line.startswith("╭─")]
+    assert titles == ["Options", "Data", "Network", "Neuron", "Learning", "Training", "Switches", "Run"]
+    end = next(at for at, line in enumerate(lines) if line.startswith("╰─"))
+    first = [line.split()[1] for line in lines[:end] if line.startswith("│ --")]
+    common = ["dataset", "T", "method", "network", "epochs", "batch-size", "lr", "seed", "device", "out", "help"]
+    assert first == [f"--{name}" for name in common]
+    assert max(map(len, lines)) <= 80
+    assert sum("…" in line for line in lines) <= 1, "at most one name of an option is cut"

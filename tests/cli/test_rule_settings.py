@@ -135,3 +135,9 @@ def test_a_rule_that_is_registered_has_its_options_and_nothing_else_is_written_f
     assert options["alpha"].methods == ("bpsta", "leaky")
     steps = options["steps"]
     assert (steps.kind, steps.default, steps.limits, steps.methods) == (int, "3", (">= 1", "< 9"), ("leaky",))
+
+
+def test_a_rule_of_the_users_own_goes_by_its_registered_name_in_tables(recorded, data, tmp_path, capsys):
+    recorded("--method", EXAMPLE)
+    found = json_of(capsys, ["eval", str(tmp_path / "run"), "--data-dir", str(data)])
+    assert found["method"] == "leaky-gradient"

@@ -87,14 +87,17 @@ def published(monkeypatch):
     return publish
 
 
-def assert_message(tmp_path, published_file, *wanted):
-    """Prepare, and check that the error names the file, its size, its checksum and the folder for it."""
+def assert_message(tmp_path, published_file, *wanted, todo):
+    """Prepare, and check that the error is short, and that its note has size, checksum and the folder for the file."""
     content, md5 = published_file
     with pytest.raises(DataError, match="download of CIFAR-10 failed") as caught:
         prepare("cifar10", Preparation(T=1), data_dir=tmp_path)
     error = caught.value
+    assert len(error.lines()) == 1
+    assert todo in error.todo
+    (note,) = error.__notes__
     for text in (f"{NAME} ({len(content):,} bytes, MD5 {md5})", f"put it into {tmp_path / 'raw'} and run again"):
-        assert text in error.todo
+        assert text in note
     assert "--source" in error.todo
     for text in wanted:
         assert text in f"{error.expected} | {error.got}"
@@ -108,33 +111,42 @@ def test_an_archive_is_fetched_checked_and_unpacked(tmp_path, serve, archive, pu
     assert (tmp_path / "raw" / NAME).read_bytes() == archive
 
 
-def test_another_content_is_reported_with_both_checksums(tmp_path, serve, archive, published):
+def test_another_content_is_reported_and_its_file_is_to_be_removed(tmp_path, serve, archive, published):
     other = bytes(len(archive) + 5)
     md5 = published(archive, serve(other))
-    got = f"{len(other):,} bytes with checksum {hashlib.md5(other).hexdigest()} in {tmp_path / 'raw' / NAME}"
-    assert_message(tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) | {got}")
+    got = f"{NAME} as published | {len(other):,} bytes with another checksum"
+    assert_message(tmp_path, (archive, md5), got, todo=f"Remove {tmp_path / 'raw' / NAME} and run again")
 
 
 def test_a_web_page_in_place_of_the_archive_is_reported(tmp_path, serve, archive, published):
     md5 = published(archive, serve(b"<!DOCTYPE html><title>Sign in</title>"))
-    assert_message(tmp_path, (archive, md5), "a web page of 37 bytes that starts with b'<!DOCTYPE html><'")
+    page = "a web page of 37 bytes that starts with b'<!DOCTYPE html><'"
+    assert_message(tmp_path, (archive, md5), page, todo=f"Remove {tmp_path / 'raw' / NAME}")
 
 
 def test_an_archive_that_broke_off_is_reported_with_how_much_came(tmp_path, serve, archive, published):
     md5 = published(archive, serve(archive[:500], length=len(archive)))
-    assert_message(tmp_path, (archive, md5), "the first 500 bytes in")
+    came = f"the first 500 of {len(archive):,} bytes"
+    assert_message(tmp_path, (archive, md5), came, todo=f"Remove {tmp_path / 'raw' / NAME}")
 
 
 def test_a_server_that_refuses_is_reported(tmp_path, serve, archive, published):
     md5 = published(archive, serve(b"no", status=403))
-    assert_message(
-        tmp_path, (archive, md5), f"{NAME} ({len(archive):,} bytes, MD5 {md5}) from https://www.cs.toronto.edu", "403"
-    )
+    assert_message(tmp_path, (archive, md5), NAME, "403", todo="--dataset digits runs at once")
 
 
-def test_no_network_is_reported(tmp_path, archive, published):
+def test_no_network_is_reported_and_what_runs_without_is_named(tmp_path, archive, published):
     md5 = published(archive, f"http://127.0.0.1:9/{NAME}")
-    assert_message(tmp_path, (archive, md5), "Connection refused")
+    refused = f"{NAME} | no connection ([Errno 111] Connection refused)"
+    assert_message(tmp_path, (archive, md5), refused, todo="--dataset digits runs at once, without a download.")
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("dvs-gesture", "synthetic-gestures"), ("speech-commands", "synthetic-speech"), ("mnist", "digits")],
+)
+def test_without_a_network_a_data_set_of_the_same_kind_is_named_that_runs_at_once(name, instead):
+    assert catalogue.without_download(catalogue.get(name).kind) == instead
 
 
 def test_a_full_disk_is_reported_and_leaves_nothing_half_unpacked(tmp_path, serve, archive, published, monkeypatch):
@@ -173,8 +185,9 @@ def test_tonics_download_is_reported_in_the_same_way(tmp_path, serve, monkeypatc
     monkeypatch.setattr(theirs, "train_url", serve(b"<html>"))
     with pytest.raises(DataError, match="download of N-MNIST failed") as caught:
         prepare("n-mnist", Preparation(T=1), data_dir=tmp_path)
-    assert "train.zip (MD5 20959b8e626244a1b502305a9e6e2031)" in caught.value.expected
-    assert f"a web page of 6 bytes that starts with b'<html>' in {tmp_path / 'raw' / 'NMNIST'}" in caught.value.got
+    assert "train.zip (MD5 20959b8e626244a1b502305a9e6e2031)" in caught.value.__notes__[0]
+    assert "a web page of 6 bytes that starts with b'<html>'" in caught.value.got
+    assert f"Remove {tmp_path / 'raw' / 'NMNIST' / 'train.zip'}" in caught.value.todo
 
 
 def test_recordings_that_were_put_there_by_hand_stay_when_a_download_fails(tmp_path, monkeypatch):

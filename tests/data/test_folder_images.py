@@ -10,7 +10,9 @@ import pytest
 from folder_files import read, write_split
 from PIL import Image
 
+from bpsta_cli.config import Preparation
 from bpsta_cli.data.formats.images import read_image
+from bpsta_cli.data.store import prepare
 from bpsta_cli.errors import DataError
 
 
@@ -48,9 +50,7 @@ def test_a_smaller_image_is_the_mean_of_its_windows_or_their_nearest_pixel(tmp_p
 def test_grey_and_colour_together_are_refused(tmp_path):
     source = write_split(tmp_path / "pets")
     Image.new("L", (6, 4)).save(source / "test" / "dog" / "0.png")
-    with pytest.raises(
-        DataError, match=r"images of different modes: expected colour.*Convert all to grey or all to col"
-    ):
+    with pytest.raises(DataError, match=r"images of different modes: expected colour.*Give --channels grey, or col"):
         read(source, tmp_path)
 
 
@@ -117,3 +117,30 @@ def test_a_jpeg_is_read_alike_with_and_without_the_decoders_vector_instructions(
     plain = {**os.environ, "JSIMD_FORCENONE": "1", "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"}
     done = subprocess.run([sys.executable, "-c", script, *files], env=plain, capture_output=True, check=True)
     assert done.stdout == b"".join(read_image(Path(file), 20).tobytes() for file in files)
+
+
+def test_grey_files_among_colour_ones_are_brought_to_one_on_request(tmp_path):
+    source = write_split(tmp_path / "mine", size=(4, 4))
+    Image.new("L", (4, 4), 100).save(source / "train" / "cat" / "0.png")
+    colour = prepare("folder", Preparation(channels="colour"), source=source, data_dir=tmp_path / "data")
+    grey = prepare("folder", Preparation(channels="grey"), source=source, data_dir=tmp_path / "data")
+    assert (colour.shape, grey.shape) == ((3, 4, 4), (1, 4, 4))
+    assert colour.split("train").x[0].tolist() == [[[100] * 4] * 4] * 3
+    assert grey.split("train").x[0].tolist() == [[[100] * 4] * 4]
+    assert (colour.path.name, grey.path.name) == ("images-colour", "images-grey")
+
+
+def test_channels_are_for_images_of_ones_own(tmp_path):
+    with pytest.raises(DataError, match="mnist cannot be brought to grey"):
+        prepare("mnist", Preparation(channels="grey"), data_dir=tmp_path)
+
+
+def test_settings_that_leave_channels_as_they_are_are_recorded_without_them():
+    assert "channels" not in Preparation().model_dump()
+    assert Preparation(channels="grey").model_dump()["channels"] == "grey"
+
+
+def test_runs_that_differ_in_channels_alone_are_told_apart_by_them(settings):
+    as_they_are, grey = settings(), settings(data={"channels": "grey"})
+    assert as_they_are.flat().keys() == grey.flat().keys()
+    assert (as_they_are.flat()["data.channels"], grey.flat()["data.channels"]) == ("as-is", "grey")

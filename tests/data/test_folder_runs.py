@@ -77,7 +77,7 @@ def test_the_list_names_the_stores_of_a_folder_and_what_is_downloaded(tmp_path, 
     capsys.readouterr()
     assert run(["prepare", "--list", "--data-dir", str(tmp_path / "data")]) == 0
     table = capsys.readouterr().out
-    assert all(word in table for word in ("downloaded", "prepared", "licence", "source", "split"))
+    assert all(word in table for word in ("kind", "classes", "downloaded", "prepared"))
 
 
 def test_processes_of_less_than_one_are_refused(tmp_path, capsys):

@@ -197,5 +197,22 @@ def test_a_failed_download_says_what_to_fetch_by_its_sha_256(tmp_path, monkeypat
         raise RuntimeError("no route")
 
     monkeypatch.setattr("torchaudio.datasets.SPEECHCOMMANDS", fail)
-    with pytest.raises(DataError, match=r"v0\.02\.tar\.gz \(SHA-256 af14739e.*SpeechCommands/speech_commands_v0\.02"):
+    with pytest.raises(DataError, match="download of Speech Commands") as caught:
         prepare("speech-commands", Preparation(T=1), data_dir=tmp_path)
+    (note,) = caught.value.__notes__
+    assert "v0.02.tar.gz (SHA-256 af14739e" in note
+    assert f"put it into {tmp_path / 'raw'}" in note
+
+
+def test_nothing_is_in_the_way_of_torchaudios_download_and_none_is_taken_for_one(tmp_path, monkeypatch):
+    asked = []
+
+    def refused(url, *_, **__):
+        asked.append(url)
+        raise OSError("no route")
+
+    monkeypatch.setattr("torchaudio.datasets.speechcommands.download_url_to_file", refused)
+    (tmp_path / "raw" / "SpeechCommands" / "speech_commands_v0.02").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"download of Speech Commands .* no route"):
+        prepare("speech-commands", Preparation(T=1), data_dir=tmp_path)
+    assert asked == ["http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"]

@@ -6,15 +6,17 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bpsta_cli.cli.main import run
 from bpsta_cli.config import load_params
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import write_report
+from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.collect import collect
 from bpsta_cli.reporting.origin import Origin
-from bpsta_cli.reporting.page import write_page
+from bpsta_cli.reporting.page import section, sentences, shown_table, with_notes_once, write_page
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"laptop": (1366, 768), "phone": (390, 844)}
@@ -69,6 +71,8 @@ def test_a_browser_shows_every_table_and_picture_without_an_error(screen, report
     pytest.importorskip("selenium")
     with browser(*WIDTHS[screen], tmp_path / "profile") as driver:
         driver.get(report.page.as_uri())
+        top = driver.execute_script("return document.querySelector('#claims table').getBoundingClientRect().top")
+        driver.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
         shown = driver.execute_script(
             """
             const box = element => element.getBoundingClientRect();
@@ -81,6 +85,8 @@ def test_a_browser_shows_every_table_and_picture_without_an_error(screen, report
                     const image = a.querySelector("img");
                     return [a.id, image.complete && image.naturalWidth, box(image).width, box(image).height,
                             image.naturalHeight / image.naturalWidth]}),
+                cut: [...document.querySelectorAll(".scroll")].filter(s => s.scrollWidth > s.clientWidth + 1).map(
+                    s => s.closest("article").id),
                 fetched: performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:")),
             }
             """
@@ -88,6 +94,9 @@ def test_a_browser_shows_every_table_and_picture_without_an_error(screen, report
         complaints = driver.get_log("browser")
     assert shown["width"] == WIDTHS[screen][0]
     assert shown["content"] <= shown["width"]  # nothing but a table's own frame scrolls sideways
+    if screen == "laptop":
+        assert not shown["cut"]
+        assert top < WIDTHS[screen][1], "the first screen shows what was found"
     tables = {name: rows for name, rows, height in shown["tables"] if height > 0}
     assert tables.items() >= {table.name: len(table.display) for table in report.tables}.items()
     assert tables["provenance-table"] == len(report.provenance)
@@ -112,11 +121,49 @@ def test_every_value_of_every_table_stands_in_the_page(report, page):
     words = words.replace("&lt;", "<").replace("&gt;", ">")
     for table in report.tables:
         assert table.title in words
-        assert table.note in words
+        for sentence in sentences(table.note):
+            assert sentence in words
         for entry in table.display.astype(str).to_numpy().ravel():
             assert entry in words
     for figure in report.figures:
-        assert figure.caption in words
+        for sentence in sentences(figure.caption):
+            assert sentence in words
+
+
+def test_what_was_found_stands_first_then_pictures_then_tables_that_fold(page):
+    places = [page.index(f'id="{name}"') for name in ("claims", "figures", "tables", "more", "runs", "provenance")]
+    assert places == sorted(places)
+    for name in ("table-1", "table-5", "energy", "runs-table"):
+        assert '<details class="whole">' in page[page.index(f'<article id="{name}"') :][:200]
+
+
+def test_a_sentence_that_several_notes_share_stands_once_with_whose_it_is():
+    shared = "Means are over seeds."
+    part = section("tables", "Tables", "Tables", [])
+    welch = "Also at p < 0.05 by Welch (1947)."
+    part["artifacts"] = [{"title": f"Table {n}. Any", "note": f"{shared} Own of {n}. {welch}"} for n in (1, 2, 3)]
+    part["artifacts"][2]["note"] = "Own of 3."
+    found = with_notes_once(part)
+    assert [each["note"] for each in found["artifacts"]] == ["Own of 1.", "Own of 2.", "Own of 3."]
+    assert found["notes"] == [{"of": "Table 1, Table 2", "text": f"{shared} {welch}"}]
+
+
+def test_rows_of_only_dashes_fold_away_and_say_how_many_they_are():
+    display = pd.DataFrame({"data set": ["a", "b", "c"], "accuracy": ["1.0", "-", "-"], "rate": ["-", "-", "-"]})
+    found = shown_table(Table("t", "T", "", display, display, ("data set",)))
+    assert [row["cells"][0] for row in found["rows"]] == ["a"]
+    (group,) = found["folded"]
+    assert (group["label"], len(group["rows"])) == ("2 rows without a value, and why", 2)
+    empty = shown_table(Table("t", "T", "", display[1:], display[1:], ("data set",)))
+    assert (len(empty["rows"]), empty["folded"]) == (2, []), "a table is not emptied"
+
+
+def test_no_result_on_a_stand_in_goes_by_the_name_of_what_it_stands_for(report):
+    for table in report.tables:
+        for _, row in table.display.astype(str).iterrows():
+            if "a stand-in" in " ".join(row):
+                name = row.get("data set", row.get("claim"))
+                assert re.match(r"(digits|synthetic-\w+), in place of ", name), name
 
 
 def test_a_stand_in_a_synthetic_set_a_dirty_tree_and_what_is_missing_are_said_before_any_number(report, tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 
 from bpsta_cli import reading
 from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.datasets.folder import EVENT_READERS
 from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.formats.aedat import read_aedat, read_clip
@@ -125,6 +126,15 @@ def _find(
         names = " or ".join(f"{layout.marks['train'][0]}" for layout in layouts)
         raise missing(dataset, source or raw, names)
     return _source(dataset, *found)
+
+
+def reader_of(dataset: Dataset, suffix: str) -> Callable[[Any], Events]:
+    """What reads one recording by itself, of a data set or of the user's own: by its ending (".npy").
+
+    The .npy files of DVS128 Gesture are tonic's, in milliseconds.
+    """
+    tonics = suffix == ".npy" and dataset.name == "dvs-gesture"
+    return read_tonic_npy if tonics else EVENT_READERS[suffix]
 
 
 def _search(

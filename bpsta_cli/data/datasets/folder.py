@@ -22,7 +22,7 @@ from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName
 from bpsta_cli.errors import DataError
 
-_READERS: dict[str, Callable[[Path], Events]] = {
+EVENT_READERS: dict[str, Callable[[Path], Events]] = {
     ".npz": read_npz,
     ".npy": read_npy,
     ".bin": read_n_mnist,
@@ -30,8 +30,10 @@ _READERS: dict[str, Callable[[Path], Events]] = {
 }
 _LARGEST_SIDE = 2048
 """In pixels. No event camera has more, but a damaged file may name any number."""
+FILES = "images, recordings (.npz, .npy, .bin, .aedat) or .wav"
+"""What is read here."""
 _NOT_DATA = ("Thumbs.db", "desktop.ini")
-_FULL_SCALE: dict[Kind, int] = {"image": 255, "events": 1, "speech": LEVELS}
+FULL_SCALE: dict[Kind, int] = {"image": 255, "events": 1, "speech": LEVELS}
 _EVENT_BATCH = 16
 """Batch size for event recordings, which take T frames each; the row's recipe is for images and sound."""
 
@@ -65,7 +67,7 @@ def describe(row: Dataset, source: Path | None) -> Dataset:
         kind=listing.kind,
         classes=listing.classes,
         split=f"{name}: {split}",
-        full_scale=_FULL_SCALE[listing.kind],
+        full_scale=FULL_SCALE[listing.kind],
         recipe=recipe,
     )
 
@@ -96,7 +98,7 @@ def folder(dataset: Dataset, source: Path | None, _raw: Path) -> Source:
         if listing.kind == "events":
             return Recordings(files, y, _read_events)
         if listing.kind == "speech":
-            return Samples(files, y, _read_sound)
+            return Samples(files, y, read_sound)
         first = Path(listing.files["train"][0][0])
         return Samples(files, y, partial(_read_like, first=first))
 
@@ -171,20 +173,24 @@ def _kind_of(files: list[str]) -> Kind:
     endings: dict[str, str] = {}
     for file in files:
         endings.setdefault(file[file.rfind(".") :].lower(), file)
-    images = formats()
     first: dict[Kind, str] = {}
     for suffix, file in endings.items():
-        if suffix in _READERS:
-            first.setdefault("events", file)
-        elif suffix == ".wav":
-            first.setdefault("speech", file)
-        elif suffix in images:
-            first.setdefault("image", file)
-        else:
-            raise _misplaced(Path(file), "images, recordings (.npz, .npy, .bin, .aedat) or .wav", "another file")
+        kind = kind_of(suffix)
+        if kind is None:
+            raise _misplaced(Path(file), FILES, "another file")
+        first.setdefault(kind, file)
     if len(first) > 1:
         raise _misplaced(Path(files[0]).parent, "files of one kind in all classes", " and ".join(first.values()))
     return next(iter(first))
+
+
+def kind_of(suffix: str) -> Kind | None:
+    """What a file is by its ending in small letters (".png"); None: nothing that is read here."""
+    if suffix in EVENT_READERS:
+        return "events"
+    if suffix == ".wav":
+        return "speech"
+    return "image" if suffix in formats() else None
 
 
 def _misplaced(where: Path, expected: str, got: str) -> DataError:
@@ -193,22 +199,23 @@ def _misplaced(where: Path, expected: str, got: str) -> DataError:
 
 
 def _read_events(path: Path) -> Events:
-    return _READERS[path.suffix.lower()](path)
+    return EVENT_READERS[path.suffix.lower()](path)
 
 
 def _read_like(path: Path, preparation: AppliedPreparation, *, first: Path) -> npt.NDArray[np.uint8]:
     """One image [1, C, H, W], of the shape of the data set's first."""
-    image = read_image(path, preparation.size, preparation.resize)
-    check_like(image, path, _shape(first, preparation.size, preparation.resize), first)
+    how = preparation.size, preparation.resize, preparation.channels
+    image = read_image(path, *how)
+    check_like(image, path, _shape(first, *how), first)
     return image[None]
 
 
 @lru_cache(maxsize=8)
-def _shape(first: Path, size: int | None, resize: str | None) -> tuple[int, ...]:
-    return read_image(first, size, resize).shape
+def _shape(first: Path, size: int | None, resize: str | None, channels: str | None) -> tuple[int, ...]:
+    return read_image(first, size, resize, channels).shape
 
 
-def _read_sound(path: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
+def read_sound(path: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
     """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is."""
     assert preparation.T is not None
     samples, rate = read_wav(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from bpsta_cli import reading
 from bpsta_cli.data.catalogue import Dataset
-from bpsta_cli.data.downloads import download
+from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.formats.audio import log_mel, read_wav
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import SPLITS, Samples, Source, SplitName, missing
@@ -38,10 +39,14 @@ def speech_commands(dataset: Dataset, source: Path | None, raw: Path) -> Source:
         DataError: nothing of the kind in `source`, a list or word that is missing, damaged or empty, a
             failed download.
     """
+    unpacked = raw / "SpeechCommands" / _VERSIONS[0]
+    if source is None:
+        remove_partial_downloads(dataset, raw)
     folder = _search(source or raw)
     if folder is None and source is None:
-        raw.mkdir(parents=True, exist_ok=True)
-        download(dataset, raw / "SpeechCommands" / _VERSIONS[0], lambda: _fetch(raw))
+        with contextlib.suppress(OSError):
+            unpacked.rmdir()  # torchaudio takes an empty folder for the data, and fetches nothing
+        download(dataset, raw, lambda: _fetch(raw), [unpacked])
         folder = _search(raw)
     if folder is None:
         raise missing(dataset, source or raw, f"a folder with {' and '.join(_LISTS.values())}")

@@ -36,13 +36,16 @@ def formats() -> dict[str, str]:
     return {suffix: form for suffix, form in Image.registered_extensions().items() if form in readable}
 
 
-def read_image(path: Path, size: int | None = None, resize: str | None = None) -> npt.NDArray[np.uint8]:
+def read_image(
+    path: Path, size: int | None = None, resize: str | None = None, channels: str | None = None
+) -> npt.NDArray[np.uint8]:
     """An image as [C, H, W], C = 1 (grey) or 3 (red, green, blue), turned as its camera was held.
 
     Args:
         path: the file.
         size: rows and columns to bring it to, whatever its proportions; None leaves it as it is.
         resize: "nearest" keeps one pixel of each window of pixels, anything else takes their mean.
+        channels: "grey" (the luma of ITU-R 601, as Pillow computes it), "colour" (grey in all three), None: the file's.
 
     Raises:
         DataError: no image, a damaged one, several in one file, not 8 bits per channel, or transparent parts.
@@ -54,6 +57,8 @@ def read_image(path: Path, size: int | None = None, resize: str | None = None) -
             _check(image, path)
             whole: Image.Image = ImageOps.exif_transpose(image)
             whole = whole.convert("L" if _CHANNELS[image.mode] == 1 else "RGB")
+            if channels is not None:
+                whole = whole.convert("L" if channels == "grey" else "RGB")
             if size is not None:
                 how = Image.Resampling.NEAREST if resize == "nearest" else Image.Resampling.BOX
                 whole = whole.resize((size, size), how)
@@ -116,5 +121,5 @@ def check_like(image: npt.NDArray[Any], path: Path, shape: tuple[int, ...], firs
         f"images of different {'modes' if mixed else 'sizes'}",
         expected=f"{words[shape[0]]}, {shape[1]} x {shape[2]} pixels, as {first.name}",
         got=f"{words[image.shape[0]]}, {image.shape[1]} x {image.shape[2]} pixels in {path}",
-        todo="Convert all to grey or all to colour." if mixed else "Give --size N to bring all to N x N.",
+        todo="Give --channels grey, or colour, for all." if mixed else "Give --size N to bring all to N x N.",
     )

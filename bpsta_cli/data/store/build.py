@@ -150,7 +150,7 @@ def _chunks(
         return
     make: Callable[[Item], npt.NDArray[Any]]
     if isinstance(samples, Recordings):
-        make = functools.partial(_frames, read=samples.read, shape=dataset.shape, how=how)
+        make = functools.partial(frames, read=samples.read, shape=dataset.shape, how=how)
     else:
         make = functools.partial(_as_read, read=samples.read, how=how)
     files = {item.file if isinstance(item, Clip) else item for item in samples.items if not isinstance(item, str)}
@@ -163,7 +163,7 @@ def _as_read(
     return read(item, how)
 
 
-def _frames(
+def frames(
     item: Item, *, read: Callable[[Item], encoding.Events], shape: tuple[int, int, int], how: AppliedPreparation
 ) -> npt.NDArray[Any]:
     """One recording as event counts [1, T, 2, H, W]."""
@@ -171,10 +171,10 @@ def _frames(
     assert how.split_by is not None
     events = read(item)
     encoding.check_events(events, shape, str(item))
-    frames = _CUTTERS[how.split_by](events, T=how.T, shape=shape, name=str(item))
+    cut = _CUTTERS[how.split_by](events, T=how.T, shape=shape, name=str(item))
     if how.size is not None and how.resize is not None:
-        frames = encoding.shrink(frames, how.size, how.resize)
-    return frames[None]
+        cut = encoding.shrink(cut, how.size, how.resize)
+    return cut[None]
 
 
 def _manifest(dataset: Dataset, how: AppliedPreparation, source: Source, arrays: dict[str, ArrayRecord]) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bpsta_cli.config import Preparation
-from bpsta_cli.data import catalogue
+from bpsta_cli.data import catalogue, home
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.preparation import AppliedPreparation, applied
 from bpsta_cli.data.sources import Progress, Source, find, hold_out
@@ -19,8 +19,8 @@ def prepare(
     name: str,
     preparation: Preparation,
     *,
-    source: Path | None = None,
-    data_dir: Path = Path("data"),
+    source: Path | str | None = None,
+    data_dir: Path | str | None = None,
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Store:
@@ -33,13 +33,15 @@ def prepare(
         name: a name in the catalogue.
         preparation: how; what of it does not apply to the data set is not read.
         source: the folder that holds the files; None for data_dir/raw, downloaded to if need be.
-        data_dir: holds raw/ and prepared/.
+        data_dir: holds raw/ and prepared/; None: `home.folder()`.
         progress: called with samples done, their total, and what is being done.
         processes: how many processes read; None: one for each processor where there is much to read.
 
     Raises:
         DataError: the data set cannot be prepared so, missing or damaged files, or a failed download.
     """
+    source = None if source is None else Path(source)
+    data_dir = home.folder() if data_dir is None else Path(data_dir)
     dataset = catalogue.described(name, source)
     how = applied(preparation, dataset)
     target = how.path(data_dir, folder_name(dataset, source))

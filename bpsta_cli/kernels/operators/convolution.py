@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from bpsta_cli.kernels.cpu import conv, conv_weight_gradient, convolution, sparse_conv
+from bpsta_cli.kernels.cpu import conv, conv_weight_gradient, convolution, held, sparse_conv
 from bpsta_cli.kernels.cpu.convolution import Operation
 
 
@@ -57,17 +57,18 @@ def _conv_backward(
     operation = Operation(weight, None, stride, padding)
     sizes, most, spikes = convolution.planned(operation, x, max_density, training=True)
     of_x, of_weight, of_bias = x.new_empty(0), x.new_empty(0), x.new_empty(0)
+    whole = held.all_of(batch)
     grad = grad.contiguous(memory_format=torch.channels_last)
     if needs[0] and zero_gradient_without_spike and spikes is not None and spikes.density <= most.input_gradient:
         of_x = sparse_conv.input_gradient(spikes, grad, weight)
     elif needs[0]:
         of_x = conv.input_gradient(grad, sizes, weight)
     if needs[1] and spikes is not None and spikes.density <= most.weight_gradient:
-        of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, batch)
+        of_weight = conv_weight_gradient.sparse_weight_gradient(spikes, grad, whole)
     elif needs[1]:
-        of_weight = conv_weight_gradient.weight_gradient(x, grad, sizes, batch)
+        of_weight = conv_weight_gradient.weight_gradient(x, grad, sizes, whole)
     if needs[2]:
-        of_bias = conv_weight_gradient.bias_gradient(grad, batch)
+        of_bias = conv_weight_gradient.bias_gradient(grad, whole)
     return of_x, of_weight, of_bias
 
 

@@ -84,7 +84,7 @@ def summary(found: Sequence[Line]) -> str:
 def _display(line: Line) -> dict[str, str]:
     """What readers see."""
     return {
-        "claim": f"{TITLES[line.dataset]}: {line.claim.claim}" if line.dataset else line.claim.claim,
+        "claim": f"{_data(line)}: {line.claim.claim}" if line.dataset else line.claim.claim,
         "source": line.claim.place,
         "the paper's value": _paper(line),
         "ours": _ours(line) or NONE,
@@ -93,6 +93,12 @@ def _display(line: Line) -> dict[str, str]:
         "test": _test(line),
         "verdict": _verdict(line),
     }
+
+
+def _data(line: Line) -> str:
+    """The data set that the line is of; a stand-in goes by its own name."""
+    title = TITLES[line.dataset]
+    return f"{line.evidence.groups[0].dataset}, in place of {title}" if line.evidence.stand_in else title
 
 
 def _paper(line: Line) -> str:

@@ -40,8 +40,8 @@ MEANS = (
     "column 'epoch' names."
 )
 CHOICE = (
-    f"{MEANS} Where runs have several T, the table shows the T at which most runs have their energy counted; if "
-    "several T have equally many, the T with most runs, and then the longest. Table 6 shows the others."
+    f"{MEANS} Where there are runs with several T, this table shows one T and Table 6 the others. It is the T for "
+    "which most runs have a counted energy; if that leaves several, the T with most runs; then the largest T."
 )
 NO_RUN = "no run of this method"
 """Why the paper's values of a method stand alone where other methods have runs."""
@@ -150,8 +150,9 @@ def spread(row: Row, mean: str, sd: str, digits: int) -> str:
 
 
 def dataset_of(row: Row) -> str:
-    """The paper's name of the data set."""
-    return TITLES.get(row["dataset"], "not known")
+    """The data set that the row's values are of: the paper's, or what was trained on in its place."""
+    title = TITLES.get(row["dataset"], "not known")
+    return f"{row['trained_on']}, in place of {title}" if row.get("stand_in") else title
 
 
 def method_of(row: Row) -> str:
