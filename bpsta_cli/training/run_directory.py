@@ -68,7 +68,7 @@ class RunInfo(BaseModel):
 
     @property
     def label(self) -> str:
-        """What tables call the method: the variant, else the rule's registered name, also where its file has changed."""
+        """What tables call the method: the variant, else the rule's registered name, where it was run."""
         rule = rules.with_hash(self.rule_sha256) if self.rule_sha256 else None
         return self.settings.label if self.settings.variant or rule is None else rule.name
 
