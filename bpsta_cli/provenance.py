@@ -21,7 +21,8 @@ CODE = ("bpsta_cli", "pipelines", "dvc.yaml", "params.yaml", "pyproject.toml", "
 _EVERY_RUN = (
     "config",
     "data",
-    "distributed",
+    "distributed/division.py",
+    "distributed/ranks.py",
     "evaluation/accuracy.py",
     "kernels",
     "network",
@@ -31,7 +32,7 @@ _EVERY_RUN = (
     "rules",
     "surrogates.py",
 )
-TRAINING = (*_EVERY_RUN, "training")
+TRAINING = (*_EVERY_RUN, "distributed/launcher.py", "distributed/samples.py", "training")
 """The parts of the package, folders and modules, that decide the numbers of a training."""
 MEASUREMENT = (
     *_EVERY_RUN,

@@ -35,7 +35,7 @@ PANELS = {
     "Switches": ("detach_reset", "norm_weight_decay", "idle_momentum", "recompute"),
     "Run options": (
         *("resume", "overwrite", "params", "run", "log", "threads", "checkpoint_minutes"),
-        *("keep_state", "as_json"),
+        *("reduce", "keep_state", "as_json"),
     ),
 }
 """Where an option stands in the help, if not under the title of its settings."""

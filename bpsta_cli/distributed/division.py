@@ -56,7 +56,7 @@ class Division:
 
     ranks: Ranks
     of: int
-    pending: list[tuple[nn.Parameter, Tensor]] = field(default_factory=list)
+    pending: list[tuple[nn.Parameter, list[Tensor]]] = field(default_factory=list)
 
     def bounds(self, rank: int) -> tuple[int, int]:
         """The samples from the first number to before the second are those of process `rank`."""
@@ -131,14 +131,12 @@ class Division:
         if not self.pending:
             return
         sizes = [parameter.numel() for parameter, _ in self.pending]
-        total = self.ranks.add_shares(
-            [shares.reshape(len(shares), size) for (_, shares), size in zip(self.pending, sizes, strict=True)],
-            self.share_counts(),
-        )
+        total = self.ranks.add_shares([shares for _, shares in self.pending], self.share_counts())
         for (parameter, _), gradient in zip(self.pending, torch.split(total, sizes), strict=True):
             if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            parameter.grad += gradient.view(parameter.shape)
+                parameter.grad = torch.empty_like(parameter).copy_(gradient.view(parameter.shape))
+            else:
+                parameter.grad += gradient.view(parameter.shape)
         self.pending.clear()
 
 

@@ -73,22 +73,22 @@ class Ranks:
         for tensor, sums in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(sums.view(tensor.shape))
 
-    def add_shares(self, shares: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
+    def add_shares(self, shares: Sequence[list[Tensor]], counts: Sequence[int]) -> Tensor:
         """Sums of all processes' shares, added in the order of the processes and of each one's shares: [sum of n].
 
         Each process adds a part of the values and sends the others its sums: at most half as many bytes as
         sending all shares to all.
 
         Args:
-            shares: of each of several tensors, [counts[rank], n].
+            shares: of each of several tensors, counts[rank] of them, [n] each; the lists are emptied.
             counts: shares of each process.
         """
-        size = sum(each.shape[1] for each in shares)
+        size = sum(len(each[0]) for each in shares)
         length = -(-size // self.world)  # of the part that a process adds
-        mine = shares[0].new_empty(self.world, counts[self.rank], length)
-        flat = shares[0].new_zeros(self.world * length)
+        mine = shares[0][0].new_empty(self.world, counts[self.rank], length)
+        flat = mine.new_zeros(self.world * length)
         for share in range(counts[self.rank]):
-            torch.cat([each[share] for each in shares], out=flat[:size])
+            torch.cat([each.pop(0) for each in shares], out=flat[:size])
             mine[:, share] = flat.view(self.world, length)
         theirs = mine.new_empty(sum(counts) * length)
         with self._exchange(mine[0].nbytes * (self.world - 1)):

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 
 import torch
 
@@ -39,7 +40,9 @@ def start(world, work, log, *, restarts=0, **more):
     port, children = free_port(), []
     sys.stdout.flush(), sys.stderr.flush()
     for rank in range(world):
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, where there are threads
+            child = os.fork()
         if child == 0:
             os.environ.update(environment(rank, world, port, restarts) | more)
             signal.signal(signal.SIGINT, signal.default_int_handler)

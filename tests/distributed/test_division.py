@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rank_processes import CPU, together
 
+from benchmarks import scale_model
 from bpsta_cli import kernels, rules
 from bpsta_cli.distributed import division
 from bpsta_cli.distributed.division import SAMPLE_SHARES, Division, dividing
@@ -130,3 +131,20 @@ def test_a_block_on_a_gpu_has_the_statistics_and_the_gradient_of_the_whole_batch
         for one, other in zip(found, alone, strict=True):
             assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
     assert np.concatenate([each for _, each in both], 1) == pytest.approx(of_x, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_model_of_the_bytes_that_are_sent_is_what_is_sent(tmp_path, world):
+    values = 600
+
+    def sent(ranks):
+        shares = [[torch.ones(values) for _ in Division(ranks, 12).shares]]
+        total = ranks.add_shares(shares, Division(ranks, 12).share_counts())
+        assert total.tolist() == [12.0] * values
+        as_shares = ranks.traffic.bytes
+        ranks.total(torch.ones(values))
+        return as_shares, ranks.traffic.bytes - as_shares
+
+    size = values * scale_model.VALUE_BYTES
+    expected = pytest.approx((scale_model.sent_as_shares(size, world), scale_model.sent(size, world)))
+    assert together(world, sent, tmp_path) == [expected] * world

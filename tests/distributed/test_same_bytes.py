@@ -16,6 +16,7 @@ SAME = ("settings.json", "model.safetensors", "history.csv", "metrics.json")
 DROPOUT = "4C3-MP2-6C3-AP4-8FC-DP-2Voting"
 RUNS = {
     "norm, dropout, augmentation": {"data": {"network": DROPOUT, "augmentation": "standard"}},
+    # the last batch is of two parts of three samples: two of five processes have none
     "bpsa, per step, in parts": {
         "method": "bpsa",
         "data": {"network": DROPOUT, "batch_size": 30},
@@ -37,7 +38,7 @@ def contents(out):
     return {name: (out / name).read_bytes() for name in SAME}
 
 
-@pytest.mark.parametrize(("kind", "world"), [*zip(RUNS, (2, 3, 2, 5), strict=True), ("norm, dropout, augmentation", 4)])
+@pytest.mark.parametrize(("kind", "world"), [*zip(RUNS, (2, 5, 2, 3), strict=True), ("norm, dropout, augmentation", 4)])
 def test_several_processes_leave_the_bytes_of_one(settings, digits, tmp_path, kind, world):
     chosen = settings(**{"data": {}, **RUNS[kind]})
     trained(chosen, digits, tmp_path / "one")

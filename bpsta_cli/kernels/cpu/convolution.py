@@ -242,8 +242,8 @@ def _summed(ctx: Any, parameter: nn.Parameter, gradient: Callable[[Held], Tensor
     if divided is None or not divided.ranks.ordered:
         return gradient(held.all_of(ctx.batch))
     if divided.stand_in:
-        shares = parameter.new_zeros(len(divided.shares), *parameter.shape)
+        shares = [parameter.new_zeros(parameter.numel()) for _ in divided.shares]
     else:
-        shares = torch.stack([gradient(which).view(parameter.shape) for which in held.each_share(divided)])
+        shares = [gradient(which).view(-1) for which in held.each_share(divided)]
     divided.pending.append((parameter, shares))
     return None
