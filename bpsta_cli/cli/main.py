@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bpsta_cli import __version__
-from bpsta_cli.cli import energy, evaluate, latency, prepare, report, rules, streams, train, verify
+from bpsta_cli.cli import doctor, energy, evaluate, latency, prepare, report, rules, streams, train, verify
 from bpsta_cli.cli.explain import explanation
 from bpsta_cli.cli.interruption import StoppedCommand
 from bpsta_cli.cli.output import print_error, print_warning
@@ -34,6 +34,7 @@ app.command("latency")(latency.latency)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.command("rules")(rules.rules)
+app.command("doctor")(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:
