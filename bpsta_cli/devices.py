@@ -19,11 +19,11 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as refused:
+        torch.empty(1, dtype=torch.float64, device=device)  # sums are kept in it; Apple's GPUs (mps) have none
+    except (RuntimeError, AssertionError, TypeError) as refused:
         raise SettingsError(
             "unusable device",
-            expected="auto, cpu, or cuda where torch finds a GPU",
+            expected="auto, cpu, or cuda where torch finds a GPU; one with float64",
             got=f"{name!r} ({str(refused).splitlines()[0][:80]})",
             todo="Use --device cpu.",
         ) from None

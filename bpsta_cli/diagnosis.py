@@ -48,10 +48,10 @@ def findings(data_dir: Path) -> Iterator[Finding]:
         ("bpsta", _package),
         ("Python", _python),
         ("processor", _processor),
-        *((each.distribution, lambda each=each: _needed(each)) for each in NEEDED),  # type: ignore[misc]
+        *((each.distribution, lambda each=each: _needed(each)) for each in NEEDED),
         ("CPU kernels", _cpu_kernels),
         ("GPU", _gpu),
-        *((each.distribution, lambda each=each: _optional(each)) for each in OPTIONAL),  # type: ignore[misc]
+        *((each.distribution, lambda each=each: _optional(each)) for each in OPTIONAL),
         ("data folder", lambda: _data_folder(data_dir)),
         ("cache folder", _cache_folder),
     ]

@@ -12,7 +12,8 @@ from bpsta_cli.files import replacing, sweep
 
 HIDDEN = """
 import os, pkgutil, signal, sys, tempfile, warnings
-import joblib.externals.loky, torch, torch._dynamo  # these and Python's own modules know what they do on each system
+# these and Python's own modules know what they do on each system
+import joblib.externals.loky, platformdirs, torch, torch._dynamo
 
 sys.modules["fcntl"] = sys.modules["resource"] = None
 for name in ("sched_getaffinity", "fchmod", "getuid", "geteuid", "sysconf", "pwrite", "uname", "O_NOFOLLOW",
