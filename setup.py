@@ -1,5 +1,7 @@
 """The wheel for Linux on x86-64 holds the CPU's kernels, compiled for each set of instructions; any other wheel none.
 
+An index shows README.md as the package's page, without the links and pictures that lead to other files of a clone.
+
 The kernels are plain C++ that is called by addresses (ctypes): they know neither Python's ABI nor torch's, and one
 wheel is for every Python. `BPSTA_WHEEL_ISAS` names the instructions, as in "avx2"; empty: none. All else is in
 pyproject.toml.
@@ -7,6 +9,7 @@ pyproject.toml.
 
 import functools
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -31,6 +34,13 @@ def isas():
         print(f"no {COMPILATION['COMPILER']} here: the wheel holds no compiled kernels", file=sys.stderr)  # noqa: T201
         return []
     return wanted
+
+
+def page():
+    """README.md for an index."""
+    text = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"!\[[^\]]*\]\((?!https?://)[^)]*\)\n*", "", text)
+    return re.sub(r"\[([^\]]*)\]\((?!https?://)[^)]*\)", r"\1", text)
 
 
 class BuildKernels(Command):
@@ -92,4 +102,9 @@ class Package(Distribution):
         return bool(isas())
 
 
-setup(distclass=Package, cmdclass={"build": Build, "build_kernels": BuildKernels, "bdist_wheel": Wheel})
+setup(
+    distclass=Package,
+    cmdclass={"build": Build, "build_kernels": BuildKernels, "bdist_wheel": Wheel},
+    long_description=page(),
+    long_description_content_type="text/markdown",
+)

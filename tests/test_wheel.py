@@ -1,6 +1,7 @@
 """A wheel holds the kernels, compiled; they run where there is no compiler, and where they do not fit that is told."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,13 +94,18 @@ def test_the_wheel_of_every_python_holds_kernels_that_run_without_a_compiler(tmp
     with zipfile.ZipFile(wheel) as opened:
         names = opened.namelist()
         opened.extractall(tmp_path / "installed")
-        record = opened.read(next(name for name in names if name.endswith("RECORD"))).decode()
+        record, page = (
+            opened.read(next(name for name in names if name.endswith(end))).decode() for end in ("RECORD", "METADATA")
+        )
     expected = {f"{BUILT}/{name}" for name in compilation.built_libraries(["avx2", "avx512"])}
     assert {name for name in names if name.startswith(BUILT)} == expected
     assert all(f"{name},sha256=" in record for name in expected)
     packaged = {file.relative_to(ROOT).as_posix() for file in (ROOT / "bpsta_cli").rglob("*") if file.is_file()}
     assert {name for name in packaged if "__pycache__" not in name} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "pipelines", "setup"))]
+
+    assert "| `bpsta train` |" in page
+    assert not re.findall(r"\]\((?!https?://)[^)]*", page), "a link that leads nowhere on an index"
 
     where, gradient, runtimes = run(tmp_path / "installed", BPSTA_CPU_ISA=library.isa())
     assert where == f"cpu {library.isa()} installed with bpsta {tmp_path / 'installed/bpsta_cli/__init__.py'}"
