@@ -79,7 +79,7 @@ def _processor() -> Finding:
 
 def _needed(package: Package) -> Finding:
     if not (version := package.version()):
-        return Finding(package.distribution, BROKEN, f"absent: needed for {package.needed_for}", package.command)
+        return Finding(package.distribution, BROKEN, f"not installed, needed for {package.needed_for}", package.command)
     try:
         import_module(package.module)
     except Exception as error:  # a part of it that is missing, or does not fit
@@ -94,7 +94,7 @@ def _needed(package: Package) -> Finding:
 
 def _optional(package: Package) -> Finding:
     if not (version := package.version()):
-        return Finding(package.distribution, ABSENT, f"absent: needed for {package.needed_for}", package.command)
+        return Finding(package.distribution, ABSENT, f"needed for {package.needed_for}", package.command)
     if package.module == "torchvision":  # its metadata does not say which torch it was compiled against
         try:
             import_module(package.module)
