@@ -13,7 +13,7 @@ from typing import Any
 
 from bpsta_cli import __version__
 from bpsta_cli.machine import machine
-from bpsta_cli.packages import NEEDED, OPTIONAL, Package
+from bpsta_cli.packages import NEEDED, OPTIONAL, Package, missing
 
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 LEAST_FREE = 1 << 30
@@ -59,7 +59,9 @@ def findings(data_dir: Path) -> Iterator[Finding]:
         try:
             yield check()
         except Exception as error:  # whatever a package or driver says when it is loaded
-            yield Finding(name, BROKEN, _first_line(error), "Show the whole of it with `bpsta --debug doctor`.")
+            lacking = missing(error)
+            todo = lacking.command if lacking else "Run `python -c 'import bpsta_cli.kernels'` to see all of it."
+            yield Finding(name, BROKEN, _first_line(error), todo)
 
 
 def _package() -> Finding:

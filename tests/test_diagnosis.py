@@ -68,6 +68,15 @@ def test_a_check_that_breaks_is_told_as_broken(tmp_path, monkeypatch):
     monkeypatch.setattr(diagnosis, "_gpu", breaks)
     told = finding("GPU", tmp_path)
     assert (told.state, told.found) == (BROKEN, "operator torchvision::nms does not exist")
+    assert told.mend
+
+
+def test_a_check_that_lacks_a_package_says_which(tmp_path, monkeypatch):
+    def lacks():
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(diagnosis, "_gpu", lacks)
+    assert finding("GPU", tmp_path).mend == "pip install torch"
 
 
 def test_folders_that_cannot_be_used_are_told(tmp_path, monkeypatch):
