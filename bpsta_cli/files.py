@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import functools
 import json
 import os
@@ -13,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from bpsta_cli import checksums
+from bpsta_cli import checksums, locks
 from bpsta_cli.errors import SettingsError
 
 SUFFIX = ".partial"
 _PARTIAL = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
-_NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_SYNC = (errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP)
 
 
@@ -49,9 +47,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             umask = os.umask(0)
             os.umask(umask)
-            os.fchmod(file.fileno(), 0o666 & ~umask)
+            partial.chmod(0o666 & ~umask)
             os.fsync(file.fileno())
-            partial.replace(path)  # before it is closed: with that the lock ends, and it could be swept
+            if not locks.CLOSE_FIRST:
+                partial.replace(path)  # before it is closed: with that the lock ends, and it could be swept
+        if locks.CLOSE_FIRST:
+            partial.replace(path)
         sync_folder(path.parent)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -64,11 +65,8 @@ def _begin(path: Path) -> tuple[int, Path]:
     """An empty hidden file beside `path`, locked as long as it is open: a lock ends with its process."""
     while True:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+        with contextlib.suppress(locks.NoLocksError):
+            locks.lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)  # swept before it was locked
@@ -79,13 +77,12 @@ def sweep(folder: Path) -> None:
     for partial in folder.glob(f".*{SUFFIX}"):
         if not _PARTIAL.fullmatch(partial.name):
             continue
-        with contextlib.suppress(OSError):  # another's lock, another's file, or swept meanwhile by another
-            descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                partial.unlink()
-            finally:
-                os.close(descriptor)
+        with (
+            contextlib.suppress(OSError),  # no locks, another's file, or swept meanwhile by another
+            os.fdopen(os.open(partial, os.O_RDWR | locks.OPEN_FLAGS), "r+b") as opened,
+        ):
+            if locks.lock(opened.fileno(), wait=False):
+                locks.remove(partial, opened)
 
 
 _sweep_once = functools.cache(sweep)
@@ -93,6 +90,8 @@ _sweep_once = functools.cache(sweep)
 
 def sync_folder(folder: Path) -> None:
     """Have the names in `folder` written to the disk, where the file system can."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder
+        return
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

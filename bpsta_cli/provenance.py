@@ -18,6 +18,8 @@ PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "torchvision", "torchaudio", "tonic", "numpy", "scikit-learn", "pandas")
 CODE = ("bpsta_cli", "pipelines", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
 """What makes a tree dirty: code and settings, not the results that the pipeline rewrites."""
+NO_SOURCES = (".md", ".so")
+"""Files that decide nothing by themselves: pages, and the kernels of a wheel, whose sources count."""
 _EVERY_RUN = (
     "config",
     "data",
@@ -85,9 +87,9 @@ def code_hash() -> str:
 
 
 def deciding(parts: Iterable[str]) -> list[Path]:
-    """The files of these parts of the package, sorted; neither a page of text nor what Python compiled is one."""
+    """The files of these parts of the package, sorted; no page of text, and nothing that was compiled."""
     found = {file for part in parts for file in (PACKAGE / part, *(PACKAGE / part).rglob("*")) if file.is_file()}
-    return sorted(file for file in found if file.suffix != ".md" and "__pycache__" not in file.parts)
+    return sorted(file for file in found if file.suffix not in NO_SOURCES and "__pycache__" not in file.parts)
 
 
 def _with_rule_file(code: str, method: str) -> str:

@@ -86,6 +86,7 @@ def test_without_git_there_is_no_commit(package, monkeypatch):
         ("kernels/rules.hpp", True),
         ("kernels/new.py", True),
         ("kernels/README.md", False),
+        ("kernels/avx2.so", False),
         ("errors.py", False),
         ("cli/main.py", False),
     ],

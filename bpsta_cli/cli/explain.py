@@ -5,6 +5,7 @@ import re
 
 import typer
 
+from bpsta_cli import packages
 from bpsta_cli.errors import BpstaError
 
 UsageError = typer.BadParameter.__mro__[1]
@@ -41,9 +42,15 @@ def explanation(error: BaseException) -> list[str] | None:
         return [f"{message}.", f"`{command} --help` explains every option."]
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         return out_of_memory(str(error))
-    if isinstance(error, OSError):
-        return _of_system(error)
-    return None
+    return _of_system(error) if isinstance(error, OSError) else _of_package(error)
+
+
+def _of_package(error: BaseException) -> list[str] | None:
+    package = packages.missing(error)
+    if package is None:
+        return None
+    lacking = f"missing package: expected {package.distribution} for {package.needed_for}, got an install without it."
+    return [f"{lacking} Run `{package.command}`."]
 
 
 def _of_system(error: OSError) -> list[str] | None:

@@ -11,6 +11,7 @@ import typer
 from bpsta_cli import __version__
 from bpsta_cli.cli import (
     compare,
+    doctor,
     energy,
     evaluate,
     export,
@@ -53,6 +54,7 @@ app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.command("share")(share.share)
 app.command("rules")(rules.rules)
+app.command("doctor")(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:

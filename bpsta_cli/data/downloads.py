@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import http.client
 import re
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bpsta_cli import locks
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.errors import DataError, shortened
@@ -87,16 +87,17 @@ def remove_partial_downloads(dataset: Dataset, folder: Path) -> None:
     """Remove what a killed download left half-unpacked; wait for a download that is still running."""
     marker = _marker(dataset, folder)
     try:
-        file = marker.open(encoding="utf-8")
+        file = marker.open("r+", encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the system drops a killed process's lock
+        locks.lock_or_warn(file.fileno(), folder, "downloads")  # the system drops a killed process's lock
         if marker.is_file():
-            _remove(folder, marker, file.read())
+            _remove(folder, file.read())
+            locks.remove(marker, file)
 
 
-def _remove(folder: Path, marker: Path, names: str) -> None:
+def _remove(folder: Path, names: str) -> None:
     for name in names.splitlines():
         path = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts or path == folder:
@@ -105,7 +106,6 @@ def _remove(folder: Path, marker: Path, names: str) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    marker.unlink()
 
 
 def _marker(dataset: Dataset, folder: Path) -> Path:
@@ -118,15 +118,16 @@ def _marked_unfinished(dataset: Dataset, folder: Path, unpacked: Sequence[Path])
     marker = _marker(dataset, folder)
     begun = "\n".join(path.relative_to(folder).as_posix() for path in unpacked if not path.exists())
     with marker.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        locks.lock_or_warn(file.fileno(), folder, "downloads")
         file.write(begun)
         file.flush()
         try:
             yield
         except BaseException:
-            _remove(folder, marker, begun)
+            _remove(folder, begun)
             raise
-        marker.unlink()
+        finally:
+            locks.remove(marker, file)
 
 
 @contextlib.contextmanager

@@ -38,6 +38,10 @@ class MissingError(UnreadableError):
     """A file that is not there."""
 
 
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+"""For the opening of a file, each where the system has it: a pipe is not waited for, a line's end is left as it is."""
+
+
 def unreadable(path: Path | str, expected: str, got: str) -> UnreadableError:
     """The error for a file that is not what it should be."""
     todo = "Restore the file, or give another one."
@@ -58,7 +62,7 @@ def opened(path: Path, most: int) -> Iterator[BinaryIO]:
     """
     try:
         _check(path, path.stat(), most)  # before it is opened: to open a device may already do something
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
         todo = "Check the path."
         raise MissingError(f"unreadable file {path}", expected="a file", got="no such file", todo=todo) from None

@@ -2,23 +2,20 @@
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
 import stat
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from bpsta_cli.errors import BpstaWarning, RunError
+from bpsta_cli import locks
+from bpsta_cli.errors import RunError
 
 FILE = "run.lock"
 """Says who trains here; there only while it is held, or after the holder was killed."""
-_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-"""What a file system says that has no locks, as some network file systems do not unless they are mounted so."""
 
 
 @contextlib.contextmanager
@@ -41,8 +38,7 @@ def held(directory: Path) -> Iterator[None]:
         _name_holder(opened.fileno(), file)
         yield
     finally:
-        file.unlink(missing_ok=True)  # before it is freed: whoever comes next makes a new one
-        opened.close()
+        locks.remove(file, opened)
 
 
 def _name_holder(descriptor: int, file: Path) -> None:
@@ -50,7 +46,8 @@ def _name_holder(descriptor: int, file: Path) -> None:
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, json.dumps(holder).encode())
     except OSError as refused:
         refused.filename = str(file)
         raise
@@ -70,30 +67,25 @@ def _make(directory: Path) -> None:
 def _locked(file: Path) -> IO[str]:
     """The lock's file, locked."""
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | locks.OPEN_FLAGS, 0o644)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise FileExistsError(errno.EEXIST, "Something else than a file is in the way", str(file))
         opened = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with opened:
-                raise _in_use(file.parent, opened.read(1000)) from None
-        except OSError as refused:
-            if refused.errno not in _UNSUPPORTED:
-                opened.close()
-                raise
-            warnings.warn(
-                f"{file.parent} lies on a file system without locks ({refused.strerror}): take care that nothing else "
-                "trains there.",
-                BpstaWarning,
-                stacklevel=2,
-            )
-            return opened
-        if _is_still(file, descriptor):
-            return opened
-        opened.close()  # the holder before removed it meanwhile
+        with contextlib.ExitStack() as closing:
+            closing.enter_context(opened)
+            if not locks.lock_or_warn(descriptor, file.parent, "trains", wait=False):
+                raise _in_use(file.parent, _text(opened))
+            if _is_still(file, descriptor):  # else the holder before removed it meanwhile
+                closing.pop_all()
+                return opened
+
+
+def _text(opened: IO[str]) -> str:
+    try:
+        return opened.read(1000)
+    except PermissionError:  # Windows lets nobody else read what is locked
+        return ""
 
 
 def _is_still(file: Path, descriptor: int) -> bool:

@@ -33,7 +33,7 @@ MODULES = {
 }
 OWN = {
     "kernels/cpu/cache.py": "the library that it compiled, from a folder that nobody else can write to",
-    "kernels/cpu/library.py": "the package's own sources, and the library that it compiles",
+    "kernels/cpu/compilation.py": "the package's own sources",
     "machine.py": "/proc and /sys",
     "devices.py": "/sys: the limit of a container",
     "provenance.py": "the package's own sources; the rule file that a run names is code, and is run",

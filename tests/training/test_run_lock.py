@@ -12,7 +12,7 @@ import pytest
 from training_runs import CPU, run
 
 from bpsta_cli.errors import BpstaWarning, RunError
-from bpsta_cli.training import run_lock, train
+from bpsta_cli.training import train
 from bpsta_cli.training.run_lock import FILE, held
 
 HOLD = """
@@ -86,7 +86,7 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_is_taken_anew(tmp_path,
             (tmp_path / FILE).unlink()
         taken.append(descriptor)
 
-    monkeypatch.setattr(run_lock.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with held(tmp_path):
         assert (tmp_path / FILE).is_file()
     assert len(taken) == 2
@@ -106,7 +106,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
     def flock(descriptor, how):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
-    monkeypatch.setattr(run_lock.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.warns(BpstaWarning, match="without locks"), held(tmp_path):
         pass
 

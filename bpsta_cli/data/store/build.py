@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from bpsta_cli import files
+from bpsta_cli import files, locks
 from bpsta_cli.data import encoding
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.parallel import enough_processes, parallel_map
@@ -37,7 +36,7 @@ def locked(target: Path) -> Iterator[None]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock(target).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        locks.lock_or_warn(file.fileno(), target.parent, "prepares data")
         for leftover in (_building(target), _replaced(target)):
             shutil.rmtree(leftover, ignore_errors=True)
         _sweep(target.parent)
@@ -48,9 +47,9 @@ def _sweep(folder: Path) -> None:
     """Remove what killed processes left half-built of any store in `folder`."""
     for leftover in folder.glob(f".*{_BUILDING}"):
         name = leftover.name.removeprefix(".").removesuffix(_BUILDING)
-        with contextlib.suppress(BlockingIOError), _lock(folder / name).open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(leftover, ignore_errors=True)
+        with contextlib.suppress(locks.NoLocksError), _lock(folder / name).open("w") as file:
+            if locks.lock(file.fileno(), wait=False):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _lock(target: Path) -> Path:

@@ -39,5 +39,6 @@ def _folder() -> Path | None:
         stat = folder.stat()
     except OSError:
         return None
-    mine = stat.st_uid == os.getuid() and not stat.st_mode & 0o022
+    # on Windows the folder of a user's caches is the user's, and these bits say nothing
+    mine = not hasattr(os, "getuid") or (stat.st_uid == os.getuid() and not stat.st_mode & 0o022)
     return folder if mine and os.access(folder, os.W_OK) else None

@@ -63,6 +63,14 @@ def load(folder: Path, name: str, build: Callable[[Path], Path]) -> ctypes.CDLL:
         return ctypes.CDLL(str(built))
 
 
+def refused(folder: Path) -> str:
+    """Why nothing would be kept in the folder, in one clause; empty where it would, or where it is not there yet."""
+    try:
+        return _open_to_others(folder.stat()) if folder.exists() else ""
+    except OSError as why:
+        return str(why)
+
+
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int]:
     """The folder's descriptor: what is checked of it is true of all that is read through it, whatever its path."""

@@ -1,6 +1,6 @@
-"""The compiled kernels: built by g++ when they are first needed, and kept in a cache folder (cache.py).
+"""The compiled kernels: out of the wheel, or built by g++ when they are first needed and kept in a cache (cache.py).
 
-The folder is `BPSTA_CACHE`, else that of this user's caches: `bpsta` in `XDG_CACHE_HOME`, else ~/.cache/bpsta.
+The cache folder is `BPSTA_CACHE`, else that of this user's caches: `bpsta` in `XDG_CACHE_HOME`, else ~/.cache/bpsta.
 `BPSTA_CPU_ISA` asks for instructions by name (`ISAS`); without it, they are the widest that the processor has.
 """
 
@@ -8,55 +8,40 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
-import platform
 import shutil
 import subprocess
-import sys
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 import torch
 
+from bpsta_cli.errors import BpstaWarning
 from bpsta_cli.kernels.cpu import cache
+from bpsta_cli.kernels.cpu.compilation import (
+    BUILT,
+    COMPILER,
+    FLAGS,
+    HERE,
+    ISAS,
+    OPENMP,
+    PLATFORM,
+    PROBE,
+    PROBE_FLAGS,
+    SOURCES,
+    compile_library,
+    digest,
+    stdout,
+    this_platform,
+)
 from bpsta_cli.kernels.rule_codes import rule_code
 from bpsta_cli.rules import Rule
 
-HERE = Path(__file__).parent
-SOURCES = tuple(sorted(HERE.glob("*.cpp")))
-HEADERS = tuple(sorted(HERE.glob("*.hpp")))
-COMPILER = "g++"
-"""GCC, because its OpenMP runtime is torch's: another compiler would bring a second pool of threads."""
-FLAGS = (
-    "-std=c++17",
-    "-O3",
-    "-mavx2",  # not -march=native: one library is for every machine that shares a cache folder
-    "-mfma",
-    "-ffp-contract=off",  # the sources say themselves what is fused
-    "-fno-trapping-math",  # lets comparisons become masks
-    "-fno-math-errno",
-    "-fno-exceptions",
-    "-fno-rtti",
-    "-fopenmp",
-    "-fPIC",
-)
-ISAS = {
-    "avx2": (),
-    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
-    "wide-emulated": ("-DVECTOR_BYTES=64",),
-}
-"""Instructions that the kernels can be compiled for, with the flags that ask for them: each another library beside the
-others, with the same results. "wide-emulated" is AVX2 with vectors of AVX-512's width in two halves: slow, but where
-AVX-512 is missing it tests what is written for it."""
-PROBE = HERE / "probe" / "instructions.cpp"
-PROBE_FLAGS = ("-O1", "-fPIC")
-BUILD_TIMEOUT = 600
-"""Seconds for each command of the compiler, on a machine that has much else to do."""
-LINK_FLAGS = ("-shared", "-Wl,--as-needed")
+__all__ = ["DTYPES", "FLAGS", "HERE", "ISAS", "SOURCES", "cache_folder", "call", "isa", "origin", "unsupported_reason"]
+
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -143,9 +128,8 @@ def _library() -> ctypes.CDLL | str:
 
 
 def _check_machine() -> None:
-    machine = f"{sys.platform} {platform.machine()}"
-    if machine != "linux x86_64":
-        raise _UnusableError(f"it is written for Linux on x86-64 and this is {machine}")
+    if this_platform() != PLATFORM:
+        raise _UnusableError(f"it is written for Linux on x86-64 and this is {this_platform()}")
     try:
         ctypes.CDLL(_torch_openmp(), mode=os.RTLD_NOLOAD)
     except OSError as error:
@@ -174,47 +158,60 @@ def isa() -> str:
 def _torch_openmp() -> str:
     """The OpenMP runtime in torch's own folder, else the system's: linked to the same, the threads are shared."""
     bundled = sorted(Path(torch.__file__).parent.glob("lib/libgomp*.so*"))
-    return str(bundled[0]) if bundled else "libgomp.so.1"
+    return str(bundled[0]) if bundled else OPENMP
 
 
 def _loaded(sources: Sequence[Path], flags: Sequence[str]) -> ctypes.CDLL:
+    """The library out of the wheel where it is of these sources and flags and fits torch, else compiled."""
+    if (built := _built(sources, flags)) is not None:
+        try:
+            _check_fits(flags)
+            return ctypes.CDLL(str(built))
+        except (_UnusableError, OSError) as why:
+            told = f"the kernels that were installed with bpsta are not used: {why}. They are compiled here instead."
+            warnings.warn(told, BpstaWarning, stacklevel=2)
+    return _compiled(sources, flags)
+
+
+def _built(sources: Sequence[Path], flags: Sequence[str]) -> Path | None:
+    """The file in `BUILT`; None in a clone, after a change of the sources, or for flags that no wheel is built with."""
+    if not BUILT.is_dir():
+        return None
+    return next(BUILT.glob(f"*-{digest(sources, flags)}.so"), None)
+
+
+def _check_fits(flags: Sequence[str]) -> None:
+    """A built library names its OpenMP runtime: it shares torch's threads where torch's has this name."""
+    name = Path(_torch_openmp()).name
+    if "-fopenmp" in flags and name != OPENMP:
+        raise _UnusableError(f"they share threads with {OPENMP}, and torch {torch.__version__} brings {name}")
+
+
+def _compiled(sources: Sequence[Path], flags: Sequence[str]) -> ctypes.CDLL:
     """The library from the cache, compiled if it is not there yet; its name holds all that it depends on."""
     compiler = shutil.which(COMPILER)
     if compiler is None:
         raise _UnusableError(f"there is no compiler {COMPILER}")
     openmp = Path(_torch_openmp())
-    version = _stdout(compiler, "-dumpfullversion", "-dumpmachine")
-    depends = [version, openmp.name, *flags, *LINK_FLAGS, *(path.read_text() for path in (*HEADERS, *sources))]
-    name = hashlib.sha256("\0".join(depends).encode()).hexdigest()[:16]
+    version = stdout(compiler, "-dumpfullversion", "-dumpmachine")
+    linked = openmp if openmp.is_absolute() else None
     return cache.load(
-        cache_folder(), f"cpu-{name}.so", lambda folder: _compile(compiler, sources, flags, openmp, folder)
+        cache_folder(),
+        f"cpu-{digest(sources, flags, version, openmp.name)}.so",
+        lambda folder: compile_library(compiler, sources, flags, folder, linked),
     )
 
 
-def _compile(compiler: str, sources: Sequence[Path], flags: Sequence[str], openmp: Path, folder: Path) -> Path:
-    """The sources, one a processor at a time, then the library; returns its path in `folder`."""
-    output = folder / "cpu.so"
-
-    def to_object(source: Path) -> str:
-        target = str(folder / f"{source.stem}.o")
-        _stdout(compiler, *flags, "-c", str(source), "-o", target)
-        return target
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as workers:
-        objects = list(workers.map(to_object, sources))
-    # torch's own runtime comes before the compiler's, which -fopenmp adds
-    inputs = [*objects, str(openmp)] if openmp.is_absolute() else objects
-    _stdout(compiler, *flags, *LINK_FLAGS, *inputs, "-o", str(output))
-    return output
+def origin() -> str:
+    """Where this process has the compiled kernels from, in one clause; empty where it has none."""
+    loaded = _library()
+    if isinstance(loaded, str):
+        return ""
+    file = Path(loaded._name)
+    return "installed with bpsta" if file.parent == BUILT else f"compiled on first use, kept in {cache_folder()}"
 
 
 def cache_folder() -> Path:
     """`BPSTA_CACHE`, or `bpsta` where this user's programs keep their caches."""
     named = os.environ.get("BPSTA_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("bpsta")
-
-
-def _stdout(*command: str) -> str:
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=True, timeout=BUILD_TIMEOUT
-    ).stdout
