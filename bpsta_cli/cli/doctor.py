@@ -1,17 +1,16 @@
 """`bpsta doctor`: what runs here, what does not, and how to mend it."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Json
+from bpsta_cli.cli.options import NO_FOLDER, DataDir, Json
 from bpsta_cli.cli.output import Output
 
 CANNOT_TRAIN = 1
 
 
-def doctor(data_dir: DataDir = Path("data"), as_json: Json = False) -> None:
+def doctor(data_dir: DataDir = NO_FOLDER, as_json: Json = False) -> None:
     """Say what runs here, which kernels, what is missing and the one thing to do about it.
 
     The exit code is 1 where something is broken without which nothing can be trained, and 0 otherwise.

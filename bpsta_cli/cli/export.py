@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpsta_cli.cli.options import DataDir, Json, Samples, Threads, TrustRule
+from bpsta_cli.cli.options import NO_FOLDER, DataDir, Json, Samples, Threads, TrustRule
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.runs import measure, require_positive, use_threads
 from bpsta_cli.errors import SettingsError, did_you_mean
@@ -51,7 +51,7 @@ def export(
     samples: Samples = None,
     trust_rule: TrustRule = None,
     threads: Threads = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = NO_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Write a trained network as ONNX or NIR, and compare its votes with the network's on the test set.
