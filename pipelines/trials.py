@@ -15,10 +15,8 @@ import yaml
 from bpsta_cli import files
 from bpsta_cli.config import Params, Run, validate
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.reading import documents
+from bpsta_cli.tuning.outcome import outcome
 
-RATES = "train_firing_rate/"
-"""Beginning of the columns of history.csv with each layer's firing rate."""
 NUMBERS = ("value", "firing_rate", "lowest_layer_rate", "seconds")
 JSON = ("settings", "accuracies")
 """Columns of trials.csv that hold an object each."""
@@ -105,16 +103,6 @@ class Subject:
         }
         validate(Params, values, where="a trial's settings")
         return values
-
-
-def outcome(run: Path) -> dict[str, float]:
-    """What a trial is told by: the last epoch's values of the validation part; no column of the test part is read."""
-    wanted = ("validation_accuracy", "validation_firing_rate")
-    history = pd.read_csv(run / "history.csv", usecols=lambda name: name in wanted or name.startswith(RATES))
-    last = history.iloc[-1]
-    lowest = min((last[name] for name in history.columns if name.startswith(RATES)), default=math.nan)
-    seconds = math.fsum(documents.json_object(run / "timings.json")["epoch_seconds"])
-    return {"value": last[wanted[0]], "firing_rate": last[wanted[1]], "lowest_layer_rate": lowest, "seconds": seconds}
 
 
 def train(row: Row, subject: Subject, folder: Path, trainings: grid.Trainings, jobs: int = 1) -> Row:

@@ -13,65 +13,21 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import grid
 import typer
 import yaml
-from pydantic import Field, field_validator
 from trials import Record, Row, Subject, train, write_best
 
 from bpsta_cli import files, rules
 from bpsta_cli.cli.output import print_error
-from bpsta_cli.config import DatasetSettings, TrainingSettings, load_params, validate
-from bpsta_cli.config.validation import Strict, unknown_key
+from bpsta_cli.config import load_params, validate
 from bpsta_cli.errors import BpstaError, SettingsError
 from bpsta_cli.reading import documents
+from bpsta_cli.tuning.space import Space, distribution
 
 SPACE = Path("pipelines/tuning.yaml")
-SCALES = ("log", "linear")
-GROUPS = {"training": TrainingSettings, "data": DatasetSettings}
-
-
-class Space(Strict):
-    """What is searched, and for how long: pipelines/tuning.yaml."""
-
-    trials: int = Field(ge=1, description="of every method")
-    startup: int = Field(ge=1, description="of them drawn at random")
-    seed: int = Field(0, ge=0)
-    space: dict[Literal["training", "data"], dict[str, list[Any]]]
-    rules: dict[str, dict[str, list[Any]]]
-
-    @field_validator("space")
-    @classmethod
-    def _are_settings(cls, space: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
-        for group, settings in space.items():
-            for name in settings.keys() - GROUPS[group].model_fields.keys():
-                raise unknown_key(f"space.{group}.{name}", GROUPS[group].model_fields, "the space of settings")
-        return space
-
-    def of(self, rule: str) -> dict[str, list[Any]]:
-        """The dimensions for a rule."""
-        if rule not in self.rules:
-            raise SettingsError(
-                "a rule without a space",
-                expected=f"rules.{rule} in the space of settings",
-                got=", ".join(self.rules) or "none",
-                todo="Add it; {} where the rule has no settings.",
-            )
-        shared = {f"{group}.{name}": each for group, inside in self.space.items() for name, each in inside.items()}
-        return shared | {f"rule.{name}": each for name, each in self.rules[rule].items()}
-
-
-def distribution(values: list[Any]) -> Any:
-    """Optuna's distribution of a dimension: a range [low, high, log|linear], or the values themselves."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if len(values) == 3 and values[2] in SCALES:
-        low, high, scale = values
-        kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
-        return kind(low, high, log=scale == "log")
-    return CategoricalDistribution(values)
 
 
 class Search:

@@ -24,6 +24,7 @@ from bpsta_cli.cli import (
     share,
     streams,
     train,
+    tune,
     verify,
 )
 from bpsta_cli.cli.explain import explanation
@@ -49,6 +50,7 @@ app.command("predict")(predict.predict)
 app.command("energy")(energy.energy)
 app.command("latency")(latency.latency)
 app.command("export")(export.export)
+app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)

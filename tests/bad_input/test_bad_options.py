@@ -22,6 +22,7 @@ BASE = {
     "energy": ["nowhere", *STOP],
     "latency": ["nowhere", *STOP],
     "export": ["nowhere", "--format", "nir"],
+    "tune": ["--dataset", "digits", *STOP],
     "verify": ["nowhere", *STOP],
     "compare": ["nowhere"],
     "report": ["--results", "nowhere"],

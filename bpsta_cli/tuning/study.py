@@ -1,0 +1,239 @@
+"""The search: Optuna asks for settings, a training answers with accuracy and firing rate, a file keeps both."""
+
+import importlib.util
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from bpsta_cli import files, training
+from bpsta_cli.config import RunSettings, validate
+from bpsta_cli.data.store import Store
+from bpsta_cli.errors import BpstaError, MemoryExhaustedError, SettingsError, StructureError, TrainingError
+from bpsta_cli.reading import documents
+from bpsta_cli.training.loop import Event, never
+from bpsta_cli.tuning.held_out import without_test
+from bpsta_cli.tuning.outcome import outcome
+from bpsta_cli.tuning.space import Space, distribution
+
+SEARCH, JOURNAL = "search.json", "journal.log"
+"""What is searched, and Optuna's record of every trial."""
+OWN_FAULTS = (SettingsError, StructureError, TrainingError, MemoryExhaustedError)
+"""What a trial's settings may cause: the trial has failed, and the search goes on."""
+State = Literal["running", "finished", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        number: from 0 on.
+        run: its run directory.
+        settings: what was tried: "training.lr" and the like.
+        state: running (also: it was interrupted), finished or failed.
+        accuracy: of the last epoch on the held-out samples.
+        firing_rate: of the whole network on them.
+        seconds: of training.
+        problem: why it failed.
+    """
+
+    number: int
+    run: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    state: State = "running"
+    accuracy: float = math.nan
+    firing_rate: float = math.nan
+    seconds: float = math.nan
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something happened in a trial's training."""
+
+    trial: Trial
+    event: Event
+
+
+def require_optuna() -> None:
+    """Refuse to search without Optuna.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise SettingsError(
+            "no package for a search",
+            expected="optuna",
+            got="none that is installed",
+            todo='pip install "bpsta-cli[study]"',
+        )
+
+
+class Study:
+    """A search in a folder; a folder that holds the same search goes on.
+
+    Args:
+        base: the settings of every trial beside those that are searched.
+        space: what is searched.
+        out: the folder; each trial is a run in it.
+
+    Raises:
+        SettingsError: Optuna is not installed, or the folder holds another search.
+    """
+
+    def __init__(self, base: RunSettings, space: Space, out: Path) -> None:
+        require_optuna()
+        self.base, self.space, self.out = _measured(base), space, out
+        self.dimensions = space.of(base.method)
+        self._note()
+        self._study = self._open()
+
+    def run(
+        self,
+        store: Store,
+        *,
+        trials: int | None = None,
+        device: torch.device | str = "cpu",
+        stop: Callable[[], bool] = never,
+    ) -> Iterator[Trial | Step]:
+        """Train the trials that are missing, one after another; yields each when it begins and when it ends.
+
+        A trial that was interrupted comes first, with its settings and where its run was. Once `stop` says so the last
+        event is the training's `Stopped`.
+
+        Args:
+            store: the prepared data; its test part is not read.
+            trials: how many there are to be in all; None: the space's number.
+            device: where to compute.
+            stop: asked after every step.
+
+        Raises:
+            BpstaError: what no other settings would mend.
+        """
+        held_out = without_test(store, self.base)
+        wanted = self.space.trials if trials is None else trials
+        while (trial := self._next(wanted)) is not None:
+            yield trial
+            try:
+                settings = self._settings_of(trial)
+                for event in training.train(settings, held_out, trial.run, device=device, stop=stop):
+                    yield Step(trial, event)
+                    if isinstance(event, training.Stopped):
+                        return
+            except OWN_FAULTS as refused:
+                self._tell(trial, refused)
+            else:
+                self._tell(trial)
+            yield self.trials()[trial.number]
+
+    def trials(self) -> list[Trial]:
+        """All trials so far."""
+        told = self._study.user_attrs
+        return [self._as_trial(each, told.get(str(each.number), {})) for each in self._study.get_trials(deepcopy=False)]
+
+    def _as_trial(self, frozen: Any, told: dict[str, Any]) -> Trial:
+        names = {"COMPLETE": "finished", "FAIL": "failed"}
+        state: Any = names.get(frozen.state.name, "running")
+        accuracy, rate = frozen.values if state == "finished" else (math.nan, math.nan)
+        return Trial(
+            frozen.number,
+            self.out / f"trial-{frozen.number:03d}",
+            dict(frozen.params),
+            state,
+            accuracy,
+            rate,
+            told.get("seconds", math.nan),
+            told.get("problem", ""),
+        )
+
+    def _next(self, wanted: int) -> Trial | None:
+        """The trial that was interrupted, else a new one; None where there are as many as wanted."""
+        found = self.trials()
+        for trial in found:
+            if trial.state == "running":
+                if trial.settings.keys() == self.dimensions.keys():
+                    return trial
+                # the process ended before all of its settings were drawn
+                self._tell(trial, TrainingError("stopped", expected="settings", got="some alone", todo="Go on."))
+        if len(found) >= wanted:
+            return None
+        # a sampler a trial, so that a search draws the same however often it was stopped
+        self._study.sampler = self._sampler(len(found))
+        asked = self._study.ask({name: distribution(values) for name, values in self.dimensions.items()})
+        number: int = asked.number
+        return self.trials()[number]
+
+    def _sampler(self, number: int) -> Any:
+        from optuna.samplers import TPESampler
+
+        return TPESampler(seed=self.space.seed + number, n_startup_trials=self.space.startup)
+
+    def _tell(self, trial: Trial, refused: BpstaError | None = None) -> None:
+        from optuna.trial import TrialState
+
+        if refused is None:
+            found = outcome(trial.run)
+            self._study.set_user_attr(str(trial.number), {"seconds": round(found["seconds"], 3)})
+            self._study.tell(trial.number, [float(found["value"]), float(found["firing_rate"])])
+        else:
+            self._study.set_user_attr(str(trial.number), {"problem": str(refused)})
+            self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _settings_of(self, trial: Trial) -> RunSettings:
+        values = self.base.model_dump()
+        values["data"]["train_samples"] = None  # they are chosen already
+        for key, value in trial.settings.items():
+            group, _, name = key.partition(".")
+            values[group] = values[group] | {name: value}
+        return _measured(validate(RunSettings, values, where=f"the settings of trial {trial.number}"))
+
+    def _open(self) -> Any:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            storage = JournalStorage(JournalFileBackend(str(self.out / JOURNAL)))
+            return optuna.create_study(
+                storage=storage, study_name="bpsta", directions=["maximize", "minimize"], load_if_exists=True
+            )
+
+    def _note(self) -> None:
+        """Write down what is searched; refuse to go on with another search.
+
+        Raises:
+            SettingsError: the folder holds another one.
+        """
+        what = {
+            "settings": self.base.model_dump(mode="json"),
+            "space": self.dimensions,
+            "startup": self.space.startup,
+            "seed": self.space.seed,
+        }
+        file = self.out / SEARCH
+        if not file.is_file():
+            files.write_checked_json(file, what)
+            return
+        there = documents.json_object(file)
+        different = [key for key in what if there.get(key) != what[key]]
+        if different:
+            raise SettingsError(
+                "another search",
+                expected=f"the {', '.join(different)} that {file} holds",
+                got="others",
+                todo="Name another --out, or remove the folder.",
+            )
+
+
+def _measured(settings: RunSettings) -> RunSettings:
+    """The same, evaluated after its last epoch alone, on held-out samples."""
+    measured = {"selection": "validation", "evaluate_every": settings.data.epochs}
+    return settings.model_copy(update={"training": settings.training.model_copy(update=measured)})
