@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +12,14 @@ import torch
 from bpsta_cli import files, training
 from bpsta_cli.config import RunSettings, validate
 from bpsta_cli.data.store import Store
-from bpsta_cli.errors import BpstaError, MemoryExhaustedError, SettingsError, StructureError, TrainingError
+from bpsta_cli.errors import BpstaError, MemoryExhaustedError, RunError, SettingsError, StructureError, TrainingError
 from bpsta_cli.reading import documents
 from bpsta_cli.training.loop import Event, never
 from bpsta_cli.tuning.held_out import without_test
 from bpsta_cli.tuning.outcome import outcome
 from bpsta_cli.tuning.space import Space, distribution
 
-SEARCH, JOURNAL = "search.json", "journal.log"
+SEARCH, RECORD = "search.json", "trials.sqlite"
 """What is searched, and Optuna's record of every trial."""
 OWN_FAULTS = (SettingsError, StructureError, TrainingError, MemoryExhaustedError)
 """What a trial's settings may cause: the trial has failed, and the search goes on."""
@@ -85,6 +84,7 @@ class Study:
 
     Raises:
         SettingsError: Optuna is not installed, or the folder holds another search.
+        RunError: the record there cannot be opened.
     """
 
     def __init__(self, base: RunSettings, space: Space, out: Path) -> None:
@@ -195,16 +195,23 @@ class Study:
 
     def _open(self) -> Any:
         import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
+        from sqlalchemy import URL
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = JournalStorage(JournalFileBackend(str(self.out / JOURNAL)))
+        record = self.out / RECORD
+        # SQLite, as a line that a kill cut short would make Optuna's journal unreadable
+        where = URL.create("sqlite", database=str(record.absolute())).render_as_string(hide_password=False)
+        try:
             return optuna.create_study(
-                storage=storage, study_name="bpsta", directions=["maximize", "minimize"], load_if_exists=True
+                storage=where, study_name="bpsta", directions=["maximize", "minimize"], load_if_exists=True
             )
+        except Exception as broken:  # of sqlalchemy's kinds and Optuna's own
+            raise RunError(
+                "a search that cannot be opened",
+                expected=f"Optuna's record in {record}",
+                got=f"{type(broken).__name__}: {broken}",
+                todo="Check the folder, or name another --out.",
+            ) from broken
 
     def _note(self) -> None:
         """Write down what is searched; refuse to go on with another search.

@@ -10,7 +10,7 @@ import pytest
 
 from bpsta_cli.config import validate
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.errors import SettingsError
+from bpsta_cli.errors import RunError, SettingsError
 from bpsta_cli.training import Stopped
 from bpsta_cli.training.run_directory import RunDir
 from bpsta_cli.tuning import front
@@ -122,6 +122,20 @@ def test_settings_that_cannot_be_trained_fail_a_trial_and_the_search_goes_on(bas
     assert (
         "must be less than epochs" in study(base, tmp_path, space={"data": {"warmup_epochs": [1]}}).trials()[0].problem
     )
+
+
+def test_a_trial_that_was_killed_before_it_had_its_settings_is_marked_as_failed(base, digits, tmp_path):
+    study(base, tmp_path)._study.ask()
+    search = study(base, tmp_path, trials=2)
+    list(search.run(digits))
+    assert [each.state for each in search.trials()] == ["failed", "finished"]
+
+
+def test_a_record_that_cannot_be_opened_is_named(base, tmp_path):
+    study(base, tmp_path)
+    (tmp_path / "trials.sqlite").write_bytes(b"no record" * 100)
+    with pytest.raises(RunError, match=r"trials\.sqlite"):
+        study(base, tmp_path)
 
 
 def test_another_search_in_the_same_folder_is_refused(base, tmp_path):
