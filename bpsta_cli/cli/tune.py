@@ -171,11 +171,11 @@ def _follow(
                         output.warn("stopped; the same command goes on")
                         return interruption.exit_code
             elif isinstance(event.event, Stopped):
-                output.warn(f"stopped in trial {event.trial.number + 1}, which is kept; the same command goes on there")
+                output.warn(f"stopped in {event.trial.run.name}, which is kept; the same command goes on there")
                 return interruption.exit_code
             elif isinstance(event.event, StepDone):
                 step = event.event
-                label = f"trial {event.trial.number + 1}/{trials}, epoch {step.epoch + 1}/{epochs}"
+                label = f"{event.trial.run.name} of {trials}, epoch {step.epoch + 1}/{epochs}"
                 bar.update(step.epoch * step.steps + step.step, epochs * step.steps, label)
     return 0
 
@@ -183,7 +183,7 @@ def _follow(
 def _told(trial: "Trial", trials: int) -> str:
     from bpsta_cli.tuning.front import said
 
-    which = f"trial {trial.number + 1:>3}/{trials}"
+    which = f"{trial.run.name} ({trial.number + 1}/{trials})"
     if trial.state == "failed":
         return f"{which} failed: {trial.problem}"
     tried = ", ".join(f"{name} {said(value)}" for name, value in trial.settings.items())

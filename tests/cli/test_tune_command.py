@@ -22,7 +22,7 @@ def line(data, tmp_path):
 def test_a_search_writes_its_trials_and_their_front_as_tables_and_a_picture(line, tmp_path, capsys):
     assert run([*line, "--trials", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "trial   2/2 validation" in printed
+    assert "trial-001 (2/2) validation" in printed
     assert "Trials that no other one beats" in printed
     out = tmp_path / "search"
     trials = pd.read_csv(out / "trials.csv")
