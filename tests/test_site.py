@@ -1,4 +1,4 @@
-"""The site is built from the pages where they lie, its picture from the code, and the repository's own files are valid."""
+"""The site is built from the pages where they lie, its numbers are the code's, and workflows and citation are valid."""
 
 import importlib.util
 import os
