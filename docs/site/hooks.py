@@ -5,7 +5,7 @@ repository. So a link is the same in the repository and on the site, and one tha
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """What the site holds: the pages of the navigation, what they link to, and the theme's own files."""
     kept = [file for file in files if not (ROOT / "docs" / file.src_uri).is_file()]
-    for path in reachable(pages_of(config.nav or [])):
+    for path in reachable([*pages_of(config.nav or []), *map(str, config.extra_css)]):
         kept.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return Files(kept)
 
@@ -43,7 +43,7 @@ def pages_of(nav: Any) -> Iterator[str]:
             yield from pages_of(each)
 
 
-def reachable(pages: Iterator[str]) -> list[str]:
+def reachable(pages: Iterable[str]) -> list[str]:
     """These files of the repository and those that they link to, and so on; paths from the root, sorted."""
     found: set[str] = set()
     waiting = list(pages)
