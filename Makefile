@@ -1,13 +1,14 @@
 # make repro: set up and regenerate all results, JOBS=n runs at a time (default: one a core).
 # make verify: train and measure some of results/ again and compare the bytes; make verify ALL=1: all of them.
 # make test: set up and check everything. make bench: speed and memory. make kills: runs killed at random moments.
+# make docs: the documentation site, into site/.
 # make fuzz: readers, for an hour. make audit: known weaknesses of the pinned packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro verify test fuzz bench audit kills lock clean
+.PHONY: setup repro verify test docs fuzz bench audit kills lock clean
 
 setup: $(VENV)/installed
 
@@ -30,6 +31,9 @@ test: setup
 	mypy
 	lint-imports
 	python -m pytest
+
+docs: setup # strictly: a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
 
 fuzz: setup # every reader for a minute each, with inputs made by chance: CONTRIBUTING.md
 	BPSTA_FUZZ_SECONDS=$(or $(SECONDS),60) python -m pytest tests/bad_input --durations=0
