@@ -45,7 +45,7 @@ BY_NAME = ("bpsta_cli.data.", "bpsta_cli.kernels.gpu.")
 OF_TRAINING = {"bpsta_cli.kernels.cpu.adamw", "bpsta_cli.network.initial_weights"}
 """Measured with their folders although they decide weights alone: with other weights all is measured again anyway."""
 DECIDES_NO_NUMBER = {
-    *("bpsta_cli", "bpsta_cli.checksums", "bpsta_cli.errors", "bpsta_cli.files"),
+    *("bpsta_cli", "bpsta_cli.checksums", "bpsta_cli.errors", "bpsta_cli.files", "bpsta_cli.locks"),
     *("bpsta_cli.machine", "bpsta_cli.provenance"),
     "bpsta_cli.devices",  # where, and how many samples at a time: what is computed has the same bits for any number
 }

@@ -6,6 +6,7 @@ import typer
 
 from bpsta_cli.cli.options import NO_FOLDER, DataDir, Json
 from bpsta_cli.cli.output import Output
+from bpsta_cli.errors import shortened
 
 CANNOT_TRAIN = 1
 
@@ -21,9 +22,9 @@ def doctor(data_dir: DataDir = NO_FOLDER, as_json: Json = False) -> None:
     found = []
     for each in diagnosis.findings(data_dir):
         found.append(each)
-        output.say(f"{each.state:6}  {each.name}: {each.found}")
+        output.say(f"{each.state:6}  {each.name}: {shortened(each.found)}")
         if each.mend:
-            output.say(f"        -> {each.mend}")
+            output.say(f"        -> {shortened(each.mend)}")
     broken = [each.name for each in found if each.state == diagnosis.BROKEN]
     output.result({"version": __version__, "usable": not broken, "findings": [asdict(each) for each in found]})
     if broken:

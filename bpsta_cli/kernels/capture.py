@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.jit import is_tracing  # type: ignore[attr-defined]  # public, and in no __all__
 
 PLAIN = (Tensor, nn.Parameter)
 """Tensors with memory. Those of other kinds may be stand-ins, which have a shape and no values."""
+
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def asked_once(function: _Function) -> _Function:
+    """Have a compiled network ask `function` while it is compiled, and keep the answer.
+
+    As torch.compiler.assume_constant_result, which loads torch's compiler: that takes seconds, also where nothing is compiled.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def captured(x: Tensor) -> bool:

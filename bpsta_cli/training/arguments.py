@@ -21,7 +21,7 @@ def settings(dataset: str, **options: Any) -> RunSettings:
     """Settings of a run on `dataset`: the catalogue's recipe, with `options` on top.
 
     Args:
-        dataset: a name that `bpsta prepare --list` shows; "folder" for one's own files, with `source`.
+        dataset: a name that `bpsta prepare --list` shows; the one for your own files is folder, with `source`.
         options: any setting of `bpsta train` by its name, such as T=4, method="bpsa", epochs=3, lr=0.01 or
             network="16C3-10Voting"; or one of the learning rule, such as alpha=0.2. For another number of epochs the
             warm-up keeps its share of them. The file of a `method` that is one is run.

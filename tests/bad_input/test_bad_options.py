@@ -52,6 +52,7 @@ def options(*kinds):
         for each in command.params
         if each.opts[0].startswith("--") and not each.is_flag and each.type_descriptor.annotation in kinds
         if each.name not in ("device", "out")
+        if name != "doctor"  # which tells of any folder what is wrong with it
     ]
 
 
@@ -69,6 +70,14 @@ def test_a_text_that_is_none_is_refused(command, option, capsys, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     for value in fuzzing.some(WORDS, option):
         refusal(capsys, [command, *BASE[command], f"{option}={value}"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_doctor_tells_of_any_folder_and_does_not_break(word, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["doctor", f"--data-dir={word}"]) in (0, 1, 2)
+    assert "Traceback" not in "".join(capsys.readouterr())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -116,8 +116,9 @@ def test_a_failed_download_says_what_to_fetch_and_where_to_put_it(tmp_path, monk
     monkeypatch.setattr(library, "MNIST", fail)
     with pytest.raises(DataError, match="no route to host") as caught:
         prepare("mnist", Preparation(T=1), data_dir=tmp_path)
-    assert "t10k-labels-idx1-ubyte.gz (4,542 bytes, MD5 ec29112dd5afa0611ce80d1b7f02629c)" in caught.value.todo
-    assert str(tmp_path / "raw" / "MNIST" / "raw") in caught.value.todo
+    details = "".join(caught.value.__notes__)
+    assert "t10k-labels-idx1-ubyte.gz (4,542 bytes, MD5 ec29112dd5afa0611ce80d1b7f02629c)" in details
+    assert str(tmp_path / "raw" / "MNIST" / "raw") in details
     assert "--source" in caught.value.todo
 
 

@@ -76,5 +76,5 @@ def test_latency_runs_a_trained_network_on_recordings_cut_anew(source, tmp_path,
     shutil.rmtree(source)
     assert run([*command, "--T", "6", "--json"]) == 2
     printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "no frames of n-mnist for T = 6" in printed.err
+    assert "no frames of n-mnist for T = 6" in json.loads(printed.out)["error"]["message"]
+    assert printed.err == ""

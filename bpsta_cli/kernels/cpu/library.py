@@ -20,6 +20,7 @@ import platformdirs
 import torch
 
 from bpsta_cli.errors import BpstaWarning
+from bpsta_cli.kernels.capture import asked_once
 from bpsta_cli.kernels.cpu import cache
 from bpsta_cli.kernels.cpu.compilation import (
     BUILT,
@@ -59,7 +60,7 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | No
     return str(_unusable())
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # compiled, it is asked once
+@asked_once
 def _unusable() -> str:
     """Why there are no kernels on this machine; empty if there are."""
     loaded = _library()

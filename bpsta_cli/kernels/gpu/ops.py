@@ -24,6 +24,7 @@ from bpsta_cli.kernels.block_spec import (
     rows_of_a_set,
     scale_and_shift,
 )
+from bpsta_cli.kernels.capture import asked_once
 from bpsta_cli.kernels.gpu.launch import Sizes, run_backward, run_forward, run_moments, values
 from bpsta_cli.kernels.layouts import channels_last, dense_steps, empty_like
 from bpsta_cli.kernels.reference import state_dtype
@@ -47,7 +48,7 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | No
     return str(_tested(device))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # compiled, it is asked once
+@asked_once
 def _tested(device: torch.device) -> str:
     return smoke_test(device)
 
