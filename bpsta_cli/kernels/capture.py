@@ -19,7 +19,8 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 def asked_once(function: _Function) -> _Function:
     """Have a compiled network ask `function` while it is compiled, and keep the answer.
 
-    As torch.compiler.assume_constant_result, which loads torch's compiler: that takes seconds, also where nothing is compiled.
+    As torch.compiler.assume_constant_result, which loads torch's compiler: that takes seconds, also where nothing is
+    compiled.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
