@@ -118,7 +118,7 @@ def train(
 ) -> None:
     """Train a spiking network (or its ReLU twin) into a run directory. Unprepared data are prepared first.
 
-    A run that was stopped goes on when the same command is started again. `torchrun --nproc-per-node 4 -m bpsta_cli
+    A run that was stopped goes on when the same command is started again. `torchrun --nproc-per-node 4 -m -- bpsta_cli
     train` with the same options trains it over four processes.
     """
     require_finite("checkpoint-minutes", checkpoint_minutes)

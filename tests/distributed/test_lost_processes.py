@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import typer.main
 from rank_processes import CPU, environment, exit_codes, free_port, start
+from torch.distributed.run import get_args_parser
 
-from bpsta_cli.cli.main import USER_ERROR, run
+from bpsta_cli.cli.main import USER_ERROR, app, run
 from bpsta_cli.distributed import meeting
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.training.run_directory import RunDir
@@ -123,11 +125,18 @@ def test_a_wait_that_is_no_time_is_refused(monkeypatch):
         meeting._seconds()
 
 
+def test_torchrun_hands_every_option_of_train_on():
+    options = [each.opts[0] for each in typer.main.get_command(app).commands["train"].params]
+    words = [word for option in options for word in (option, "1")]
+    read = get_args_parser().parse_args(["--nproc-per-node", "2", "-m", "--", "bpsta_cli", "train", *words])
+    assert [read.training_script, *read.training_script_args] == ["bpsta_cli", "train", *words]
+
+
 def test_torchrun_starts_the_processes_again_and_the_run_has_the_bytes_of_one(data, alone, tmp_path):
     out = tmp_path / "run"
     starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    line = [*starter, "--max-restarts", "2", "-m", "bpsta_cli", *command(data, out)]
+    line = [*starter, "--max-restarts", "2", "-m", "--", "bpsta_cli", *command(data, out)]
     with (tmp_path / "log").open("w") as log, subprocess.Popen(line, env=environ, stdout=log, stderr=log) as torchrun:
         wait_for_a_checkpoint(out)
         workers = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
