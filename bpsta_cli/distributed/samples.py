@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from bpsta_cli.distributed.division import Division
@@ -33,3 +35,19 @@ class _OfAll(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad[:, ctx.divided.computed], None
+
+
+@contextmanager
+def counting(parameters: Sequence[nn.Parameter], divided: Division | None) -> Iterator[None]:
+    """While the context is open, gradients are added to those of `parameters`; a stand-in's are taken off at its end.
+
+    Of shares there is nothing to take off: a stand-in's are 0 before they are exchanged.
+    """
+    if divided is None or divided.ranks.ordered or not divided.stand_in:
+        yield
+        return
+    before = [None if each.grad is None else each.grad.clone() for each in parameters]
+    yield
+    for parameter, gradient in zip(parameters, before, strict=True):
+        if parameter.grad is not None:  # 0 and not None: the processes exchange the same tensors
+            parameter.grad = torch.zeros_like(parameter.grad) if gradient is None else gradient

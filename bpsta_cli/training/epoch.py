@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bpsta_cli import kernels
 from bpsta_cli.config import RunSettings
@@ -17,7 +17,7 @@ from bpsta_cli.data.encoding import to_input
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.distributed.division import Division, dividing
 from bpsta_cli.distributed.ranks import Ranks
-from bpsta_cli.distributed.samples import of_all
+from bpsta_cli.distributed.samples import counting, of_all
 from bpsta_cli.evaluation.accuracy import cumulative_votes
 from bpsta_cli.network import Network, losses
 from bpsta_cli.network.memory import neuron_counts
@@ -260,7 +260,7 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
     if training.spike_penalty:
         _set_spike_cost(learner, share / len(part.y))
     divided = learner.division(len(part.y))
-    with dividing(divided):
+    with dividing(divided), counting(_of_synapses(network), divided):
         with optimisers.autocast(training, device):
             votes = activation_checkpointing.votes(network, x) if training.recompute else network.votes(x)
         votes = of_all(votes, divided)
@@ -274,9 +274,12 @@ def _backward(learner: Learner, part: Batch, scale: float, share: float) -> tupl
 
 def _add_gradients(network: Network, ranks: Ranks) -> None:
     """Add every process's gradients of the layers with synapses; those of norms are of the whole batch already."""
-    parameters = [each for layer in network.synapses().values() for each in layer.parameters(recurse=False)]
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in _of_synapses(network) if parameter.grad is not None]
     ranks.add_in_place(gradients)
+
+
+def _of_synapses(network: Network) -> list[nn.Parameter]:
+    return [each for layer in network.synapses().values() for each in layer.parameters(recurse=False)]
 
 
 def _set_spike_cost(learner: Learner, share: float) -> None:

@@ -5,9 +5,12 @@ import pytest
 from rank_processes import CPU, together
 
 from bpsta_cli.kernels import dispatch
-from bpsta_cli.training import EpochDone, Stopped, train
-from bpsta_cli.training.epoch import StepDone
+from bpsta_cli.network.initial_weights import draw_weights
+from bpsta_cli.training import EpochDone, Stopped, epoch, train
+from bpsta_cli.training.epoch import StepDone, make_learner
+from bpsta_cli.training.monitor import monitoring
 from bpsta_cli.training.run_directory import RunDir
+from bpsta_cli.training.run_network import network_of
 
 CHOICE = dispatch.choose()
 pytestmark = pytest.mark.skipif(CHOICE.name != "cpu", reason=CHOICE.why)
@@ -132,3 +135,27 @@ def test_weights_and_running_statistics_stay_alike_in_all_processes(settings, di
     alone = states(None)
     assert any("running_mean" in name for name in alone)
     assert together(2, states, tmp_path / "processes") == [alone, alone]
+
+
+@pytest.mark.parametrize(("samples", "parts", "world"), [(2, 1, 3), (5, 2, 3), (1, 1, 2)])
+def test_the_gradient_of_a_process_without_a_sample_counts_for_nothing(
+    settings, digits, tmp_path, samples, parts, world
+):
+    chosen = settings(
+        data={"network": "4C3-AP4-8FC-2Voting", "batch_size": samples},
+        training={"accumulate": parts, "spike_penalty": 0.1},
+    )
+
+    def gradients(ranks):
+        learner = make_learner(network_of(chosen, digits.shape, 10), chosen, CPU, digits.shape, ranks)
+        draw_weights(learner.network, 0)
+        batch = next(epoch.batches_of(learner, digits, digits.split("train"), 0, first=0))
+        with monitoring(learner.network, ranks=ranks) as monitor:
+            epoch._step(learner, monitor, batch, digits.scale)
+        return [parameter.grad.numpy() for parameter in learner.network.parameters()]
+
+    alone = gradients(None)
+    assert max(abs(each).max() for each in alone) > 1e-3
+    for found in together(world, gradients, tmp_path / "sums", reduction="sums"):
+        for one, other in zip(found, alone, strict=True):
+            assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
