@@ -144,7 +144,7 @@ def train(
         settings,
         out or _free_directory(settings),
         Output(as_json=as_json, silent=not launcher.is_writer()),
-        resume or launcher.restarted(),
+        resume or (overwrite and launcher.restarted()),  # without --overwrite an unfinished run goes on anyway
         overwrite,
         checkpoint_minutes,
         keep_state,
