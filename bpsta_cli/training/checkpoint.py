@@ -209,8 +209,16 @@ def finish(run: RunDir, info: RunInfo, progress: Progress, *, keep_state: bool) 
             "split": info.split,
         }
     )
-    if keep_state:
+    put_away(run, keep_state=keep_state)
+
+
+def put_away(run: RunDir, *, keep_state: bool) -> None:
+    """Keep the training state of a run that has just become a finished one, or remove it; nothing where that is done.
+
+    Killed at any moment, the same call again ends as this one.
+    """
+    if keep_state and run.checkpoints.files():
         run.checkpoints.move_to(run.kept)
-    else:
-        run.checkpoints.clear()
+    elif run.checkpoints.files():
         run.kept.clear()
+    run.checkpoints.clear()

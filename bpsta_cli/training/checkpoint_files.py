@@ -76,14 +76,16 @@ class Checkpoints:
         return None, []
 
     def move_to(self, other: "Checkpoints") -> None:
-        """Put the newest one into `other`, in place of what is there, and remove the rest."""
-        newest = self.files()[:1]
-        for file in newest:
-            other.folder.mkdir(parents=True, exist_ok=True)
-            file.replace(other.folder / file.name)
-        for file in other.files():
-            if file.name not in {each.name for each in newest}:
+        """Put the newest one into `other`, in place of what is there, and remove the rest.
+
+        The newest goes last: as long as any is left here, the same call again does the same.
+        """
+        newest, *rest = self.files()
+        for file in (*rest, *other.files()):
+            if file.name != newest.name:
                 file.unlink()
+        other.folder.mkdir(parents=True, exist_ok=True)
+        newest.replace(other.folder / newest.name)
         self.clear()
 
     def clear(self) -> None:

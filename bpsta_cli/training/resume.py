@@ -5,7 +5,7 @@ import warnings
 from bpsta_cli import files
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import BpstaWarning, RunError
-from bpsta_cli.training import extension
+from bpsta_cli.training import checkpoint, extension
 from bpsta_cli.training.run_directory import OLD_STATE, RunDir, RunInfo
 
 MOST = 3
@@ -14,7 +14,7 @@ RESUMED_FROM = "resumed_from"
 """Where provenance.json keeps what it was before a run went on under another one."""
 
 
-def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool) -> bool:
+def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool, keep_state: bool = False) -> bool:
     """Begin a run in the directory, or continue the unfinished run of the same settings, data and code there.
 
     The caller holds the directory's lock.
@@ -25,6 +25,7 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
         resume: a run of fewer epochs there is trained for more, where its schedule allows; with `overwrite`: go on
             where that is possible, and replace only what cannot be gone on with.
         overwrite: replace the run that is there.
+        keep_state: whether a finished run keeps its training state, where it was killed before that was settled.
 
     Returns:
         Whether anything is left to train: False where the same run is there already and is finished.
@@ -48,7 +49,7 @@ def open_or_resume(run: RunDir, info: RunInfo, *, resume: bool, overwrite: bool)
         if same and not overwrite:
             run.check()
             files.sweep(run.path)
-            run.checkpoints.clear()  # left where the run was killed just after its result was written
+            checkpoint.put_away(run, keep_state=keep_state)  # the run may have been killed just after its result
             return False
         if resume:
             _tell_damage(run)
