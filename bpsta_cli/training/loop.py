@@ -1,7 +1,6 @@
 """The training of one run, epoch by epoch; yields what happens and prints nothing."""
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from bpsta_cli import rules
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.distributed.ranks import Ranks, digests_differ
-from bpsta_cli.errors import RanksError, RunError
+from bpsta_cli.distributed.ranks import Ranks
 from bpsta_cli.evaluation.accuracy import OnBatch, evaluate
 from bpsta_cli.kernels.dispatch import Choice, choose
 from bpsta_cli.network import Network, losses
@@ -26,10 +24,10 @@ from bpsta_cli.training.checks import check_memory
 from bpsta_cli.training.epoch import Learner, StepDone, Sums, make_learner, one_epoch, steps_of
 from bpsta_cli.training.initial_rate import set_gains
 from bpsta_cli.training.monitor import Monitor, monitoring
-from bpsta_cli.training.resume import open_or_resume
 from bpsta_cli.training.run_directory import RunDir, RunInfo
 from bpsta_cli.training.run_network import load_weights, network_of
 from bpsta_cli.training.state import Progress
+from bpsta_cli.training.together import by_writer, compare, opened, restored
 
 CHECKPOINT_MINUTES = 10.0
 """From one checkpoint within an epoch to the next: what a kill costs at most."""
@@ -129,15 +127,16 @@ def train(
     training_part, validation_part = training_parts(settings, store)
     run = RunDir(out)
     writes = ranks is None or ranks.writes
-    with run_lock.held(out) if writes else contextlib.nullcontext():
+    with contextlib.ExitStack() as until_the_end:
+        by_writer(lambda: until_the_end.enter_context(run_lock.held(out)), ranks)
         if ranks is not None:
-            _compare(info, ranks)
-        if not _opened(run, info, ranks, resume=resume, overwrite=overwrite):
+            compare(info, ranks)
+        if not opened(run, info, ranks, resume=resume, overwrite=overwrite, keep_state=keep_state):
             return  # the run is there and finished
         network.to(device)
         learner = make_learner(network, settings, device, store.shape, ranks)
         steps = steps_of(training_part, settings)
-        progress, warnings = _restored(run, info, learner, steps, overwrite=overwrite)
+        progress, warnings = restored(run, info, learner, steps, overwrite=overwrite)
         yield Begun(kernel, len(training_part), *_position(progress), tuple(warnings), tuple(progress.history))
         keeper = Keeper(run, learner, progress, steps=steps, minutes=checkpoint_minutes, stop=stop)
         try:
@@ -149,72 +148,6 @@ def train(
             checkpoint.finish(run, info, progress, keep_state=keep_state)
         if ranks is not None:
             ranks.wait()  # none ends well before the result is written
-
-
-def _compare(info: RunInfo, ranks: Ranks) -> None:
-    """Hold what every process is about to train against what the first is.
-
-    Raises:
-        RanksError: they differ.
-    """
-    described = info.model_dump_json() + str(info.provenance["code"])
-    own = torch.frombuffer(bytearray(hashlib.sha256(described.encode()).digest()), dtype=torch.uint8)
-    if others := digests_differ(ranks.gather(own.to(ranks.device))):
-        raise RanksError(
-            "processes that are to train different runs",
-            expected="the same settings, data and code everywhere",
-            got=f"others in process {', '.join(map(str, others))} than in the first",
-            todo="Give every machine the same checkout and data, and start the same command there.",
-        )
-
-
-def _opened(run: RunDir, info: RunInfo, ranks: Ranks | None, *, resume: bool, overwrite: bool) -> bool:
-    """`open_or_resume` by the process that writes; what it says is told to all."""
-    if ranks is None:
-        return open_or_resume(run, info, resume=resume, overwrite=overwrite)
-    refused: RunError | None = None
-    answer = b"finished"
-    if ranks.writes:
-        try:
-            if open_or_resume(run, info, resume=resume, overwrite=overwrite):
-                answer = b"train"
-        except RunError as error:
-            refused, answer = error, f"{error.problem}: {error.got}".encode()
-    answer = ranks.bytes_of_writer(answer)
-    if refused is not None:
-        raise refused
-    if answer not in (b"train", b"finished"):
-        raise RanksError(
-            "the first process cannot train in the run directory",
-            expected="one that it can use",
-            got=answer.decode(),
-            todo="Its own message says what to do.",
-        )
-    return answer == b"train"
-
-
-def _restored(
-    run: RunDir, info: RunInfo, learner: Learner, steps: int, *, overwrite: bool
-) -> tuple[Progress, list[str]]:
-    """How far the run in the directory is; where its checkpoints cannot be used, `overwrite` begins it anew."""
-    ranks = learner.ranks
-    if ranks is None:
-        return _read(run, info, learner, steps, overwrite=overwrite)
-    progress, warnings = Progress(), list[str]()
-    if ranks.writes:
-        progress, warnings = _read(run, info, learner, steps, overwrite=overwrite)
-    return checkpoint.share(learner, progress, steps, ranks), warnings
-
-
-def _read(run: RunDir, info: RunInfo, learner: Learner, steps: int, *, overwrite: bool) -> tuple[Progress, list[str]]:
-    try:
-        return checkpoint.restore(run, learner, steps)
-    except RunError as damaged:
-        if not overwrite:
-            raise
-        run.clear()
-        run.write_info(info)
-        return Progress(), [f"{damaged.got}. The run begins anew."]
 
 
 def _position(progress: Progress) -> tuple[int, int]:

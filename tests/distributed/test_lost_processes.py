@@ -15,6 +15,7 @@ from torch.distributed.run import get_args_parser
 from bpsta_cli.cli.main import USER_ERROR, app, run
 from bpsta_cli.distributed import meeting
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.training import run_lock
 from bpsta_cli.training.run_directory import RunDir
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,20 @@ def test_processes_that_are_started_again_go_on_even_where_the_command_says_over
     assert said.count("the run there goes on after epoch 1") == 1
 
 
+def test_processes_that_are_started_again_refuse_what_the_first_start_refused(data, tmp_path):
+    """A finished shorter run, which only --resume would train for longer."""
+    out, options = tmp_path / "run", ("--schedule", "sgdr", "--lr-warmup-epochs", "1", "--keep-state")
+    assert run(command(data, out, *options)) == 0
+    before = contents(out)
+
+    def longer(_rank):
+        return run(command(data, out, *options, "--epochs", "4"))
+
+    assert exit_codes(start(2, longer, tmp_path / "log", restarts=1)) == [USER_ERROR] * 2
+    assert "the run directory is taken" in (tmp_path / "log").read_text()
+    assert contents(out) == before
+
+
 def test_one_process_speaks_and_the_run_directory_is_required(data, tmp_path, monkeypatch, capsys):
     children = start(2, lambda _rank: run(command(data, tmp_path / "run")), tmp_path / "log")
     assert exit_codes(children) == [0, 0]
@@ -110,6 +125,25 @@ def test_a_run_directory_that_is_taken_ends_all(data, tmp_path):
     assert run(command(data, tmp_path / "run", "--seed", "5")) == 0
     assert exit_codes(start(2, lambda _rank: run(command(data, tmp_path / "run")), tmp_path / "log")) == [2, 2]
     assert "the run directory is taken" in (tmp_path / "log").read_text()
+
+
+def test_a_run_directory_that_is_in_use_ends_all_with_the_reason(data, tmp_path):
+    with run_lock.held(tmp_path / "run"):
+        children = start(2, lambda _rank: run(command(data, tmp_path / "run")), tmp_path / "log")
+        assert exit_codes(children) == [2, 2]
+    assert (tmp_path / "log").read_text().count("the run directory is in use") == 2
+
+
+def test_checkpoints_that_cannot_be_used_end_all_with_the_reason(data, tmp_path):
+    out = tmp_path / "run"
+    children = start(2, lambda _rank: run(command(data, out)), tmp_path / "log")
+    wait_for_a_checkpoint(out)
+    os.kill(children[0], signal.SIGTERM)
+    exit_codes(children)
+    for file in RunDir(out).checkpoints.files():
+        file.write_bytes(b"damaged")
+    assert exit_codes(start(2, lambda _rank: run(command(data, out)), tmp_path / "again")) == [2, 2]
+    assert (tmp_path / "again").read_text().count("unreadable training state") == 2
 
 
 def test_more_processes_than_shares_are_refused_unless_sums_are_added_as_they_come(monkeypatch):
