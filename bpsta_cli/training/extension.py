@@ -5,11 +5,13 @@ depend on that number.
 """
 
 import hashlib
+import warnings
+from pathlib import Path
 
 from bpsta_cli import checksums, files
 from bpsta_cli.checksums import DamagedError
 from bpsta_cli.config import RunSettings
-from bpsta_cli.errors import RunError
+from bpsta_cli.errors import BpstaWarning, RunError
 from bpsta_cli.training import checkpoint_files
 from bpsta_cli.training.checkpoint_files import Content
 from bpsta_cli.training.run_directory import SETTINGS, RunDir, RunInfo
@@ -44,6 +46,9 @@ def extend(run: RunDir, info: RunInfo) -> None:
 
     Raises:
         RunError: its schedule does not allow it, or its training state is not there.
+
+    Warns:
+        BpstaWarning: of its training state something is damaged and is passed over.
     """
     there = run.info().settings
     asked = f"data.epochs {there.data.epochs} there and {info.settings.data.epochs} asked for"
@@ -73,12 +78,25 @@ def extend(run: RunDir, info: RunInfo) -> None:
 
 
 def _newest(run: RunDir, checksums_of_run: tuple[str, str]) -> tuple[Content | None, str]:
-    """The newest usable training state of the run as it was or as it will be, and which of them it belongs to."""
+    """The newest usable training state of the run as it was or as it will be, and which of them it belongs to.
+
+    Warns:
+        BpstaWarning: a newer one is damaged.
+    """
+
+    def use(file: Path) -> tuple[Content, str]:
+        try:
+            return checkpoint_files.read(file, checksums_of_run[0]), checksums_of_run[0]
+        except DamagedError:
+            return checkpoint_files.read(file, checksums_of_run[1]), checksums_of_run[1]
+
     for place in (run.checkpoints, run.kept):
-        for file in place.files():
-            for checksum in checksums_of_run:
-                try:
-                    return checkpoint_files.read(file, checksum), checksum
-                except DamagedError:
-                    continue
+        try:
+            found, passed_over = place.newest(use)
+        except RunError as damaged:
+            found, passed_over = None, [damaged.got]
+        for wrong in passed_over:
+            warnings.warn(wrong, BpstaWarning, stacklevel=2)
+        if found is not None:
+            return found
     return None, ""

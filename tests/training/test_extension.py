@@ -3,8 +3,9 @@
 import pytest
 from training_runs import CPU, assert_same_run, contents, run, until
 
-from bpsta_cli.errors import RunError
+from bpsta_cli.errors import BpstaWarning, RunError
 from bpsta_cli.training import EpochDone, extension, train
+from bpsta_cli.training.checkpoint_files import Checkpoints
 from bpsta_cli.training.epoch import StepDone
 from bpsta_cli.training.run_directory import RunDir
 
@@ -99,3 +100,33 @@ def test_the_kept_state_is_one_checkpoint_and_goes_with_the_run(of_epochs, digit
     assert (done.path / "state").exists()
     run(of_epochs(3), digits, done.path, overwrite=True)
     assert not (done.path / "state").exists()
+
+
+@pytest.mark.parametrize("step", ["move_to", "clear"])
+def test_killed_just_after_the_result_the_same_call_keeps_the_state_that_was_asked_for(
+    of_epochs, digits, tmp_path, monkeypatch, step
+):
+    class KilledError(Exception):
+        pass
+
+    def killed(*_):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, step, killed)
+        with pytest.raises(KilledError):
+            run(of_epochs(3), digits, tmp_path / "run", keep_state=True)
+    assert RunDir(tmp_path / "run").finished
+    done, events = run(of_epochs(3), digits, tmp_path / "run", keep_state=True)
+    assert events == []
+    assert [file.name for file in (done.path / "state").iterdir()] == ["epoch-000003-step-000000000.safetensors"]
+    assert not (done.path / "checkpoints").exists()
+
+
+def test_a_damaged_state_that_is_passed_over_is_told(of_epochs, digits, tmp_path):
+    until(train(of_epochs(3), digits, tmp_path / "run", device=CPU), EpochDone, 2)
+    newest, _before = RunDir(tmp_path / "run").checkpoints.files()
+    newest.write_bytes(b"damaged")
+    with pytest.warns(BpstaWarning, match="epoch-000002.* cannot be used"):
+        longer, _ = run(of_epochs(5), digits, tmp_path / "run", resume=True)
+    assert longer.finished
