@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from bpsta_cli import rules
 from bpsta_cli.config import DatasetSettings, NeuronSettings, RunSettings, TrainingSettings, validate
+from bpsta_cli.data import home
 from bpsta_cli.data.presets import preset
 from bpsta_cli.data.run_data import prepared_store
 from bpsta_cli.data.store import Store
@@ -53,17 +54,19 @@ def settings(dataset: str, **options: Any) -> RunSettings:
     return validate(RunSettings, {"dataset": dataset} | groups["run"] | chosen, where=WHERE)
 
 
-def data(run: RunSettings, data_dir: str | Path = "data") -> Store:
+def data(run: RunSettings, data_dir: str | Path | None = None) -> Store:
     """The prepared data of a run, downloaded and prepared first where they are not there.
 
     Args:
         run: its settings.
-        data_dir: folder of raw and prepared data.
+        data_dir: folder of raw and prepared data; None: the one that `bpsta train` takes (BPSTA_DATA names another).
 
     Raises:
         DataError: the data cannot be prepared.
     """
-    return prepared_store(run.dataset, run.data, T=run.T, data_dir=Path(data_dir))
+    return prepared_store(
+        run.dataset, run.data, T=run.T, data_dir=home.folder() if data_dir is None else Path(data_dir)
+    )
 
 
 def _group(name: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bpsta_cli import training
 from bpsta_cli.cli.main import run
 from bpsta_cli.config import Preparation
 from bpsta_cli.data import home
@@ -36,6 +37,12 @@ def test_bpsta_data_names_the_folder_and_an_option_goes_before_it(here, tmp_path
     assert run(["prepare", "--dataset", "digits", "--data-dir", str(tmp_path / "given")]) == 0
     assert (tmp_path / "given" / "prepared").is_dir()
     assert not (tmp_path / "named").exists()
+
+
+def test_the_library_takes_the_folder_of_the_command(here, tmp_path, monkeypatch):
+    monkeypatch.setenv("BPSTA_DATA", str(tmp_path / "named"))
+    assert tmp_path / "named" in training.data(training.settings("digits")).path.parents
+    assert list(here.iterdir()) == []
 
 
 def test_data_that_are_here_are_used_unless_the_variable_says_otherwise(here, tmp_path, monkeypatch):
