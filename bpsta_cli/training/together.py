@@ -26,7 +26,8 @@ def by_writer(work: Callable[[], Made], ranks: Ranks | None) -> Made | None:
     """
     if ranks is None:
         return work()
-    made, refused = None, None
+    made: Made | None = None
+    refused: BpstaError | OSError | None = None
     if ranks.writes:
         try:
             made = work()
