@@ -15,7 +15,7 @@ SHARED = ("model.safetensors", "settings.json", "history.csv", "metrics.json")
 
 provenance.json stays: it names the machine.
 """
-PATHS = {"data.source": "source", "init_from": "init_from", "method": "method"}
+PATHS = ("data.source", "init_from", "method")
 """Settings that may be paths of this machine."""
 
 
