@@ -7,14 +7,10 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reading import content
 from bpsta_cli.reading.regular import WEIGHTS
 from bpsta_cli.reporting.any_runs import AnyRun, read_runs
-from bpsta_cli.sharing.card import NAME, card
+from bpsta_cli.sharing.contents import SHARED
+from bpsta_cli.sharing.model_card import NAME, card
 from bpsta_cli.training.run_directory import RunDir
 
-SHARED = ("model.safetensors", "settings.json", "history.csv", "metrics.json")
-"""What is shared beside the card; metrics.json last, so that a folder with it is whole.
-
-provenance.json stays: it names the machine.
-"""
 PATHS = ("data.source", "init_from", "method")
 """Settings that may be paths of this machine."""
 

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpsta_cli import files
 from bpsta_cli.errors import BpstaError, RunError, SettingsError
-from bpsta_cli.sharing.card import NAME, card
-from bpsta_cli.sharing.folder import SHARED, finished, share_to_folder
+from bpsta_cli.sharing.contents import SHARED
 
 PREFIX = "hub:"
 _ID = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -66,8 +64,13 @@ def share_to_hub(path: Path, where: str, *, licence: str | None = None, private:
     """
     place = HubId.of(where)
     _require()
-    run = finished(path)
     from huggingface_hub import HfApi
+
+    from bpsta_cli import files
+    from bpsta_cli.sharing.folder import finished, share_to_folder
+    from bpsta_cli.sharing.model_card import NAME, card
+
+    run = finished(path)
 
     with tempfile.TemporaryDirectory(prefix="bpsta-share-") as temporary:
         bundle = share_to_folder(path, Path(temporary))

@@ -2,12 +2,12 @@
 
 import json
 
-from bpsta_cli.config import RunSettings
+from bpsta_cli import training
 from bpsta_cli.export.about import about
 
 
 def test_no_path_of_the_machine_that_trained_it_is_in_an_exported_network(samples):
-    settings = RunSettings(dataset="digits")
+    settings = training.settings("digits", T=2)
     data = settings.data.model_copy(update={"source": "/home/me/images"})
     paths = {"method": "/home/me/leaky.py", "init_from": "/home/me/runs/first", "data": data}
     store = samples()

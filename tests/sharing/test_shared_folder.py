@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -99,3 +101,13 @@ def test_only_a_repository_of_the_hub_can_be_private(trained, tmp_path, monkeypa
     assert "--private beside --to hub:USER/NAME" in told(capsys, trained, "--private", *place, code=2).err
     assert not (tmp_path / "shared").exists()
     assert not (trained / "README.md").exists()
+
+
+def test_loading_a_run_loads_nothing_that_only_sharing_one_needs():
+    code = (
+        "import sys, bpsta_cli.training.load; before = set(sys.modules); import bpsta_cli; bpsta_cli.load;"
+        "print(*(name for name in set(sys.modules) - before if name.split('.')[0] not in ('bpsta_cli',)"
+        " or 'reporting' in name or 'card' in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
