@@ -111,3 +111,14 @@ def test_loading_a_run_loads_nothing_that_only_sharing_one_needs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_files_of_a_run_are_checked_once(trained, tmp_path, capsys, monkeypatch):
+    from bpsta_cli.training.run_directory import RunDir
+
+    checked, check = [], RunDir.check
+    monkeypatch.setattr(RunDir, "check", lambda directory: checked.append(directory) or check(directory))
+    for place in ([], ["--to", tmp_path / "shared"]):
+        checked.clear()
+        told(capsys, trained, *place)
+        assert len(checked) == 1
