@@ -38,7 +38,10 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the files. (default: export, in the run directory)", show_default=False),
+        typer.Option(
+            help="Folder for the files. (default: export, in the run directory; here for a run of the Hub)",
+            show_default=False,
+        ),
     ] = None,
     relu_levels: Annotated[
         int,
@@ -71,16 +74,19 @@ def export(
     require_positive("samples", samples)
     use_threads(threads)
     from bpsta_cli.export import packages
+    from bpsta_cli.sharing import located
 
     packages.require(form)
-    _require_finished(run)
-    folder = run / "export" if out is None else out
+    place = located(run)
+    _require_finished(place)
+    beside = run if place == run else Path()  # what is downloaded stays as it is
+    folder = beside / "export" if out is None else out
 
     def work(opened: "Opened") -> dict[str, Any]:
         from bpsta_cli.export.about import about
         from bpsta_cli.training.run_directory import RunDir
 
-        words = about(opened.info.settings, opened.store, RunDir(run).weights_sha256())
+        words = about(opened.info.settings, opened.store, RunDir(place).weights_sha256())
         made = {"format": form, "packages": packages.versions(form)}
         if form == "onnx":
             return {**made, **_onnx(folder, opened, words, samples)}
@@ -95,6 +101,7 @@ def export(
         trust_rule=trust_rule,
         output=output,
         out=folder / f"{form}.json",
+        place=place,
     )
     if form == "nir":
         _say_nodes(result, output)

@@ -5,7 +5,8 @@
     {"error": {"kind": "DataError", "message": "...", "problem": "...", "expected": "...", "got": "...", "todo": "...",
                "details": null}}
 
-Warnings, which people read on standard error, are gathered and stand in the object.
+Warnings, which people read on standard error, are gathered and stand in the object. Under torchrun the first process
+writes the object, and the others' errors go to standard error, as for people.
 """
 
 import contextlib

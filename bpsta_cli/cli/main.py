@@ -30,6 +30,7 @@ from bpsta_cli.cli import (
 from bpsta_cli.cli.explain import explanation
 from bpsta_cli.cli.interruption import StoppedCommand
 from bpsta_cli.cli.output import print_error, print_warning
+from bpsta_cli.distributed import launcher
 from bpsta_cli.errors import BpstaWarning, SettingsError
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -127,9 +128,13 @@ def _run(arguments: list[str], *, debug: bool) -> int:
 
 
 def _say_error(error: BaseException, lines: list[str]) -> None:
-    """The error for whoever reads; without lines people have been told already."""
+    """The error for whoever reads; without lines people have been told already.
+
+    Of several processes of a run one writes the object. The others tell people: what befell one of them alone is known
+    to it alone.
+    """
     of_the_output = isinstance(error, OSError) and error.filename is None
-    if machine.listens() and not of_the_output:
+    if machine.listens() and not of_the_output and launcher.is_writer():
         machine.write_error(error, lines or ["stopped by a signal"])
     elif lines:
         print_error(*lines)

@@ -31,10 +31,11 @@ def predict(
     from bpsta_cli.data import single_file
     from bpsta_cli.devices import resolve_device
     from bpsta_cli.evaluation.prediction import predict as decide
+    from bpsta_cli.sharing import located
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
-    info, network = RunDir(run).network(place, trusted=trust_rule or [])
+    info, network = RunDir(located(run)).network(place, trusted=trust_rule or [])
     settings = info.settings
     found = []
     for file in files:

@@ -27,16 +27,18 @@ def measure(
     trust_rule: list[Path] | None,
     output: Output,
     out: Path | None,
+    place: Path | None = None,
     together: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Do `work` on every run; print JSON and write the file where asked for.
 
     One run: one object. Several: a list `runs`, and what `together` makes of them. The file has no provenance in it.
+    `place` is the folder of a run of the Hub that has been downloaded.
     """
     require_positive("samples", samples)
     from bpsta_cli.data import catalogue
 
-    results = [_measure_one(run, work, device, data_dir, output, trust_rule or []) for run in runs]
+    results = [_measure_one(run, place, work, device, data_dir, output, trust_rule or []) for run in runs]
     made = _provenance(device)
     for dataset in sorted({row["dataset"] for row in results}):
         if message := catalogue.get(dataset).disclosure:
@@ -98,6 +100,7 @@ def use_threads(threads: int | None) -> None:
 
 def _measure_one(
     run: Path,
+    folder: Path | None,
     work: "Callable[[Opened], dict[str, Any]]",
     device: str,
     data_dir: Path,
@@ -111,7 +114,7 @@ def _measure_one(
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
-    directory = RunDir(located(run))
+    directory = RunDir(folder or located(run))
     info, network = directory.network(place, trusted=trusted)
     if names := directory.unchecked():
         output.warn(f"{run}: {' and '.join(names)} cannot be checked: an older version wrote no checksums")

@@ -58,10 +58,10 @@ def share(
     if to is not None and (named := paths_in(found)):
         output.warn(f"settings.json names paths of this machine: {', '.join(named)}")
     if to is None:
-        written = str(write_card(run, licence=licence))
+        written = str(write_card(found, licence=licence))
     elif on_hub:
-        written = share_to_hub(run, to, licence=licence, private=private)
+        written = share_to_hub(found, to, licence=licence, private=private)
     else:
-        written = str(share_to_folder(run, Path(to), licence=licence, overwrite=overwrite))
+        written = str(share_to_folder(found, Path(to), licence=licence, overwrite=overwrite))
     output.say(f"Shared: {written}" if to else f"Written: {written}")
     output.result({"run": str(run), "to": to, "written": written})

@@ -1,6 +1,7 @@
 """What an exported network says of itself, whatever the format."""
 
 import json
+from pathlib import Path
 
 from bpsta_cli import __version__
 from bpsta_cli.config import RunSettings
@@ -10,9 +11,11 @@ from bpsta_cli.data.store import Store
 def about(settings: RunSettings, store: Store, weights_sha256: str) -> dict[str, str]:
     """What an exported network says of itself: each value a text, lists and settings as JSON.
 
-    Paths of the machine that trained it are left out.
+    Paths of the machine that trained it are left out; of a rule of one's own, the name of its file stays.
     """
     public = settings.model_dump(mode="json", exclude={"data": {"source"}, "init_from": True})
+    if settings.method.endswith(".py"):
+        public["method"] = Path(settings.method).name
     return {
         "bpsta_version": __version__,
         "dataset": settings.dataset,

@@ -7,28 +7,26 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reading import content
 from bpsta_cli.reading.regular import WEIGHTS
 from bpsta_cli.reporting.any_runs import AnyRun, read_runs
-from bpsta_cli.sharing.card import NAME, card
+from bpsta_cli.sharing.contents import SHARED
+from bpsta_cli.sharing.model_card import NAME, card
 from bpsta_cli.training.run_directory import RunDir
 
-SHARED = ("model.safetensors", "settings.json", "history.csv", "metrics.json")
-"""What is shared beside the card; metrics.json last, so that a folder with it is whole.
-
-provenance.json stays: it names the machine.
-"""
-PATHS = {"data.source": "source", "init_from": "init_from", "method": "method"}
+PATHS = ("data.source", "init_from", "method")
 """Settings that may be paths of this machine."""
 
 
-def finished(path: Path) -> AnyRun:
-    """A run that may be shared: finished, with every file as it was written.
+def finished(run: Path | AnyRun) -> AnyRun:
+    """A run that may be shared: finished, with every file as it was written; one that is from here is not read again.
 
     Raises:
         RunError: there is none, it is not finished, or a file is damaged.
     """
-    (run,) = read_runs([path])
-    RunDir(path).metrics()
-    RunDir(path).check()
-    return run
+    if isinstance(run, AnyRun):
+        return run
+    (found,) = read_runs([run])
+    RunDir(run).metrics()
+    RunDir(run).check()
+    return found
 
 
 def paths_in(run: AnyRun) -> list[str]:
@@ -37,23 +35,26 @@ def paths_in(run: AnyRun) -> list[str]:
     return [f"{key}: {flat[key]}" for key in PATHS if "/" in str(flat.get(key) or "")]
 
 
-def write_card(path: Path, *, licence: str | None = None) -> Path:
+def write_card(run: Path | AnyRun, *, licence: str | None = None) -> Path:
     """Write the model card into a run's own folder.
+
+    Args:
+        run: its directory, or what `finished` gave.
+        licence: of the weights.
 
     Raises:
         RunError: as `finished`.
     """
-    run = finished(path)
-    name = path.resolve().name
-    files.write_text(path / NAME, card(run, name=name, where=name, licence=licence))
-    return path / NAME
+    found = finished(run)
+    name = found.path.resolve().name
+    return _write_card(found, found.path, name=name, where=name, licence=licence)
 
 
-def share_to_folder(path: Path, target: Path, *, licence: str | None = None, overwrite: bool = False) -> Path:
+def share_to_folder(run: Path | AnyRun, target: Path, *, licence: str | None = None, overwrite: bool = False) -> Path:
     """Write a run and its card into another folder.
 
     Args:
-        path: the run.
+        run: its directory, or what `finished` gave.
         target: the folder; made where it is not there.
         licence: of the weights.
         overwrite: replace another run there.
@@ -61,20 +62,30 @@ def share_to_folder(path: Path, target: Path, *, licence: str | None = None, ove
     Raises:
         RunError: as `finished`, or another run is in the folder.
     """
-    run = finished(path)
+    found = finished(run)
     there = target / "settings.json"
-    if there.is_file() and content(there) != content(path / "settings.json") and not overwrite:
+    if there.is_file() and content(there) != content(found.path / "settings.json") and not overwrite:
         raise RunError(
             "the folder is taken",
             expected="a new folder, or one with the same run",
             got=f"{target} with another run",
             todo="Choose another one, or replace the run with --overwrite.",
         )
-    if target.resolve() != path.resolve():
-        (target / SHARED[-1]).unlink(missing_ok=True)
-        for name in SHARED:
-            with files.replacing(target / name) as file:
-                file.write(content(path / name, WEIGHTS))
     name = target.resolve().name
-    files.write_text(target / NAME, card(run, name=name, where=name, licence=licence))
+    bundle(found, target, name=name, where=name, licence=licence)
     return target
+
+
+def bundle(run: AnyRun, target: Path, *, name: str, where: str, licence: str | None) -> None:
+    """Put the files of a finished run and its card into a folder; the card's words as in `card`."""
+    if target.resolve() != run.path.resolve():
+        (target / SHARED[-1]).unlink(missing_ok=True)
+        for each in SHARED:
+            with files.replacing(target / each) as file:
+                file.write(content(run.path / each, WEIGHTS))
+    _write_card(run, target, name=name, where=where, licence=licence)
+
+
+def _write_card(run: AnyRun, folder: Path, *, name: str, where: str, licence: str | None) -> Path:
+    files.write_text(folder / NAME, card(run, name=name, where=where, licence=licence))
+    return folder / NAME

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bpsta_cli import files
 from bpsta_cli.errors import BpstaError, RunError, SettingsError
-from bpsta_cli.sharing.card import NAME, card
-from bpsta_cli.sharing.folder import SHARED, finished, share_to_folder
+from bpsta_cli.sharing.contents import SHARED
+
+if TYPE_CHECKING:
+    from bpsta_cli.reporting.any_runs import AnyRun
 
 PREFIX = "hub:"
 _ID = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -48,11 +50,11 @@ class HubId:
         return cls(found["id"], found["revision"])
 
 
-def share_to_hub(path: Path, where: str, *, licence: str | None = None, private: bool = False) -> str:
+def share_to_hub(run: "Path | AnyRun", where: str, *, licence: str | None = None, private: bool = False) -> str:
     """Put a run and its card into a model repository of the Hub, which is made where it is not there.
 
     Args:
-        path: the run.
+        run: its directory, or what `finished` gave.
         where: hub:user/name.
         licence: of the weights.
         private: whether a repository that is made is private.
@@ -66,22 +68,25 @@ def share_to_hub(path: Path, where: str, *, licence: str | None = None, private:
     """
     place = HubId.of(where)
     _require()
-    run = finished(path)
     from huggingface_hub import HfApi
 
+    from bpsta_cli.sharing.folder import bundle, finished
+    from bpsta_cli.sharing.model_card import NAME
+
+    found = finished(run)
+
     with tempfile.TemporaryDirectory(prefix="bpsta-share-") as temporary:
-        bundle = share_to_folder(path, Path(temporary))
         name = place.repo.partition("/")[2]
-        files.write_text(bundle / NAME, card(run, name=name, where=f"{PREFIX}{place.repo}", licence=licence))
+        bundle(found, Path(temporary), name=name, where=f"{PREFIX}{place.repo}", licence=licence)
         with _told(where, "a repository that this account may write to"):
             api = HfApi(endpoint=_endpoint())
             api.create_repo(place.repo, private=private, exist_ok=True)
             made = api.upload_folder(
-                folder_path=bundle,
+                folder_path=temporary,
                 repo_id=place.repo,
                 revision=place.revision,
                 allow_patterns=[NAME, *SHARED],
-                commit_message=f"{path.resolve().name}, by bpsta share",
+                commit_message=f"{found.path.resolve().name}, by bpsta share",
             )
     return str(made.commit_url)
 

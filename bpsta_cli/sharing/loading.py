@@ -23,18 +23,12 @@ def load(
 ) -> Network:
     """The trained network of a run, with its weights and in evaluation mode: [T, B, C, H, W] -> votes [B, classes].
 
-    No code is run on behalf of the run. A run of a rule of the user's own therefore needs the rule from the caller:
-    registered before, or given here as a class or as a file.
-
-    Args:
-        where: a directory that bpsta train or bpsta share wrote; or "hub:user/name", which is downloaded.
-        device: where the weights go.
-        rule: the class of the run's learning rule, where that is not registered; the run has its settings.
-        trust_rule: a file that is run for it, if it is the very file that the run was trained with.
+    As `bpsta_cli.training.load.load`, whose arguments and errors it has; and "hub:user/name" is a place too, which is
+    downloaded. No code is run on behalf of the run, wherever it is from.
 
     Raises:
-        RunError: no run, no weights, weights of another structure, or a rule that is neither registered nor given.
-        SettingsError: settings in the run that the rule does not have or cannot use, or an unusable file.
+        RunError: also where the Hub does not give it.
+        SettingsError: also where huggingface_hub is not installed.
     """
     return load_folder(located(where), rule=rule, trust_rule=trust_rule, device=device)
 

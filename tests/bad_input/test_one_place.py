@@ -39,7 +39,7 @@ OWN = {
     "provenance.py": "the package's own sources; the rule file that a run names is code, and is run",
     "files.py": "writes",
     "tuning/outcome.py": "the history that a training has just written, without the columns of the test part",
-    "sharing/card.py": "the package's own template",
+    "sharing/model_card.py": "the package's own template",
     "reporting/page.py": "the package's own template, and the pictures that the report just wrote",
     "reporting/paper/literature.py": "a table of the package",
     "reporting/claims/definition.py": "a table of the package",

@@ -71,6 +71,21 @@ def test_a_command_takes_a_run_of_the_hub(hub, shared, data, capsys):
     assert found[0]["run"] == "hub:me/tiny"
 
 
+def test_predict_and_export_take_a_run_of_the_hub_and_write_nothing_beside_it(
+    hub, shared, data, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.new("L", (8, 8)).save(tmp_path / "one.png")
+    monkeypatch.chdir(tmp_path)
+    assert run(["predict", "hub:me/tiny", "one.png", "--json"]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["run"] == "hub:me/tiny"
+    options = ["--format", "onnx", "--data-dir", str(data), "--samples", "20"]
+    assert run(["export", "hub:me/tiny", *options]) == 0, capsys.readouterr().err
+    assert json.loads((tmp_path / "export" / "onnx.json").read_text())["run"] == "hub:me/tiny"
+    assert not list((tmp_path / "cache").rglob("export"))
+
+
 def test_only_the_files_of_a_run_are_downloaded_and_nothing_of_them_is_executed(hub, shared, tmp_path):
     class Evil:
         def __reduce__(self):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -99,3 +101,24 @@ def test_only_a_repository_of_the_hub_can_be_private(trained, tmp_path, monkeypa
     assert "--private beside --to hub:USER/NAME" in told(capsys, trained, "--private", *place, code=2).err
     assert not (tmp_path / "shared").exists()
     assert not (trained / "README.md").exists()
+
+
+def test_loading_a_run_loads_nothing_that_only_sharing_one_needs():
+    code = (
+        "import sys, bpsta_cli.training.load; before = set(sys.modules); import bpsta_cli; bpsta_cli.load;"
+        "print(*(name for name in set(sys.modules) - before if name.split('.')[0] not in ('bpsta_cli',)"
+        " or 'reporting' in name or 'card' in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_the_files_of_a_run_are_checked_once(trained, tmp_path, capsys, monkeypatch):
+    from bpsta_cli.training.run_directory import RunDir
+
+    checked, check = [], RunDir.check
+    monkeypatch.setattr(RunDir, "check", lambda directory: checked.append(directory) or check(directory))
+    for place in ([], ["--to", tmp_path / "shared"]):
+        checked.clear()
+        told(capsys, trained, *place)
+        assert len(checked) == 1

@@ -67,11 +67,12 @@ def card(run: AnyRun, *, name: str, where: str, licence: str | None = None) -> s
 
 def _front_matter(run: AnyRun, name: str, licence: str | None) -> dict[str, Any]:
     settings, metrics = run.settings, run.metrics
-    task = TASKS.get(_kind(settings.dataset))
+    row = _row(settings.dataset)
+    task = TASKS.get(row.kind) if row else None
     rates = [] if metrics["firing_rate"] is None else [_value("firing_rate", "Firing rate", metrics["firing_rate"])]
     result = {
         "task": {"type": task or "other"},
-        "dataset": {"name": _title(settings.dataset), "type": settings.dataset, "split": "test"},
+        "dataset": {"name": row.title if row else settings.dataset, "type": settings.dataset, "split": "test"},
         "metrics": [_value("accuracy", "Test accuracy", metrics["accuracy"]), *rates],
     }
     return {
@@ -91,12 +92,14 @@ def _value(kind: str, name: str, value: float) -> dict[str, Any]:
 def _facts(run: AnyRun) -> dict[str, Any]:
     """What the template shows, every text escaped."""
     settings, metrics = run.settings, run.metrics
+    row = _row(settings.dataset)
+    title = row.title if row else settings.dataset
     rule = ", ".join(f"{key} = {said(value)}" for key, value in settings.rule.items())
     method = Path(settings.method).name if settings.method.endswith(".py") else settings.method
     shape = "x".join(map(str, run.recorded["input_shape"]))
     chosen = SELECTION.get(metrics["selection"], metrics["selection"])
     table = {
-        "data": f"{_title(settings.dataset)} (`{settings.dataset}`), SHA-256 {run.recorded['data_hash'][:12]}",
+        "data": f"{title} (`{settings.dataset}`), SHA-256 {run.recorded['data_hash'][:12]}",
         "split": metrics.get("split") or "not recorded",
         "classes": str(len(run.recorded["classes"])),
         "structure": f"`{metrics['network']}`, input {shape}",
@@ -111,7 +114,7 @@ def _facts(run: AnyRun) -> dict[str, Any]:
     return {
         "twin": settings.method == TWIN,
         "table": {key: _plain(value) for key, value in table.items()},
-        "disclosure": _disclosure(settings.dataset),
+        "disclosure": row.disclosure if row else "",
         "energy": _energy(run),
         "shape": f"[{settings.T}, B, {', '.join(map(str, run.recorded['input_shape']))}]",
         "outputs": len(run.recorded["classes"]),
@@ -143,25 +146,12 @@ def _energy(run: AnyRun) -> dict[str, Any] | None:
     return {"rows": rows, "samples": seen, "tech": _plain(str(found.get("tech", {}).get("name", "-")))}
 
 
-def _title(dataset: str) -> str:
+def _row(dataset: str) -> catalogue.Dataset | None:
+    """What the catalogue says of a data set; None where it knows it no longer."""
     try:
-        return catalogue.get(dataset).title
+        return catalogue.get(dataset)
     except DataError:
-        return dataset
-
-
-def _kind(dataset: str) -> str:
-    try:
-        return catalogue.get(dataset).kind
-    except DataError:
-        return ""
-
-
-def _disclosure(dataset: str) -> str:
-    try:
-        return catalogue.get(dataset).disclosure
-    except DataError:
-        return ""
+        return None
 
 
 def _plain(text: str) -> str:
