@@ -81,9 +81,17 @@ def settings_of(file: Path) -> RunSettings:
     Raises:
         RunError: it cannot be read, or holds others.
     """
-    found = records.read(file, "settings")
+    return settings_in(records.read(file, "settings"), file)
+
+
+def settings_in(recorded: dict[str, Any], file: Path) -> RunSettings:
+    """The settings in what was read of the settings.json `file`; no rule file is run for them.
+
+    Raises:
+        RunError: they are others.
+    """
     try:
-        return RunSettings.model_validate(found["settings"])
+        return RunSettings.model_validate(recorded["settings"])
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         raise RunError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from bpsta_cli import files
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import supplement
-from bpsta_cli.reporting.any_runs import MEASURED, AnyRun, as_results, differing
+from bpsta_cli.reporting.any_runs import MEASURED, AnyRun, as_results
 from bpsta_cli.reporting.artifacts import Figure, Table, grid, markdown
 from bpsta_cli.reporting.curves import CURVES, curves
 from bpsta_cli.reporting.drawing import draw_panels
@@ -85,7 +85,7 @@ def write_runs_report(runs: list[AnyRun], out: Path) -> RunsReport:
 
 def _settings(comparison: Comparison) -> Table:
     display = comparison.settings_display()
-    keys = list(differing(comparison.runs))
+    keys = list(comparison.settings)
     frame = comparison.frame()[["run", *keys]] if keys else display.iloc[:0]
     columns = tuple(map(str, display.columns))
     return Table("settings", "Settings that differ", comparison.note(), frame, display, columns)
