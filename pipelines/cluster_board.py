@@ -60,7 +60,7 @@ class Board:
             ) from None
 
     def log(self, name: str) -> Path:
-        """What the job's commands say."""
+        """What the job's command says."""
         return self.folder / "logs" / f"{name}.log"
 
     def receipt(self, stage: str) -> Path:

@@ -103,7 +103,7 @@ def made_jobs(project: Project, names: Iterable[str]) -> list[Job]:
     def command(stage: str) -> list[str]:
         return [sys.executable, STAGE, stage, "--params", str(frozen), "--receipt", str(project.board.receipt(stage))]
 
-    return [Job(name, [command(project.stage(name))], Path.cwd(), project.board.log(name).absolute()) for name in names]
+    return [Job(name, command(project.stage(name)), Path.cwd(), project.board.log(name).absolute()) for name in names]
 
 
 def missing(project: Project, only: str, live: dict[str, Standing]) -> list[str]:

@@ -119,7 +119,7 @@ def test_two_processes_do_not_hand_out_at_the_same_time(board):
 def test_each_job_on_this_machine_has_a_gpu_of_its_own(tmp_path):
     code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"
     board = Board(tmp_path / "logs")
-    jobs = [Job(name, [[sys.executable, "-c", code]], tmp_path, board.log(name)) for name in ("a", "b")]
+    jobs = [Job(name, [sys.executable, "-c", code], tmp_path, board.log(name)) for name in ("a", "b")]
     OnThisMachine(board, Wishes(2, gpus=2), print).run(jobs)
     assert {board.log(name).read_text() for name in ("a", "b")} == {"0,1\n", "2,3\n"}
 
@@ -157,18 +157,16 @@ def test_a_command_that_ends_by_a_strangers_signal_is_begun_again_and_one_that_i
     once = (
         f"import os, pathlib, signal\np = pathlib.Path({str(tmp_path / 'once')!r})\nif not p.exists():\n    p.touch()\n"
     )
-    ended = Job(
-        "a", [[sys.executable, "-c", f"{once}    os.kill(os.getpid(), signal.SIGTERM)"]], tmp_path, tmp_path / "l"
-    )
-    ended()
+    ended = [sys.executable, "-c", f"{once}    os.kill(os.getpid(), signal.SIGTERM)"]
+    Job("a", ended, tmp_path, tmp_path / "a")()
     killed = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
     with pytest.raises(JobFailed, match="killed by signal 9: out of memory"):
-        Job("b", [killed], tmp_path, tmp_path / "b")()
+        Job("b", killed, tmp_path, tmp_path / "b")()
 
 
 def test_a_clusters_signal_to_all_processes_does_not_end_the_command_itself(tmp_path):
     code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); print('still here')"
-    Job("a", [[sys.executable, "-c", code]], tmp_path, tmp_path / "log")()
+    Job("a", [sys.executable, "-c", code], tmp_path, tmp_path / "log")()
     assert (tmp_path / "log").read_text() == "still here\n"
 
 
