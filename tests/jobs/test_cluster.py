@@ -1,8 +1,10 @@
 """pipelines/cluster.py: what is submitted and what is not, what interrupted and failing jobs come to, and the books."""
 
+import errno
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from cluster_engines import OnThisMachine, Wishes
 from cluster_job import Job, JobFailed
 from small_studies import alongside, begun, line, take_away, until, write_params
 
+from bpsta_cli import locks
 from bpsta_cli.cli.main import run as bpsta
 from bpsta_cli.config import load_params
 from bpsta_cli.errors import BpstaError, SettingsError
@@ -116,6 +119,16 @@ def test_two_processes_do_not_hand_out_at_the_same_time(board):
         here(Board(board.folder))
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
+def test_only_a_file_system_without_locks_is_handed_out_on_without_one(board, monkeypatch, number):
+    def refused(descriptor, *, blocking):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks, "lock_descriptor", refused)
+    with nullcontext() if number == errno.ENOLCK else pytest.raises(OSError, match=os.strerror(number)), board.held():
+        pass
+
+
 def test_each_job_on_this_machine_has_a_gpu_of_its_own(tmp_path):
     code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"
     board = Board(tmp_path / "logs")
@@ -144,10 +157,11 @@ def test_a_training_that_is_taken_away_ends_with_the_bytes_of_one_that_is_not(tm
         take_away(board, name)
 
     thread = alongside(away)
-    OnThisMachine(board, Wishes(1), print).run(project.made_jobs(project.Project(study, board, {stage}), [name]))
+    now = receipts.present(study)
+    OnThisMachine(board, Wishes(1), print).run(project.made_jobs(project.Project(study, board, {stage}, now), [name]))
     thread.join()
     assert "the run there goes on after epoch" in log.read_text()
-    assert receipts.holds(board.receipt(stage), stage, study)
+    assert receipts.holds(board.receipt(stage), stage, now)
     for file in receipts.outputs(stage, study):
         assert file.read_bytes() == (tmp_path / "alone" / file.name).read_bytes()
 
