@@ -48,7 +48,6 @@ def main(
         print_error(str(error))
         raise typer.Exit(2) from None
     for name, values in found.items():
-        (settings_dir / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_json(settings_dir / name, values)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(TEXT, encoding="utf-8")

@@ -95,7 +95,7 @@ def submit_to_slurm(study: Project, jobs: list[Job], wishes: Wishes) -> int:
     last = [to_slurm(runs, board, wishes, after=before)] if runs else before
     if jobs:
         books = [sys.executable, "pipelines/cluster.py", "--commit", "--logs", str(board.folder)]
-        job = Job(BOOKS, [books], Path.cwd(), board.log(BOOKS).absolute())
+        job = Job(BOOKS, books, Path.cwd(), board.log(BOOKS).absolute())
         number = to_slurm([job], board, without_gpus(wishes), after=last)
         say(f"submitted as {', '.join([*before, *last, number])}; --status shows how they stand")
     elif not board.live():

@@ -6,7 +6,6 @@ that hands out was killed.
 """
 
 import contextlib
-import fcntl
 import getpass
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from typing import Literal
 import psutil  # comes with DVC, which looks for processes by it
 from logs import last_line
 
-from bpsta_cli import files
+from bpsta_cli import files, locks
 from bpsta_cli.errors import BpstaError, SettingsError
 from bpsta_cli.reading import documents
 
@@ -60,7 +59,7 @@ class Board:
             ) from None
 
     def log(self, name: str) -> Path:
-        """What the job's commands say."""
+        """What the job's command says."""
         return self.folder / "logs" / f"{name}.log"
 
     def receipt(self, stage: str) -> Path:
@@ -123,16 +122,16 @@ class Board:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "handing-out.lock").open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                ours = locks.lock(file.fileno(), wait=False)
+            except locks.NoLocksError:
+                ours = True  # what was handed out is known without a lock too
+            if not ours:
                 raise BpstaError(
                     "another process hands out these jobs",
                     expected=f"no other at work in {self.folder}",
                     got="one that is at work",
                     todo="Nothing is submitted twice: python pipelines/cluster.py --status shows how they stand.",
-                ) from None
-            except OSError:
-                pass  # a file system without locks: what was handed out is still known
+                )
             yield
 
 

@@ -1,4 +1,4 @@
-"""What a job of pipelines/cluster.py does where it runs: commands one after the other, which it ends and begins again.
+"""What a job of pipelines/cluster.py does where it runs: a command, which it ends and begins again.
 
 submitit puts a job into a file and calls it on the machine where its turn comes, with `checkpoint` where that machine
 takes it away (time is up, or somebody else goes before). It does not do that for its own `CommandFunction`.
@@ -34,52 +34,51 @@ class JobFailed(Exception):  # noqa: N818 - the name of what happened
 
 
 class Job:
-    """Commands of one run; one that fails ends it.
+    """The command that makes one run.
 
     A cluster's signals reach every process of a job, this one's child too. USR2 is blocked in it, as `checkpoint` asks
     it to stop. At any other signal it stops by itself, and is begun again should this process be left alone.
 
     Args:
         name: of the run.
-        commands: argument lists; each goes on where it was stopped, and does nothing where it is done.
-        root: the folder in which they run.
-        log: the file to which they write what they say.
+        command: its arguments; it goes on where it was stopped, and does nothing where it is done.
+        root: the folder in which it runs.
+        log: the file to which it writes what it says.
     """
 
-    def __init__(self, name: str, commands: Sequence[Sequence[str]], root: Path, log: Path) -> None:
-        self.name, self.commands = name, [list(each) for each in commands]
+    def __init__(self, name: str, command: Sequence[str], root: Path, log: Path) -> None:
+        self.name, self.command = name, list(command)
         self.root, self.log = str(root), str(log)
         self._child: int | None = None
 
     def __call__(self) -> None:
-        """Run the commands.
+        """Run the command.
 
         Raises:
-            JobFailed: one of them failed.
+            JobFailed: it failed.
         """
-        for command in self.commands:
-            while (code := self._run(command)) in ASKED:
-                self._note("stopped by a signal that this job does not know of: it goes on after a while")
-                time.sleep(GRACE)  # a cluster that wants it away says so to this process meanwhile, or kills it
-            if code < 0:
-                self._note(f"killed by signal {-code}" + (": out of memory?" if code == -signal.SIGKILL else ""))
-            if code:
-                raise JobFailed(last_line(Path(self.log)) or f"exit code {code}")
+        while (code := self._run()) in ASKED:
+            self._note("stopped by a signal that this job does not know of: it goes on after a while")
+            time.sleep(GRACE)  # a cluster that wants it away says so to this process meanwhile, or kills it
+        if code < 0:
+            self._note(f"killed by signal {-code}" + (": out of memory?" if code == -signal.SIGKILL else ""))
+        if code:
+            raise JobFailed(last_line(Path(self.log)) or f"exit code {code}")
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """Stop the command that runs, once it has saved its state; the job goes on with the same commands."""
+        """Stop the command, once it has saved its state; the job goes on with the same one."""
         import submitit
 
         self._stop()
         return submitit.helpers.DelayedSubmission(self)
 
-    def _run(self, command: Sequence[str]) -> int:
+    def _run(self) -> int:
         Path(self.log).parent.mkdir(parents=True, exist_ok=True)
         with Path(self.log).open("ab") as log:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {_taken_away()})
             try:
                 child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.root
+                    self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.root
                 )
                 self._child = child.pid
             finally:

@@ -32,11 +32,13 @@ class Project:
         study: the settings.
         board: the jobs.
         changed: the stages that are not what dvc.lock says.
+        now: what stages are made from.
     """
 
     study: Params
     board: Board
     changed: set[str]
+    now: receipts.Present
 
     def stage(self, name: str) -> str:
         """The stage that a job makes."""
@@ -53,7 +55,7 @@ class Project:
 
     def has_receipt(self, stage: str) -> bool:
         """Whether a job made it from the settings, data and code of now."""
-        return receipts.holds(self.board.receipt(stage), stage, self.study)
+        return receipts.holds(self.board.receipt(stage), stage, self.now)
 
     def standings(self, live: dict[str, Standing]) -> dict[str, Standing]:
         """How each job stands, of which `live` has those that queue or run; one never handed out is waiting."""
@@ -70,7 +72,8 @@ class Project:
 
 def opened(board: Board) -> Project:
     """The project as it is now."""
-    return Project(load_params(PARAMS), board, repro.changed_stages())
+    study = load_params(PARAMS)
+    return Project(study, board, repro.changed_stages(), receipts.present(study))
 
 
 def take_params(params: Path) -> None:
@@ -103,7 +106,7 @@ def made_jobs(project: Project, names: Iterable[str]) -> list[Job]:
     def command(stage: str) -> list[str]:
         return [sys.executable, STAGE, stage, "--params", str(frozen), "--receipt", str(project.board.receipt(stage))]
 
-    return [Job(name, [command(project.stage(name))], Path.cwd(), project.board.log(name).absolute()) for name in names]
+    return [Job(name, command(project.stage(name)), Path.cwd(), project.board.log(name).absolute()) for name in names]
 
 
 def missing(project: Project, only: str, live: dict[str, Standing]) -> list[str]:

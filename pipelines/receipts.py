@@ -10,7 +10,9 @@ import json
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import check_params
 from digest import Numbers, digests
 
 from bpsta_cli import files, provenance
@@ -37,6 +39,28 @@ class Receipt:
     host: str = ""
 
 
+@dataclass(frozen=True)
+class Present:
+    """What stages are made from, as it is now, found once for all of them.
+
+    Attributes:
+        study: the settings.
+        settings: each stage's share of them, which DVC compares it by: the files of data/settings.
+        code: the SHA-256 of the code that decides the bytes of "preparing", "training" and "measurement".
+    """
+
+    study: Params
+    settings: dict[str, Any]
+    code: dict[str, str]
+
+
+def present(study: Params) -> Present:
+    """What the stages of this study are made from."""
+    preparing = b"".join(file.read_bytes() for file in provenance.deciding(PREPARING))
+    code = {"preparing": _sha256(preparing)} | {str(what): _sha256(digests(what).encode()) for what in Numbers}
+    return Present(study, check_params.settings(study), code)
+
+
 def outputs(stage: str, study: Params) -> list[Path]:
     """The files of a stage, as dvc.yaml names them."""
     kind, _, name = stage.partition("@")
@@ -50,7 +74,7 @@ def outputs(stage: str, study: Params) -> list[Path]:
     ]
 
 
-def inputs(stage: str, study: Params) -> dict[str, str]:
+def inputs(stage: str, now: Present) -> dict[str, str]:
     """What decides the bytes of a stage, as it is now.
 
     Raises:
@@ -58,16 +82,12 @@ def inputs(stage: str, study: Params) -> dict[str, str]:
     """
     kind, _, name = stage.partition("@")
     if kind == "prepare":
-        runs = sorted((run.name, run.dataset, run.T) for run in study.runs_with(name))
-        wanted = {"recipe": study.recipe_of(name).model_dump(), "runs": runs}
-        code = b"".join(file.read_bytes() for file in provenance.deciding(PREPARING))
-        return {"settings": _sha256(json.dumps(wanted).encode()), "code": _sha256(code)}
-    run = study.run(name)
+        return {"settings": _of_settings(now, f"recipes/{name}.json"), "code": now.code["preparing"]}
+    run = now.study.run(name)
     store = _needed(Path(f"data/stores/{run.recipe}/T{run.T}.json"), f"prepare@{run.recipe}")
-    settings = study.settings_of(run).model_dump_json().encode()
     code = [Numbers.TRAINING, Numbers.MEASUREMENT] if kind == "train" else [Numbers.TRAINING]
-    hashes = {f"code of {what}": _sha256(digests(what).encode()) for what in code}
-    return {**hashes, "store": store, "settings": _sha256(settings)}
+    hashes = {f"code of {what}": now.code[what] for what in code}
+    return {**hashes, "store": store, "settings": _of_settings(now, f"runs/{name}.json")}
 
 
 def write(file: Path, stage: str, study: Params, made_from: dict[str, str]) -> None:
@@ -76,14 +96,18 @@ def write(file: Path, stage: str, study: Params, made_from: dict[str, str]) -> N
     files.write_json(file, asdict(Receipt(made_from, made, socket.gethostname())))
 
 
-def holds(file: Path, stage: str, study: Params) -> bool:
+def holds(file: Path, stage: str, now: Present) -> bool:
     """Whether the receipt is of the settings, data and code of now, and of the files that are there."""
     try:
         receipt = Receipt(**documents.json_object(file))
-        here = {str(path): _sha256(path.read_bytes()) for path in outputs(stage, study)}
-        return receipt.outputs == here and receipt.inputs == inputs(stage, study)
+        here = {str(path): _sha256(path.read_bytes()) for path in outputs(stage, now.study)}
+        return receipt.outputs == here and receipt.inputs == inputs(stage, now)
     except (OSError, TypeError, BpstaError):
         return False
+
+
+def _of_settings(now: Present, name: str) -> str:
+    return _sha256(json.dumps(now.settings[name]).encode())
 
 
 def _needed(file: Path, stage: str) -> str:

@@ -106,10 +106,11 @@ def main(
     try:
         study = load_params(params)
         lines = commands(stage, study, params)
-        if receipt and receipts.holds(receipt, stage, study):
+        now = receipts.present(study) if receipt else None
+        if receipt and now is not None and receipts.holds(receipt, stage, now):
             typer.echo(f"{stage} is made, by the same settings, data and code")
             leave(0)
-        made_from = receipts.inputs(stage, study) if receipt else {}
+        made_from = receipts.inputs(stage, now) if now else {}
     except BpstaError as error:
         print_error(str(error))
         raise typer.Exit(USER_ERROR) from None

@@ -61,7 +61,20 @@ class Trials:
         self.folder, self.chance = folder, chance
         self.counts: Counter[str] = Counter()
         self.different: list[str] = []
-        self._unkilled: dict[str, tuple[dict[str, bytes], float]] = {}
+        self.unkilled: dict[str, tuple[dict[str, bytes], float]] = {}
+
+    def judge(self, trial: str, codes: list[int], found: dict[str, bytes], wanted: dict[str, bytes]) -> bool:
+        """Whether what was left to finish did, with the files of one that nobody killed; else it is noted."""
+        if any(codes):
+            self.different.append(f"{trial}: exit codes {codes}")
+        elif found != wanted:
+            names = [name for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
+            self.different.append(f"{trial}: {', '.join(sorted(names))}")
+        return not any(codes) and found == wanted
+
+
+class CommandTrials(Trials):
+    """Trials of commands of one process."""
 
     def training(self, kind: str, number: int) -> None:
         """Kill a training of this kind, and let it go on."""
@@ -86,23 +99,17 @@ class Trials:
                 break  # it was over before
             self.counts[f"{kind}, {how.name}"] += 1
         code = self._killed([*command, str(out)], None, 0)
-        found = contents(out / inside)
-        if code != 0:
-            self.different.append(f"trial {number}, {kind}: exit code {code}")
-        elif found != wanted:
-            names = [name for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
-            self.different.append(f"trial {number}, {kind}: {', '.join(sorted(names))}")
-        else:
+        if self.judge(f"trial {number}, {kind}", [code], contents(out / inside), wanted):
             os.system(f"rm -rf '{out}'")
 
     def _without_kill(self, kind: str, command: list[str], inside: str) -> tuple[dict[str, bytes], float]:
-        if kind not in self._unkilled:
-            out = self.folder / f"unkilled-{len(self._unkilled)}"
+        if kind not in self.unkilled:
+            out = self.folder / f"unkilled-{len(self.unkilled)}"
             began = time.monotonic()
             if code := self._killed([*command, str(out)], None, 0):
                 raise SystemExit(f"{kind}: exit code {code} without a kill; see {self.folder / 'log'}")
-            self._unkilled[kind] = contents(out / inside), time.monotonic() - began
-        return self._unkilled[kind]
+            self.unkilled[kind] = contents(out / inside), time.monotonic() - began
+        return self.unkilled[kind]
 
     def _killed(self, arguments: list[str], how: signal.Signals | None, moment: float) -> int:
         """The exit code of a command that gets a signal after so many seconds; 0 where it was over before."""
@@ -136,9 +143,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def trials(count: int, seed: int, folder: Path) -> Trials:
+def trials(count: int, seed: int, folder: Path) -> CommandTrials:
     """So many trials, three of four of trainings; returns what they came to."""
-    done = Trials(folder, random.Random(seed))
+    done = CommandTrials(folder, random.Random(seed))
     began = time.monotonic()
     run(["prepare", "--dataset", "digits", "--data-dir", str(folder / "data")])
     write_mnist(folder / "images", train=3000, test=500)

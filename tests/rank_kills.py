@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ from bpsta_cli.cli.main import run
 from bpsta_cli.distributed import meeting
 from bpsta_cli.training import checkpoint, loop, run_directory  # noqa: F401 - loaded before the first fork
 from tests.distributed.rank_processes import exit_codes, start
-from tests.kills import contents
+from tests.kills import Trials, contents
 
 TINY = ["--T", "2", "--epochs", "3", "--warmup-epochs", "1", "--batch-size", "30", "--train-samples", "240"]
 DROPOUT, PLAIN = "4C3-MP2-8C3-AP4-8FC-DP-2Voting", "4C3-MP2-8C3-AP4-2Voting"
@@ -47,20 +46,14 @@ PATIENCE = 30.0
 DIFFERENT_RUNS = ("provenance.json",)  # says how many processes there were
 
 
-class Trials:
-    """Trials of one folder.
+class RankTrials(Trials):
+    """Trials of runs over several processes.
 
-    Args:
-        folder: for everything that is written.
-        chance: decides what is killed, when and how.
+    Attributes:
+        longest: seconds after a kill in which the others ended, at most.
     """
 
-    def __init__(self, folder: Path, chance: random.Random) -> None:
-        self.folder, self.chance = folder, chance
-        self.counts: Counter[str] = Counter()
-        self.different: list[str] = []
-        self.longest = 0.0
-        self._alone: dict[str, tuple[dict[str, bytes], float]] = {}
+    longest = 0.0
 
     def trial(self, kind: str, number: int) -> None:
         """Kill processes of a run of this kind, and let it finish."""
@@ -71,12 +64,7 @@ class Trials:
                 break  # it was over before
         world = self.chance.choice([1, 2, 3])
         codes = exit_codes(self._start(kind, out, world, 9), 300)
-        found = _files(out)
-        if any(codes):
-            self.different.append(f"trial {number}, {kind}: exit codes {codes}")
-        elif found != wanted:
-            names = [name for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
-            self.different.append(f"trial {number}, {kind}: {', '.join(sorted(names))}")
+        self.judge(f"trial {number}, {kind}", codes, _files(out), wanted)
 
     def _killed(self, kind: str, out: Path, moment: float, again: int) -> bool:
         """Kill one process after so many seconds; whether the run was over before."""
@@ -123,12 +111,12 @@ class Trials:
             time.sleep(0.001)
 
     def _without_kill(self, kind: str) -> tuple[dict[str, bytes], float]:
-        if kind not in self._alone:
+        if kind not in self.unkilled:
             out, began = self.folder / f"alone-{kind}", time.monotonic()
             if codes := [code for code in exit_codes(self._start(kind, out, 1, 0), 300) if code]:
                 raise SystemExit(f"{kind}: exit code {codes[0]} without a kill; see {self.folder / 'log'}")
-            self._alone[kind] = _files(out), time.monotonic() - began
-        return self._alone[kind]
+            self.unkilled[kind] = _files(out), time.monotonic() - began
+        return self.unkilled[kind]
 
 
 def _files(out: Path) -> dict[str, bytes]:
@@ -141,7 +129,7 @@ def main(
 ) -> None:
     """Kill single processes of runs at random moments; the exit code is 1 where any came out different."""
     folder = Path(tempfile.mkdtemp(prefix="bpsta-rank-kills-"))
-    trials = Trials(folder, random.Random(seed))
+    trials = RankTrials(folder, random.Random(seed))
     run(["prepare", "--dataset", "digits", "--data-dir", str(folder / "data")])
     for module in ("pandas", "sklearn.model_selection", "sklearn.datasets", "torch._dynamo", "rich.progress"):
         importlib.import_module(module)  # kept for the children

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.reading import sha256
 from bpsta_cli.reporting import records
 from bpsta_cli.reporting.collect import RunResults
-from bpsta_cli.reporting.run_table import settings_of
+from bpsta_cli.reporting.run_table import settings_in
 
 METRICS, HISTORY, SETTINGS, PROVENANCE = "metrics.json", "history.csv", "settings.json", "provenance.json"
 MEASURED: tuple[records.Kind, ...] = ("energy", "latency")
@@ -48,6 +49,17 @@ class AnyRun:
     history: pd.DataFrame
     provenance: dict[str, Any]
 
+    @property
+    def method(self) -> str:
+        """As its training called it: a rule of one's own by its registered name, which no settings.json holds."""
+        return str(self.metrics.get("method", self.settings.label))
+
+    @property
+    def kind(self) -> tuple[str, str, int]:
+        """Data set, method and T: runs of which these are the same are alike."""
+        return self.settings.dataset, self.method, self.settings.T
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """Every setting by its key, and data, split, rule file and code, hashes shortened."""
         others = {title: self.recorded.get(key) or None for key, title in FACTS.items()}
@@ -61,8 +73,13 @@ class AnyRun:
         if not os.path.lexists(file):
             return {}
         found = records.read(file, kind)
+        return found if self._weights_sha256 and found.get("weights_sha256") == self._weights_sha256 else {}
+
+    @cached_property
+    def _weights_sha256(self) -> str:
+        """Of the weights; "" where there are none."""
         weights = self.path / "model.safetensors"
-        return found if weights.is_file() and found.get("weights_sha256") == sha256(weights) else {}
+        return sha256(weights) if weights.is_file() else ""
 
 
 def read_runs(paths: Iterable[Path]) -> list[AnyRun]:
@@ -89,11 +106,12 @@ def _read(path: Path, name: str) -> AnyRun:
         )
     try:
         finished = os.path.lexists(path / METRICS)  # anything that is there must be readable
+        recorded = records.read(path / SETTINGS, "settings")
         return AnyRun(
             name,
             path,
-            settings_of(path / SETTINGS),
-            recorded=records.read(path / SETTINGS, "settings"),
+            settings_in(recorded, path / SETTINGS),
+            recorded=recorded,
             metrics=records.read(path / METRICS, "metrics") if finished else {},
             history=records.read_history(path / HISTORY, finished=finished)
             if finished or os.path.lexists(path / HISTORY)
@@ -107,7 +125,7 @@ def _read(path: Path, name: str) -> AnyRun:
 
 def differing(runs: list[AnyRun]) -> dict[str, list[Any]]:
     """The facts in which the runs differ: key -> the value of each run, None where it has none."""
-    facts = [run.facts() for run in runs]
+    facts = [run.facts for run in runs]
     keys = dict.fromkeys(key for each in facts for key in each)
     found = {key: [each.get(key) for each in facts] for key in keys}
     return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
@@ -120,49 +138,46 @@ def as_results(runs: list[AnyRun]) -> list[RunResults]:
     runs of one method differ in. In the method's: settings of its rule. A setting that each method has its own value
     of, such as a tuned learning rate, is in no name, so that methods are compared with each other.
     """
+    alike: dict[tuple[str, str, int], list[AnyRun]] = {}
+    same_data: dict[str, list[AnyRun]] = {}
+    for run in runs:
+        alike.setdefault(run.kind, []).append(run)
+        same_data.setdefault(run.settings.dataset, []).append(run)
+    differ = {kind: list(differing(group)) for kind, group in alike.items()}
+    of_recipe = {
+        dataset: _recipe_keys(group, {key for run in group for key in differ[run.kind]})
+        for dataset, group in same_data.items()
+    }
     return [
         RunResults(
             run.name,
-            train=run.metrics | {"method": _method(run, runs)},
+            train=run.metrics | {"method": _method(run, differ[run.kind])},
             history=run.history,
             energy=run.measured("energy"),
             latency=run.measured("latency"),
-            recipe=_recipe(run, runs),
+            recipe=_values(run, of_recipe[run.settings.dataset]) or run.settings.dataset,
             recorded=run.recorded,
         )
         for run in runs
     ]
 
 
-def _recipe(run: AnyRun, runs: list[AnyRun]) -> str:
-    same = [each for each in runs if each.settings.dataset == run.settings.dataset]
-    within = {key for each in same for key in differing(_alike(each, same))}
-    keys = [
+def _recipe_keys(same_data: list[AnyRun], within: set[str]) -> list[str]:
+    """What makes recipes of the runs of one data set; `within` is what runs that are alike differ in."""
+    return [
         key
-        for key in differing(same)
+        for key in differing(same_data)
         if key.startswith("data.") or key in SOURCES or (key in within and key.startswith(("training.", "neuron.")))
     ]
-    return _values(run, keys) or run.settings.dataset
 
 
-def _method(run: AnyRun, runs: list[AnyRun]) -> str:
-    keys = [key for key in differing(_alike(run, runs)) if key in ("rule file", "code") or key.startswith("rule.")]
-    values = _values(run, keys)
-    return f"{run.settings.label} ({values})" if values else run.settings.label
-
-
-def _alike(run: AnyRun, runs: list[AnyRun]) -> list[AnyRun]:
-    """The runs of the same data set, method and T."""
-
-    def key(each: AnyRun) -> tuple[str, str, int]:
-        return each.settings.dataset, each.settings.label, each.settings.T
-
-    return [each for each in runs if key(each) == key(run)]
+def _method(run: AnyRun, differ: list[str]) -> str:
+    values = _values(run, [key for key in differ if key in ("rule file", "code") or key.startswith("rule.")])
+    return f"{run.method} ({values})" if values else run.method
 
 
 def _values(run: AnyRun, keys: list[str]) -> str:
-    facts = run.facts()
-    return ", ".join(f"{key.rpartition('.')[2]} {said(facts.get(key))}" for key in keys)
+    return ", ".join(f"{key.rpartition('.')[2]} {said(run.facts.get(key))}" for key in keys)
 
 
 def said(value: object) -> str:

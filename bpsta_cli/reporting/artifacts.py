@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from bpsta_cli import files
+
 KEYS = ["dataset", "T", "method"]
 """What a value of ours belongs to: the columns with which every table of runs starts."""
 
@@ -68,6 +70,17 @@ def markdown(table: Table) -> str:
     """The table as GitHub Markdown, with its title and note."""
     lead = [table.lead, ""] if table.lead else []
     return "\n".join([f"### {table.title}", "", *lead, grid(table.display, table.text_columns), table.note, ""])
+
+
+def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Write each table as NAME.csv and NAME.md into `folder`; returns the files, in order."""
+    written = []
+    for table in tables:
+        for suffix, text in ((".csv", table.frame.to_csv(index=False)), (".md", markdown(table))):
+            path = folder / f"{table.name}{suffix}"
+            files.write_text(path, text)
+            written.append(path)
+    return written
 
 
 def grid(display: pd.DataFrame, text_columns: Sequence[str] | None = None) -> str:

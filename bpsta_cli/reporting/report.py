@@ -8,7 +8,7 @@ import pandas as pd
 from bpsta_cli import files
 from bpsta_cli.config import load_params
 from bpsta_cli.reporting import claims, overview, paper, results_provenance, supplement
-from bpsta_cli.reporting.artifacts import Figure, Table, markdown
+from bpsta_cli.reporting.artifacts import Figure, Table, write_tables
 from bpsta_cli.reporting.collect import collect
 from bpsta_cli.reporting.origin import Origin, provenance
 from bpsta_cli.reporting.page import write_page
@@ -55,12 +55,7 @@ def write_report(results: Path, params: Path) -> Report:
     found = collect(results, settings)
     study = Study(found.runs, settings.stand_ins, found.missing, found.asked, literature.load())
     tables = [claims.table(study), *paper.tables(study), *supplement.tables(found.runs)]
-    written = []
-    for table in tables:
-        for suffix, text in ((".csv", table.frame.to_csv(index=False)), (".md", markdown(table))):
-            path = results / "tables" / f"{table.name}{suffix}"
-            files.write_text(path, text)
-            written.append(path)
+    written = write_tables(tables, results / "tables")
     folder = results / "figures"
     figures = [*paper.draw_figures(study, folder), *supplement.draw_figures(found.runs, folder)]
     written += [file for figure in figures for file in figure.files]

@@ -54,7 +54,6 @@ def _row(run: Path) -> dict[str, Any]:
     settings = settings_of(run / "settings.json")
     last = history.iloc[-1]
     suffix = f"-{settings.label}-T{settings.T}-s{settings.seed}"
-    rates = [last[name] for name in history.columns if name.startswith(RATES)]
     held_out = settings.training.selection == "validation"
     prefix = "validation_" if held_out else ""
     return {
@@ -68,11 +67,16 @@ def _row(run: Path) -> dict[str, Any]:
         "part": "validation" if held_out else "test",
         "accuracy": last[f"{prefix}accuracy"],
         "firing_rate": last.get(f"{prefix}firing_rate"),
-        "lowest_layer_rate": min(rates, default=None),
+        "lowest_layer_rate": lowest_layer_rate(last),
         "epochs": settings.data.epochs,
         "network": settings.data.network,
         "norm": settings.training.norm,
     }
+
+
+def lowest_layer_rate(epoch: pd.Series) -> float | None:
+    """Of a row of history.csv, the training passes' firing rate of the layer that fired least; None: the ReLU twin."""
+    return min((epoch[name] for name in epoch.index if name.startswith(RATES)), default=None)
 
 
 def settings_of(file: Path) -> RunSettings:
@@ -81,9 +85,17 @@ def settings_of(file: Path) -> RunSettings:
     Raises:
         RunError: it cannot be read, or holds others.
     """
-    found = records.read(file, "settings")
+    return settings_in(records.read(file, "settings"), file)
+
+
+def settings_in(recorded: dict[str, Any], file: Path) -> RunSettings:
+    """The settings in what was read of the settings.json `file`; no rule file is run for them.
+
+    Raises:
+        RunError: they are others.
+    """
     try:
-        return RunSettings.model_validate(found["settings"])
+        return RunSettings.model_validate(recorded["settings"])
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         raise RunError(

@@ -7,8 +7,8 @@ from pathlib import Path
 from bpsta_cli import files
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import supplement
-from bpsta_cli.reporting.any_runs import MEASURED, AnyRun, as_results, differing
-from bpsta_cli.reporting.artifacts import Figure, Table, grid, markdown
+from bpsta_cli.reporting.any_runs import MEASURED, AnyRun, as_results
+from bpsta_cli.reporting.artifacts import Figure, Table, grid, markdown, write_tables
 from bpsta_cli.reporting.curves import CURVES, curves
 from bpsta_cli.reporting.drawing import draw_panels
 from bpsta_cli.reporting.origin import Origin, facts, provenance, runs_table, warnings
@@ -75,7 +75,7 @@ def write_runs_report(runs: list[AnyRun], out: Path) -> RunsReport:
         ),
         *supplement.draw_figures(results, out / "figures"),
     ]
-    written = _write_tables(tables, out) + [file for figure in figures for file in figure.files]
+    written = write_tables(tables, out / "tables") + [file for figure in figures for file in figure.files]
     origins = provenance(results, {run.name: run.provenance for run in finished})
     origin = Origin(results, {}, missing, origins)
     files.write_text(out / OVERVIEW, _overview(tables, figures, origin))
@@ -85,19 +85,10 @@ def write_runs_report(runs: list[AnyRun], out: Path) -> RunsReport:
 
 def _settings(comparison: Comparison) -> Table:
     display = comparison.settings_display()
-    keys = list(differing(comparison.runs))
+    keys = list(comparison.settings)
     frame = comparison.frame()[["run", *keys]] if keys else display.iloc[:0]
     columns = tuple(map(str, display.columns))
     return Table("settings", "Settings that differ", comparison.note(), frame, display, columns)
-
-
-def _write_tables(tables: list[Table], out: Path) -> list[Path]:
-    written = []
-    for table in tables:
-        for suffix, text in ((".csv", table.frame.to_csv(index=False)), (".md", markdown(table))):
-            files.write_text(out / "tables" / f"{table.name}{suffix}", text)
-            written.append(out / "tables" / f"{table.name}{suffix}")
-    return written
 
 
 def _overview(tables: list[Table], figures: list[Figure], origin: Origin) -> str:

@@ -109,7 +109,7 @@ class Comparison:
 def compare(runs: list[AnyRun]) -> Comparison:
     """Hold runs against each other."""
     different = differing(runs)
-    keys = {key for run in runs for key in run.facts()}
+    keys = {key for run in runs for key in run.facts}
     return Comparison(runs, different, len(keys) - len(different), [_result(run) for run in runs])
 
 

@@ -6,9 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from bpsta_cli.reading import documents
-
-RATES = "train_firing_rate/"
-"""Beginning of the columns of history.csv with each layer's firing rate."""
+from bpsta_cli.reporting.run_table import RATES, lowest_layer_rate
 
 
 def outcome(run: Path) -> dict[str, float]:
@@ -24,6 +22,11 @@ def outcome(run: Path) -> dict[str, float]:
     wanted = ("validation_accuracy", "validation_firing_rate")
     history = pd.read_csv(run / "history.csv", usecols=lambda name: name in wanted or name.startswith(RATES))
     last = history.iloc[-1]
-    lowest = min((last[name] for name in history.columns if name.startswith(RATES)), default=math.nan)
+    lowest = lowest_layer_rate(last)
     seconds = math.fsum(documents.json_object(run / "timings.json")["epoch_seconds"])
-    return {"value": last[wanted[0]], "firing_rate": last[wanted[1]], "lowest_layer_rate": lowest, "seconds": seconds}
+    return {
+        "value": last[wanted[0]],
+        "firing_rate": last[wanted[1]],
+        "lowest_layer_rate": math.nan if lowest is None else lowest,
+        "seconds": seconds,
+    }

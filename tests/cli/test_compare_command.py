@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.reading import sha256
+from bpsta_cli.reporting import any_runs
 from bpsta_cli.reporting.any_runs import as_results, read_runs
 
 TINY = ["--dataset", "digits", "--T", "2", "--network", "4C3-AP8-10Voting", "--epochs", "2", "--threads", "1"]
@@ -194,6 +196,19 @@ def test_a_measurement_of_other_weights_is_left_out(runs, data, tmp_path, capsys
     capsys.readouterr()
     assert run(["report", str(measured), "--out", str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["missing"] == ["low-0 (energy)", "low-0 (latency)"]
+
+
+def test_weights_are_hashed_once_for_all_that_was_measured_of_them(runs, data, tmp_path, monkeypatch):
+    measured = shutil.copytree(runs / "low-0", tmp_path / "low-0")
+    for kind, more in (("energy", []), ("latency", ["--no-clock"])):
+        options = ["--samples", "20", "--data-dir", str(data), "--out", str(measured / f"{kind}.json"), *more]
+        assert run([kind, str(measured), *options]) == 0
+    hashed = []
+    monkeypatch.setattr(any_runs, "sha256", lambda file: hashed.append(file.name) or sha256(file))
+    (found,) = as_results(read_runs([measured]))
+    assert found.energy["samples"] == 20
+    assert found.latency["accuracy_at"]
+    assert hashed == ["model.safetensors"]
 
 
 def test_a_report_of_runs_that_are_not_finished_is_refused(unfinished, tmp_path, capsys):

@@ -13,6 +13,7 @@ from bpsta_cli.cli.main import run
 from bpsta_cli.errors import SettingsError
 from bpsta_cli.files import write_checked_json
 from bpsta_cli.reading import documents
+from bpsta_cli.reporting.any_runs import as_results, read_runs
 from bpsta_cli.rules import registry
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "leaky_gradient.py").read_text()
@@ -164,3 +165,9 @@ def test_a_hash_is_held_before_the_file_is_run(tmp_path):
     with pytest.raises(SettingsError, match=f"another rule file: expected the one with SHA-256 {'0' * 64}"):
         rules.find(str(tmp_path / "leaky.py"), sha256="0" * 64)
     assert not (tmp_path / "was-run").exists()
+
+
+def test_a_report_calls_a_rule_as_its_training_did_and_does_not_run_its_file(foreign):
+    (found,) = as_results(read_runs([foreign / "run"]))
+    assert found.train["method"] == "leaky-gradient"
+    assert not (foreign / "was-run").exists()

@@ -26,7 +26,7 @@ def board(tmp_path, monkeypatch):
     monkeypatch.setattr(project, "dvc", lambda *arguments: told.append(arguments))
     monkeypatch.setattr(project, "enter", lambda made: (every.difference_update(made), told.append(("commit", *made))))
     monkeypatch.setattr(repro, "changed_stages", lambda: set(every))
-    monkeypatch.setattr(receipts, "holds", lambda file, stage, study: file.is_file())
+    monkeypatch.setattr(receipts, "holds", lambda file, stage, now: file.is_file())
     board = Board(tmp_path / "logs")
     board.told = told
     return board

@@ -43,7 +43,7 @@ def write_params(file, measured, train_only, *recipes, **other):
 
 
 def begun(board):
-    """How often each job's commands began, by job."""
+    """How often each job's command began, by job."""
     logs = (board.folder / "logs").glob("*.log")
     return {log.stem: log.read_text().count("begun") for log in logs}
 

@@ -1,8 +1,10 @@
 """pipelines/cluster.py: what is submitted and what is not, what interrupted and failing jobs come to, and the books."""
 
+import errno
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from cluster_engines import OnThisMachine, Wishes
 from cluster_job import Job, JobFailed
 from small_studies import alongside, begun, line, take_away, until, write_params
 
+from bpsta_cli import locks
 from bpsta_cli.cli.main import run as bpsta
 from bpsta_cli.config import load_params
 from bpsta_cli.errors import BpstaError, SettingsError
@@ -116,10 +119,20 @@ def test_two_processes_do_not_hand_out_at_the_same_time(board):
         here(Board(board.folder))
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
+def test_only_a_file_system_without_locks_is_handed_out_on_without_one(board, monkeypatch, number):
+    def refused(descriptor, *, blocking):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks, "lock_descriptor", refused)
+    with nullcontext() if number == errno.ENOLCK else pytest.raises(OSError, match=os.strerror(number)), board.held():
+        pass
+
+
 def test_each_job_on_this_machine_has_a_gpu_of_its_own(tmp_path):
     code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"
     board = Board(tmp_path / "logs")
-    jobs = [Job(name, [[sys.executable, "-c", code]], tmp_path, board.log(name)) for name in ("a", "b")]
+    jobs = [Job(name, [sys.executable, "-c", code], tmp_path, board.log(name)) for name in ("a", "b")]
     OnThisMachine(board, Wishes(2, gpus=2), print).run(jobs)
     assert {board.log(name).read_text() for name in ("a", "b")} == {"0,1\n", "2,3\n"}
 
@@ -144,10 +157,11 @@ def test_a_training_that_is_taken_away_ends_with_the_bytes_of_one_that_is_not(tm
         take_away(board, name)
 
     thread = alongside(away)
-    OnThisMachine(board, Wishes(1), print).run(project.made_jobs(project.Project(study, board, {stage}), [name]))
+    now = receipts.present(study)
+    OnThisMachine(board, Wishes(1), print).run(project.made_jobs(project.Project(study, board, {stage}, now), [name]))
     thread.join()
     assert "the run there goes on after epoch" in log.read_text()
-    assert receipts.holds(board.receipt(stage), stage, study)
+    assert receipts.holds(board.receipt(stage), stage, now)
     for file in receipts.outputs(stage, study):
         assert file.read_bytes() == (tmp_path / "alone" / file.name).read_bytes()
 
@@ -157,18 +171,16 @@ def test_a_command_that_ends_by_a_strangers_signal_is_begun_again_and_one_that_i
     once = (
         f"import os, pathlib, signal\np = pathlib.Path({str(tmp_path / 'once')!r})\nif not p.exists():\n    p.touch()\n"
     )
-    ended = Job(
-        "a", [[sys.executable, "-c", f"{once}    os.kill(os.getpid(), signal.SIGTERM)"]], tmp_path, tmp_path / "l"
-    )
-    ended()
+    ended = [sys.executable, "-c", f"{once}    os.kill(os.getpid(), signal.SIGTERM)"]
+    Job("a", ended, tmp_path, tmp_path / "a")()
     killed = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
     with pytest.raises(JobFailed, match="killed by signal 9: out of memory"):
-        Job("b", [killed], tmp_path, tmp_path / "b")()
+        Job("b", killed, tmp_path, tmp_path / "b")()
 
 
 def test_a_clusters_signal_to_all_processes_does_not_end_the_command_itself(tmp_path):
     code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); print('still here')"
-    Job("a", [[sys.executable, "-c", code]], tmp_path, tmp_path / "log")()
+    Job("a", [sys.executable, "-c", code], tmp_path, tmp_path / "log")()
     assert (tmp_path / "log").read_text() == "still here\n"
 
 

@@ -32,25 +32,43 @@ def test_a_receipt_holds_for_these_settings_data_code_and_files_alone(tmp_path, 
     write_params(tmp_path / "params.yaml", [], [line("a", "ann")], "a")
     study, stage, receipt = load_params(Path("params.yaml")), "train-only@a-ann-T2-s0", Path("receipt")
     with pytest.raises(SettingsError, match="prepare@a is not made"):
-        receipts.inputs(stage, study)
+        receipts.inputs(stage, receipts.present(study))
     store = Path("data/stores/a/T2.json")
     for file in (store, *receipts.outputs(stage, study)):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(file.name)
-    assert not receipts.holds(receipt, stage, study)
-    receipts.write(receipt, stage, study, receipts.inputs(stage, study))
-    assert receipts.holds(receipt, stage, study)
+    now = receipts.present(study)
+    assert not receipts.holds(receipt, stage, now)
+    receipts.write(receipt, stage, study, receipts.inputs(stage, now))
+    assert receipts.holds(receipt, stage, now)
     other = study.model_copy(update={"neuron": study.neuron.model_copy(update={"decay": 0.5})})
-    assert not receipts.holds(receipt, stage, other)
+    assert not receipts.holds(receipt, stage, receipts.present(other))
     with monkeypatch.context() as patch:
         patch.setattr(receipts, "digests", lambda what: "other code")
-        assert not receipts.holds(receipt, stage, study)
+        assert not receipts.holds(receipt, stage, receipts.present(study))
     for file in (store, *receipts.outputs(stage, study)):
         before = file.read_text()
         file.write_text("other")
-        assert not receipts.holds(receipt, stage, study)
+        assert not receipts.holds(receipt, stage, now)
         file.write_text(before)
-    assert receipts.holds(receipt, stage, study)
+    assert receipts.holds(receipt, stage, now)
+
+
+@pytest.mark.parametrize(("T", "epochs", "same"), [(2, 9, True), (4, 2, False)])
+def test_a_seed_or_an_epoch_more_makes_no_prepared_store_anew_and_other_time_steps_do(tmp_path, T, epochs, same):
+    write_params(tmp_path / "a.yaml", [], [line("a", "ann")], "a")
+    name, run = line("a", "ann", 1)
+    more = (name.replace("T2", f"T{T}"), run | {"T": T})
+    write_params(tmp_path / "b.yaml", [], [line("a", "ann"), more], "a", epochs=epochs)
+    before, after = (
+        receipts.inputs("prepare@a", receipts.present(load_params(tmp_path / file))) for file in ("a.yaml", "b.yaml")
+    )
+    assert (before == after) == same
+
+
+def test_the_code_that_prepares_is_what_dvc_compares():
+    deps = [dep for dep in STAGES["prepare"]["do"]["deps"] if dep.startswith("bpsta_cli/")]
+    assert deps == [f"bpsta_cli/{part}" for part in receipts.PREPARING]
 
 
 def test_what_is_entered_into_dvc_lock_is_unchanged_for_dvc_and_nothing_else_is(tmp_path, monkeypatch):
