@@ -240,6 +240,7 @@ def _follow(
     Raises:
         StoppedCommand: it was stopped by a signal.
     """
+    from bpsta_cli.distributed import meeting
     from bpsta_cli.training import Begun, EpochDone, Stopped
 
     begun, epochs = False, settings.data.epochs
@@ -247,6 +248,7 @@ def _follow(
         for event in events:
             if isinstance(event, Begun):
                 begun = True
+                meeting.after_the_writer("loggers")  # of the first process, which may take long to start
                 _say_begin(event, settings, device, out, output)
             elif isinstance(event, EpochDone):
                 _say_epoch(event, settings, output)

@@ -46,6 +46,23 @@ def in_turn(work: Callable[[], Made]) -> Made:
     return work() if made is None else made
 
 
+def after_the_writer(what: str) -> None:
+    """Have the others wait until the first process comes here too, longer than they wait in a step.
+
+    Args:
+        what: the first process has done, which it does once in a start.
+
+    Raises:
+        RanksError: it did not come in `STARTING`, or is gone.
+    """
+    if launcher.world() == 1:
+        return
+    if launcher.is_writer():
+        _store().set(f"done/{what}", "yes")
+    else:
+        _wait(_store(), [f"done/{what}"], STARTING)
+
+
 @contextmanager
 def met(device: torch.device, reduction: str, *, compiled: bool) -> Iterator[Ranks | None]:
     """The processes of this run while the context is open; None where this one is alone.

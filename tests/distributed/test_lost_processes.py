@@ -76,6 +76,34 @@ def test_all_end_when_one_is_gone_and_the_same_command_finishes_the_run(data, al
     assert contents(out) == alone
 
 
+SLOW_LOGGER = """
+import time
+from bpsta_cli import tracking
+
+@tracking.register
+class Slow:
+    name = "slow"
+
+    def start(self, run):
+        time.sleep(4)
+
+    def epoch(self, row):
+        pass
+
+    def finish(self, end):
+        pass
+"""
+
+
+def test_a_logger_that_takes_long_to_start_is_waited_for(data, alone, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_LOGGER)
+    out, log = tmp_path / "run", tmp_path / "log"
+    more = ["--log", str(tmp_path / "slow.py")]
+    children = start(2, lambda _rank: run(command(data, out, *more)), log, BPSTA_RANK_SECONDS="2")
+    assert exit_codes(children) == [0, 0], log.read_text()
+    assert contents(out) == alone
+
+
 def test_processes_that_are_started_again_go_on_even_where_the_command_says_overwrite(data, tmp_path):
     out, options = tmp_path / "run", ("--overwrite",)
     children = start(2, lambda _rank: run(command(data, out, *options)), tmp_path / "log")
