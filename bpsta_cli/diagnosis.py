@@ -13,7 +13,7 @@ from typing import Any
 
 from bpsta_cli import __version__
 from bpsta_cli.machine import machine
-from bpsta_cli.packages import NEEDED, OPTIONAL, Package, missing
+from bpsta_cli.packages import EXTRAS, NEEDED, OPTIONAL, Package, missing
 
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 LEAST_FREE = 1 << 30
@@ -51,7 +51,7 @@ def findings(data_dir: Path) -> Iterator[Finding]:
         *((each.distribution, lambda each=each: _needed(each)) for each in NEEDED),
         ("CPU kernels", _cpu_kernels),
         ("GPU", _gpu),
-        *((each.distribution, lambda each=each: _optional(each)) for each in OPTIONAL),
+        *((each.distribution, lambda each=each: _optional(each)) for each in (*OPTIONAL, *EXTRAS)),
         ("data folder", lambda: _data_folder(data_dir)),
         ("cache folder", _cache_folder),
     ]

@@ -14,6 +14,7 @@ from cluster_board import CONTROLLER, Board, Handed, local_processes
 from cluster_job import PATIENCE, Job, carried_along
 
 from bpsta_cli.errors import SettingsError
+from bpsta_cli.packages import require
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -54,15 +55,9 @@ def _submitit() -> "ModuleType":
     Raises:
         SettingsError: submitit is not installed.
     """
-    try:
-        import submitit
-    except ModuleNotFoundError:
-        raise SettingsError(
-            "submitit is not installed",
-            expected="the extra `cluster` of this package",
-            got="none",
-            todo="pip install .[cluster]",
-        ) from None
+    require("submitit")
+    import submitit
+
     carried_along()
     return submitit
 

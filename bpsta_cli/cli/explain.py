@@ -47,10 +47,7 @@ def explanation(error: BaseException) -> list[str] | None:
 
 def _of_package(error: BaseException) -> list[str] | None:
     package = packages.missing(error)
-    if package is None:
-        return None
-    lacking = f"missing package: expected {package.distribution} for {package.needed_for}, got an install without it."
-    return [f"{lacking} Run `{package.command}`."]
+    return None if package is None else package.lacking().lines()
 
 
 def _of_system(error: OSError) -> list[str] | None:

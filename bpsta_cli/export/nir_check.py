@@ -90,7 +90,7 @@ def read(file: Path, *, rectified: bool = False) -> nn.Module:
     Raises:
         ExportError: the packages nir and nirtorch are not there.
     """
-    nir, nirtorch = packages.load("nir", "nir"), packages.load("nirtorch", "nir")
+    nir, nirtorch = packages.load("nir"), packages.load("nirtorch")
     maps = {
         nir.Affine: _affine,
         nir.AvgPool2d: lambda node: nn.AvgPool2d(_pair(node.kernel_size), _pair(node.stride)),

@@ -36,7 +36,7 @@ def write(
     """
     made = graph(plan(network, store.shape), dict(words), constant=store.T is None, relu_levels=relu_levels)
     content = io.BytesIO()
-    packages.load("nir", "nir").write(content, made.graph)
+    packages.load("nir").write(content, made.graph)
     with files.replacing(folder / FILE) as file:
         file.write(content.getvalue())
     return {

@@ -89,7 +89,7 @@ class _Builder:
     """Collects nodes and edges; `_out` says which nodes the output of each step comes from."""
 
     def __init__(self, plan: Plan, *, constant: bool, relu_levels: int) -> None:
-        self.plan, self.nir, self.relu_levels = plan, packages.load("nir", "nir"), relu_levels
+        self.plan, self.nir, self.relu_levels = plan, packages.load("nir"), relu_levels
         self.nodes: dict[str, Any] = {INPUT: self.nir.Input(np.array(plan.input_shape))}
         self.said: list[Fidelity] = []
         self.edges: list[tuple[str, str]] = []

@@ -26,7 +26,7 @@ class Runtime:
     """
 
     def __init__(self, model: Path) -> None:
-        runtime = packages.load("onnxruntime", "onnx")
+        runtime = packages.load("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         self._session = runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

@@ -148,8 +148,8 @@ class _Graph:
     """Collects a graph's operators and constants; those of a body go into the graph around it."""
 
     def __init__(self, outer: "_Graph | None" = None) -> None:
-        self.onnx = packages.load("onnx", "onnx")
-        self.helper = packages.load("onnx.helper", "onnx")
+        self.onnx = packages.load("onnx")
+        self.helper = packages.load("onnx.helper")
         self.operators: list[Any] = []
         self.constants: dict[str, Any] = {} if outer is None else outer.constants
         self.is_body = outer is not None
@@ -157,7 +157,7 @@ class _Graph:
     def constant(self, name: str, value: Array) -> str:
         """A constant, once for the whole model."""
         if name not in self.constants:
-            self.constants[name] = packages.load("onnx.numpy_helper", "onnx").from_array(value, name)
+            self.constants[name] = packages.load("onnx.numpy_helper").from_array(value, name)
         return name
 
     def operator(self, kind: str, inputs: list[str], output: str | list[str], **attributes: Any) -> str:
@@ -249,5 +249,5 @@ class _Graph:
             producer_version=__version__,
         )
         self.helper.set_model_props(model, {"form": name, **about})
-        packages.load("onnx.checker", "onnx").check_model(model, full_check=True)
+        packages.load("onnx.checker").check_model(model, full_check=True)
         return model

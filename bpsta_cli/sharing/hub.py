@@ -1,6 +1,5 @@
 """Runs on the Hugging Face Hub: `hub:user/name`, or `hub:user/name@revision`."""
 
-import importlib.util
 import os
 import re
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpsta_cli.errors import BpstaError, RunError, SettingsError
+from bpsta_cli.packages import require
 from bpsta_cli.sharing.contents import SHARED
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def share_to_hub(run: "Path | AnyRun", where: str, *, licence: str | None = None
         SettingsError: no such place, or huggingface_hub is not installed.
     """
     place = HubId.of(where)
-    _require()
+    require("huggingface_hub")
     from huggingface_hub import HfApi
 
     from bpsta_cli.sharing.folder import bundle, finished
@@ -99,7 +99,7 @@ def fetch(where: str) -> Path:
         SettingsError: no such place, or huggingface_hub is not installed.
     """
     place = HubId.of(where)
-    _require()
+    require("huggingface_hub")
     from huggingface_hub import snapshot_download
 
     with _told(where, "a run that bpsta share put there, and a network"):
@@ -110,16 +110,6 @@ def fetch(where: str) -> Path:
 
 def _endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT")
-
-
-def _require() -> None:
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise SettingsError(
-            "no package for the Hub",
-            expected="huggingface_hub",
-            got="none that is installed",
-            todo='pip install "bpsta-cli[hub]"',
-        )
 
 
 @contextmanager

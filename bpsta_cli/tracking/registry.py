@@ -1,10 +1,10 @@
 """The loggers by name, and by the file of a user's own."""
 
-import importlib.util
 from pathlib import Path
 from typing import TypeVar
 
 from bpsta_cli.errors import SettingsError, did_you_mean
+from bpsta_cli.packages import require
 from bpsta_cli.reading import UnreadableError, content
 from bpsta_cli.tracking.rows import Logger
 
@@ -16,7 +16,7 @@ L = TypeVar("L")
 def register(logger: type[L]) -> type[L]:
     """Class decorator: make a logger known to `make` under its `name`.
 
-    The class takes no arguments, and may name the package that it needs and the extra that has it: `needs`.
+    The class takes no arguments, and may name the package that it needs: `needs`.
 
     Raises:
         SettingsError: no name, one that is in use, or a method that is missing.
@@ -58,13 +58,8 @@ def make(name: str) -> Logger:
         )
     logger = _loggers[name]
     package = getattr(logger, "needs", None)
-    if package is not None and importlib.util.find_spec(package) is None:
-        raise SettingsError(
-            f"no package for --log {name}",
-            expected=f"{package}",
-            got="none that is installed",
-            todo=f'pip install "bpsta-cli[{name}]"',
-        )
+    if package is not None:
+        require(package)
     return logger()
 
 

@@ -1,6 +1,5 @@
 """The search: Optuna asks for settings, a training answers with accuracy and firing rate, a file keeps both."""
 
-import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from bpsta_cli import files, training
 from bpsta_cli.config import RunSettings, validate
 from bpsta_cli.data.store import Store
 from bpsta_cli.errors import BpstaError, MemoryExhaustedError, RunError, SettingsError, StructureError, TrainingError
+from bpsta_cli.packages import require
 from bpsta_cli.reading import documents
 from bpsta_cli.training.loop import Event, never
 from bpsta_cli.tuning.held_out import without_test
@@ -65,13 +65,7 @@ def require_optuna() -> None:
     Raises:
         SettingsError: it is not installed.
     """
-    if importlib.util.find_spec("optuna") is None:
-        raise SettingsError(
-            "no package for a search",
-            expected="optuna",
-            got="none that is installed",
-            todo='pip install "bpsta-cli[study]"',
-        )
+    require("optuna")
 
 
 class Study:

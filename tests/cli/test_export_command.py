@@ -110,10 +110,11 @@ def test_an_absent_package_is_named_with_its_extra_before_anything_is_done(
     for name in ("onnx", "onnxruntime", "nir", "nirtorch"):
         monkeypatch.setitem(sys.modules, name, sys if name != package else None)
     code, printed = export(trained["bpsta"], "--format", form, "--out", tmp_path / "none")
+    more = ", which runs what it wrote" if package == "onnxruntime" else ""
     assert code == 2
     assert printed.err == (
-        f"Error: {form.upper()} cannot be written here: expected the package {package}, got none. "
-        f'pip install "bpsta-cli[{form}]" brings it.\n'
+        f"Error: missing package: expected {package} for bpsta export --format {form}{more}, "
+        f'got an install without it. Run `pip install "bpsta-cli[{form}]"`.\n'
     )
     assert not (tmp_path / "none").exists()
 

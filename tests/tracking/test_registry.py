@@ -96,7 +96,8 @@ def test_a_file_that_registers_no_logger_is_refused_and_leaves_none_behind(tmp_p
         ("nowhere.py", "missing logger file: expected a Python file, got nowhere.py"),
         (
             "wandb",
-            'no package for --log wandb: expected wandb, got none that is installed. pip install "bpsta-cli[wandb]"',
+            "missing package: expected wandb for bpsta train --log wandb, got an install without it. "
+            'Run `pip install "bpsta-cli[wandb]"`.',
         ),
     ],
 )
