@@ -86,6 +86,8 @@ class Dataset:
         note: what else a reader should know.
         older_classes: the classes of an older version that is accepted as well; empty if there is none.
         synthetic: made by this package; said wherever a number stands, first of all by the name.
+        sound_reader: "module:function" that reads one .wav file by itself, for a data set that may hold sound.
+        by_hand: nothing is downloaded and the files do not come with this package: they are named with --source.
         describe: "module:function" that fills in what depends on the user's files: kind, shape, classes, recipe. Such a
             row states no shape, classes and counts.
     """
@@ -111,6 +113,8 @@ class Dataset:
     note: str = ""
     older_classes: tuple[str, ...] = ()
     synthetic: bool = False
+    sound_reader: _Function | None = None
+    by_hand: bool = False
     describe: _Function | None = None
 
     @model_validator(mode="after")
@@ -119,6 +123,8 @@ class Dataset:
             raise ValueError("shape, classes and counts, all of them, in a row without a describe hook")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes with different names")
+        if self.kind == "speech" and self.sound_reader is None:
+            raise ValueError("sound_reader in a row of sound")
         if unknown := self.sizes.keys() - self.checksums.keys():
             raise ValueError(f"a checksum for every file in sizes, {min(unknown)} too")
         return self
@@ -130,8 +136,8 @@ class Dataset:
 
     @property
     def embedded(self) -> bool:
-        """Nothing is downloaded."""
-        return not self.checksums
+        """Nothing is downloaded, nor brought by hand."""
+        return not self.checksums and not self.by_hand
 
     @property
     def user_supplied(self) -> bool:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bpsta_cli.config import DatasetSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset, Kind
-from bpsta_cli.data.datasets import dvs, folder, speech_commands
+from bpsta_cli.data.datasets import dvs, folder
 from bpsta_cli.data.formats.images import read_image
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.store.build import frames
@@ -55,7 +55,7 @@ def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: 
     read_kind: dict[Kind, Callable[[], npt.NDArray[Any]]] = {
         "image": lambda: read_image(path, how.size, how.resize, how.channels)[None],
         "events": lambda: _recording(path, row, how, shape),
-        "speech": lambda: (folder.read_sound if row.user_supplied else speech_commands.read_clip)(path, how),
+        "speech": lambda: _sound(path, row, how),
     }
     x = read_kind[kind]()
     if x.shape[-3:] != shape:
@@ -80,6 +80,12 @@ def _kind(path: Path, row: Dataset, shape: Shape) -> Kind:
         problem = f"a file of another kind than {row.name}"
         raise DataError(problem, expected=expected, got=str(path), todo="Leave it out.")
     return kind
+
+
+def _sound(path: Path, row: Dataset, how: AppliedPreparation) -> npt.NDArray[Any]:
+    assert row.sound_reader is not None  # as the catalogue checks
+    features: npt.NDArray[Any] = catalogue.function(row.sound_reader)(path, how)
+    return features
 
 
 def _recording(path: Path, row: Dataset, how: AppliedPreparation, shape: Shape) -> npt.NDArray[Any]:

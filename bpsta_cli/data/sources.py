@@ -146,7 +146,7 @@ def find(dataset: Dataset, source: Path | None, raw: Path) -> Source:
             f"no source folder for {dataset.name}",
             expected="a folder that exists",
             got=str(source),
-            todo="Check the path, or leave --source out to download.",
+            todo="Check the path." if dataset.by_hand else "Check the path, or leave --source out to download.",
         )
     loader: Loader = catalogue.function(dataset.loader)
     return loader(dataset, source, raw)
@@ -214,13 +214,14 @@ def damaged(path: Path, expected: str, got: str) -> DataError:
 def missing(dataset: Dataset, source: Path, looked_for: str) -> DataError:
     """The error for a source folder that does not hold the data set's files."""
     packed = [name for name in (*dataset.checksums, *dataset.archives_by_hand) if (source / name).is_file()]
+    todo = "Name the folder that holds them with --source, or leave --source out to download."
+    if dataset.by_hand:
+        todo = f"Get a copy (`bpsta prepare --list {dataset.name}` says where) and name its folder with --source."
     return DataError(
         f"no {dataset.title} files in the source folder",
         expected=looked_for,
         got=f"{packed[0]}, not unpacked, in {source}" if packed else f"none of these in {source}",
-        todo=f"Unpack {', '.join(packed)} there."
-        if packed
-        else "Name the folder that holds them with --source, or leave --source out to download.",
+        todo=f"Unpack {', '.join(packed)} there." if packed else todo,
     )
 
 

@@ -63,7 +63,7 @@ def test_every_row_is_complete_and_what_it_names_exists(name):
     row = catalogue.get(name)
     assert row.name == name
     assert row.synthetic == row.name.startswith("synthetic-") == ("synthetic" in row.title.lower())
-    assert row.embedded == (not row.raw), "what is downloaded lies somewhere and has a checksum"
+    assert row.embedded == (not row.raw), "what is fetched lies somewhere"
     assert callable(catalogue.function(row.loader))
     assert row.describe is None or callable(catalogue.function(row.describe))
 
@@ -149,6 +149,7 @@ def test_a_row_and_a_loader_are_all_that_a_new_data_set_needs(tmp_path, monkeypa
             "expected shape, classes and counts, all of them, in a row without a describe hook",
         ),
         ('"upper", "lower"', '"upper", "upper"', "expected classes with different names"),
+        ('kind = "image"', 'kind = "speech"', "expected sound_reader in a row of sound"),
         ("full_scale = 255", "full_scale = 0", "expected full_scale: .* greater than or equal to 1, got 0"),
         ("moons:find", "moons.find", "expected loader: "),
         ("warmup_epochs = 1", "warmup_epochs = 2", r"expected recipe: fewer warmup_epochs \(2\) than epochs \(2\)"),

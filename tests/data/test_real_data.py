@@ -77,16 +77,29 @@ def test_a_recompressed_cifar10_is_a_folder_and_never_called_cifar10(tmp_path):
     assert (train.x.shape, test.x.shape, store.dataset) == ((50_000, 3, 32, 32), (10_000, 3, 32, 32), "folder")
     assert np.bincount(train.y).tolist() == [5000] * 10
     assert store.split_description == "cifar10-jpeg: its train/ and test/ folders"
-    with pytest.raises(DataError, match="no CIFAR-10 files in the source folder"):
+    with pytest.raises(DataError, match=r"no original pixels.*--dataset folder"):
         prepare("cifar10", Preparation(T=4), source=source, data_dir=tmp_path)
 
 
-def test_spoken_digits_laid_out_by_class_become_features_of_full_range(tmp_path):
-    for file in real("FSDD").glob("recordings/*_*_[0-9].wav"):
+def test_spoken_digits_have_full_range_and_are_the_arrays_of_a_folder_laid_out_by_class(tmp_path):
+    for file in real("FSDD").glob("recordings/*.wav"):
         digit, _, index = file.stem.split("_")
         folder = tmp_path / "fsdd" / ("test" if int(index) < 5 else "train") / digit  # its official split
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file.name).symlink_to(file)
     store = prepare("folder", Preparation(T=4), source=tmp_path / "fsdd", data_dir=tmp_path)
-    assert (len(store.split("train")), len(store.split("test")), len(store.classes)) == (300, 300, 10)
+    assert (len(store.split("train")), len(store.split("test")), len(store.classes)) == (2700, 300, 10)
     assert store.split("train").x[:].max(axis=(1, 2, 3, 4)).min() == 255
+    named = prepare("fsdd", Preparation(T=4), source=real("FSDD"), data_dir=tmp_path)
+    assert named.manifest.arrays == store.manifest.arrays
+    assert named.manifest.partial is None
+
+
+def test_a_tree_of_cifar10s_pixels_is_as_the_folder_of_its_images(tmp_path):
+    source = real("cifar10")
+    store = prepare("cifar10", Preparation(T=4), source=source, data_dir=tmp_path)
+    assert (
+        store.manifest.arrays == prepare("folder", Preparation(T=4), source=source, data_dir=tmp_path).manifest.arrays
+    )
+    counts = (len(store.split("train")), len(store.split("test")))
+    assert store.manifest.partial == f"{counts[0]:,} of 50,000 training and {counts[1]:,} of 10,000 test samples"

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from bpsta_cli import reading
 from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.datasets.cifar_tree import is_tree, tree
 from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.sources import Samples, Source, SplitName, missing, refuse_web_page
@@ -67,8 +68,8 @@ _HUNDRED = (
 def cifar10(dataset: Dataset, source: Path | None, raw: Path) -> Source:
     """CIFAR-10: five files of training batches and one to test, in `source` or the published folder in it.
 
-    Without `source` raw/ is searched in the same way, and the python version is downloaded to it, in
-    torchvision's directory layout.
+    `source` may be a tree of PNG files as well (`cifar_tree`). Without `source` raw/ is searched for the published
+    files, and the python version is downloaded to it, in torchvision's directory layout.
 
     Raises:
         DataError: a file is missing, or the download failed.
@@ -89,7 +90,10 @@ def _find(dataset: Dataset, source: Path | None, raw: Path, versions: tuple[_Ver
         download(dataset, raw, lambda: _fetch(class_name, raw), [raw / versions[0].folder])
         found = _search(raw, versions)
     if found is None:
-        raise missing(dataset, source or raw, " or ".join(f"{v.folder}/{v.files['train'][0]}" for v in versions))
+        if source is not None and is_tree(source):
+            return tree(dataset, source)
+        published = ", ".join(f"{v.folder}/{v.files['train'][0]}" for v in versions)
+        raise missing(dataset, source or raw, f"{published}, or train/CLASS/*.png and test/CLASS/*.png")
     folder, version = found
     absent = [name for names in version.files.values() for name in names if not (folder / name).is_file()]
     if absent:

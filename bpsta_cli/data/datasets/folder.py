@@ -215,12 +215,16 @@ def _shape(first: Path, size: int | None, resize: str | None, channels: str | No
     return read_image(first, size, resize, channels).shape
 
 
-def read_sound(path: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
-    """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is."""
+def read_sound(path: Path, preparation: AppliedPreparation, *, rate: int | None = None) -> npt.NDArray[np.uint8]:
+    """The log-mel features [1, T, 1, mels, frames] of one sound, T steps along all of it, however long it is.
+
+    Raises:
+        DataError: unreadable, of another sample rate than `rate` in Hz (None: any), or too short for T steps.
+    """
     assert preparation.T is not None
-    samples, rate = read_wav(path)
+    samples, hertz = read_wav(path, rate)
     try:
-        return log_mel(samples, rate, T=preparation.T, seconds=len(samples) / rate)[None]
+        return log_mel(samples, hertz, T=preparation.T, seconds=len(samples) / hertz)[None]
     except DataError as short:
         raise DataError(f"{short.problem}: {path}", expected=short.expected, got=short.got, todo=short.todo) from short
 

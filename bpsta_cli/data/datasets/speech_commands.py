@@ -153,12 +153,5 @@ def read_clip(file: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uin
         DataError: unreadable (see `read_wav`), or not 16 kHz.
     """
     assert preparation.T is not None
-    samples, rate = read_wav(file)
-    if rate != RATE:
-        raise DataError(
-            f"wrong sample rate of {file}",
-            expected=f"{RATE:,} Hz",
-            got=f"{rate:,} Hz",
-            todo="Resample it, or leave it out.",
-        )
+    samples, rate = read_wav(file, RATE)
     return log_mel(samples, rate, T=preparation.T)[None]

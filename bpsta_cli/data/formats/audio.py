@@ -31,13 +31,13 @@ _WINDOW_SECONDS = 0.025
 _RESAVE = "Save it as mono PCM WAV again, or leave it out."
 
 
-def read_wav(path: Path) -> tuple[Samples, int]:
-    """The samples of a mono WAV file, -1 to 1, and its sample rate in Hz.
+def read_wav(path: Path, expected_rate: int | None = None) -> tuple[Samples, int]:
+    """The samples of a mono WAV file, -1 to 1, and its sample rate in Hz: `expected_rate`, or any if that is None.
 
     libsndfile (through soundfile) decodes it: PCM of 8 to 32 bits, floats, A-law and mu-law.
 
     Raises:
-        DataError: no WAV file, cut short, of several channels, or without a sample.
+        DataError: no WAV file, cut short, of several channels, without a sample, or of another sample rate.
     """
     import soundfile
 
@@ -62,6 +62,13 @@ def read_wav(path: Path) -> tuple[Samples, int]:
         raise _damaged(path, "at least one sample", "none")
     if not np.isfinite(samples).all():
         raise _damaged(path, "finite samples", "infinite ones, or no numbers")
+    if expected_rate not in (None, rate):
+        raise DataError(
+            f"wrong sample rate of {path}",
+            expected=f"{expected_rate:,} Hz",
+            got=f"{rate:,} Hz",
+            todo="Resample it, or leave it out.",
+        )
     return samples[:, 0], int(rate)
 
 
