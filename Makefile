@@ -30,7 +30,7 @@ test: setup
 	ruff format --check .
 	mypy
 	lint-imports
-	python -m pytest
+	python -m pytest --numprocesses logical --dist loadfile
 
 docs: setup # strictly: a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
