@@ -2,13 +2,14 @@
 # make verify: train and measure some of results/ again and compare the bytes; make verify ALL=1: all of them.
 # make test: set up and check everything. make bench: speed and memory. make kills: runs killed at random moments.
 # make docs: the documentation site, into site/.
+# make gpu: on a machine with an NVIDIA GPU, its kernels' tests, its benchmarks and the paper's runs; SECONDS=n for each of these.
 # make fuzz: readers, for an hour. make audit: known weaknesses of the pinned packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro verify test docs fuzz bench audit kills lock clean
+.PHONY: setup repro verify test docs gpu fuzz bench audit kills lock clean
 
 setup: $(VENV)/installed
 
@@ -34,6 +35,16 @@ test: setup
 
 docs: setup # strictly: a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+
+gpu: setup # the paper's own settings in the order of their size; what is not done in time goes on at the next call
+	python -c "import sys, torch; torch.cuda.is_available() or sys.exit('no GPU that torch finds: bpsta doctor says why')"
+	python -m pytest tests/kernels
+	python -m benchmarks --device cuda --out results/gpu/benchmark
+	for runs in mnist cifar10-middle cifar10-resnet34; do \
+		python pipelines/grid.py pipelines/paper.yaml --out results/gpu/train --jobs $(or $(JOBS),2) \
+			--only "^$$runs-(stbp|bpsa|bpsta)-T16-s0" --deadline $(or $(SECONDS),inf) || test $$? -eq 3 || exit 1; \
+	done
+	bpsta report results/gpu/train/*-s0 --out results/gpu/report
 
 fuzz: setup # every reader for a minute each, with inputs made by chance: CONTRIBUTING.md
 	BPSTA_FUZZ_SECONDS=$(or $(SECONDS),60) python -m pytest tests/bad_input --durations=0

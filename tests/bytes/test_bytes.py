@@ -17,7 +17,7 @@ from conditions import CONDITIONS, HERE, TOGETHER, environment, usable
 EXPECTED = json.loads((HERE / "hashes.json").read_text(encoding="utf-8"))
 TINIEST = "static"
 EVERY = os.environ.get("BPSTA_BYTES") == "all"
-SECONDS = 3600 if EVERY else 300
+SECONDS = 3600 if EVERY else 1200
 
 
 @pytest.fixture(scope="module", autouse=True)
