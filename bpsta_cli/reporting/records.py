@@ -88,6 +88,24 @@ class Energy(_Record):
     layers: list[_Layer] = Field(default_factory=list)
 
 
+class _FineTuned(_Record):
+    accuracy: _Share
+
+
+class _QuantisedTwin(_Record):
+    bits: _Count
+    accuracy: _Share
+    fine_tuned: _FineTuned | None
+
+
+class Evaluation(_Record):
+    """What `bpsta eval --json` gives of a run; with --bits, of its quantised twin too."""
+
+    accuracy: _Share
+    weights_sha256: _Text = ""
+    quantised: _QuantisedTwin | None = None
+
+
 class Latency(_Record):
     """What `bpsta latency --json` gives of a run."""
 
@@ -111,9 +129,10 @@ class Recorded(_Record):
     rule_sha256: _Text = ""
 
 
-Kind = Literal["metrics", "energy", "latency", "settings", "provenance"]
+Kind = Literal["metrics", "eval", "energy", "latency", "settings", "provenance"]
 _MODELS: dict[Kind, type[_Record]] = {
     "metrics": Metrics,
+    "eval": Evaluation,
     "energy": Energy,
     "latency": Latency,
     "settings": Recorded,
