@@ -66,6 +66,7 @@ class _Counted(_Ratio):
 
 
 class _Quantised(_Record):
+    bits: _Count | None = None
     memory: _Ratio
 
 
@@ -81,6 +82,7 @@ class Energy(_Record):
     firing_rate: _Share | None
     firing_rates: dict[str, _Share] = Field(default_factory=dict)
     samples: _Count
+    frames: _Count = 1
     paper: _Ratio
     counted: _Counted
     memory: _Ratio

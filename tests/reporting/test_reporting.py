@@ -1,9 +1,9 @@
 """Tables and figures from results: the values of each run, their mean and spread, and what is missing."""
 
 import json
-import shutil
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
