@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpsta_cli.energy import TECHS, Tech, account
-from bpsta_cli.energy.costs import DEFAULT_TECH
+from bpsta_cli.energy.costs import DEFAULT_TECH, activation_bits
 from bpsta_cli.evaluation import accuracy, early_exit
 from bpsta_cli.evaluation.accuracy_over_time import at_time_steps, decisions_over_time
 from bpsta_cli.network import losses
+from bpsta_cli.quantisation import measured
+from bpsta_cli.rules import TWIN
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +54,38 @@ def evaluation(run: Opened, *, samples: int | None = None) -> dict[str, Any]:
         samples=samples,
         loss=training.loss,
         rates=losses.Rates(training.right_rate, training.wrong_rate),
+        on_batch=run.on_batch,
+    )
+    return asdict(found)
+
+
+def quantised(
+    run: Opened,
+    *,
+    bits: int | None = None,
+    epochs: int = measured.FINE_TUNING_EPOCHS,
+    samples: int | None = None,
+) -> dict[str, Any]:
+    """The test accuracy of a run of the ReLU twin with few-bit activations and 8-bit weights.
+
+    Args:
+        run: of the method "ann".
+        bits: of an activation; None: as many as tell apart the spike counts of the run's T steps.
+        epochs: of fine-tuning after the calibration; 0: none.
+        samples: only the first so many test samples.
+
+    Raises:
+        SettingsError: a run of a spiking method, or bits out of range.
+    """
+    settings = run.info.settings
+    found = measured.measure(
+        run.network,
+        run.store,
+        settings,
+        bits=activation_bits(settings.T) if bits is None else bits,
+        epochs=epochs,
+        device=run.device,
+        samples=samples,
         on_batch=run.on_batch,
     )
     return asdict(found)
@@ -121,8 +155,13 @@ def described(run: Path, opened: Opened, weights_sha256: str, found: dict[str, A
     }
 
 
+def _evaluated(run: Opened, _data_dir: Path) -> dict[str, Any]:
+    twin = run.info.settings.method == TWIN
+    return evaluation(run) | ({"quantised": quantised(run)} if twin else {})
+
+
 BY_DEFAULT: dict[str, Callable[[Opened, Path], dict[str, Any]]] = {
-    "eval": lambda run, _: evaluation(run),
+    "eval": _evaluated,
     "energy": lambda run, _: energy(run),
     "latency": lambda run, data_dir: over_time(run, data_dir=data_dir),
 }

@@ -38,14 +38,23 @@ TRAINING = (*_EVERY_RUN, "distributed/launcher.py", "distributed/samples.py", "t
 """The parts of the package, folders and modules, that decide the numbers of a training."""
 MEASUREMENT = (
     *_EVERY_RUN,
+    "distributed/samples.py",
     "energy",
     "evaluation/accuracy_over_time.py",
     "evaluation/early_exit.py",
     "measurement.py",
+    "quantisation",
+    "training/activation_checkpointing.py",
+    "training/adamw.py",
     "training/checkpoint_files.py",
+    "training/epoch.py",
+    "training/idle_units.py",
+    "training/monitor.py",
+    "training/optimisers.py",
     "training/rule_trust.py",
     "training/run_directory.py",
     "training/run_network.py",
+    "training/schedules.py",
     "training/tensor_files.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""

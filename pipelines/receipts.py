@@ -67,7 +67,7 @@ def outputs(stage: str, study: Params) -> list[Path]:
     if kind == "prepare":
         return [Path(f"data/stores/{name}/T{T}.json") for T in sorted({run.T for run in study.runs_with(name)})]
     written = ("model.safetensors", "settings.json", "metrics.json", "history.csv")
-    measured = ("eval", "energy", "latency") if kind == "train" else ()
+    measured = ("eval", "energy", "latency") if kind == "train" else ("eval",)
     return [
         *(Path("results/train") / name / file for file in written),
         *(Path("results") / what / f"{name}.json" for what in measured),
@@ -85,8 +85,7 @@ def inputs(stage: str, now: Present) -> dict[str, str]:
         return {"settings": _of_settings(now, f"recipes/{name}.json"), "code": now.code["preparing"]}
     run = now.study.run(name)
     store = _needed(Path(f"data/stores/{run.recipe}/T{run.T}.json"), f"prepare@{run.recipe}")
-    code = [Numbers.TRAINING, Numbers.MEASUREMENT] if kind == "train" else [Numbers.TRAINING]
-    hashes = {f"code of {what}": now.code[what] for what in code}
+    hashes = {f"code of {what}": now.code[what] for what in Numbers}
     return {**hashes, "store": store, "settings": _of_settings(now, f"runs/{name}.json")}
 
 

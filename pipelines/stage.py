@@ -20,6 +20,7 @@ from bpsta_cli.cli.main import leave, run
 from bpsta_cli.cli.output import print_error
 from bpsta_cli.config import Params, load_params
 from bpsta_cli.errors import BpstaError, SettingsError
+from bpsta_cli.rules import TWIN
 
 PARAMS = Path("params.yaml")
 USER_ERROR = 2
@@ -38,12 +39,14 @@ def commands(stage: str, study: Params, params: Path = PARAMS) -> list[list[str]
     study.run(name)
     directory = f"results/train/{name}"
     train = ["train", "--params", str(params), "--run", name, "--out", directory, "--resume", "--overwrite"]
+    evaluate = ["eval", directory, "--out", f"results/eval/{name}.json"]
     if kind == "train-only":
-        return [train]
+        twin = study.settings_of(study.run(name)).method == TWIN
+        return [train, [*evaluate, "--bits", "auto"] if twin else evaluate]
     if kind == "train":  # measured with no times, so that the results are the same bytes every time
         return [
             train,
-            ["eval", directory, "--out", f"results/eval/{name}.json"],
+            evaluate,
             ["energy", directory, "--out", f"results/energy/{name}.json"],
             ["latency", directory, "--no-clock", "--out", f"results/latency/{name}.json"],
         ]

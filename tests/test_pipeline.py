@@ -34,7 +34,7 @@ DECIDING = {
     "measurement": (  # --no-clock: neither timing nor stepwise
         provenance.MEASUREMENT,
         [
-            *("measurement", "energy", "training.run_directory", "data.run_data"),
+            *("measurement", "energy", "quantisation", "training.run_directory", "data.run_data"),
             *(f"evaluation.{name}" for name in ("accuracy", "accuracy_over_time", "early_exit")),
         ],
     ),
@@ -115,7 +115,9 @@ def test_any_change_of_the_package_has_its_hashes_made_anew(stage):
     assert STAGES[stage]["deps"] == ["bpsta_cli", "data/code/params.checked", "pipelines/digest.py"]
 
 
-@pytest.mark.parametrize(("stage", "code"), [("train", "train"), ("train", "measure"), ("train-only", "train")])
+@pytest.mark.parametrize(
+    ("stage", "code"), [("train", "train"), ("train", "measure"), ("train-only", "train"), ("train-only", "measure")]
+)
 def test_a_run_depends_on_the_hashes_of_its_modules(stage, code):
     assert f"data/code/{code}.sha256" in body(stage)["deps"]
     assert list(*STAGES[f"code-{code}"]["outs"]) == [f"data/code/{code}.sha256"]
@@ -331,7 +333,17 @@ def test_dvc_repro_runs_nothing_that_a_name_says_and_removes_nothing_that_it_nam
                 *(f"{each} results/train/digits-bpsta-T8-s0" for each in ("eval", "energy", "latency")),
             ],
         ),
-        ("../dvc.yaml:train-only@digits-ann-T8-s0", ["train --params params.yaml --run digits-ann-T8-s0"]),
+        (
+            "../dvc.yaml:train-only@digits-ann-T8-s0",
+            [
+                "train --params params.yaml --run digits-ann-T8-s0",
+                "eval results/train/digits-ann-T8-s0 --out results/eval/digits-ann-T8-s0.json --bits auto",
+            ],
+        ),
+        (
+            "train-only@digits-stbp-T4-s0",
+            ["train --params params.yaml --run digits-stbp-T4-s0", "eval results/train/digits-stbp-T4-s0"],
+        ),
     ],
 )
 def test_a_stage_is_the_command_lines_that_its_name_says(stage, expected):

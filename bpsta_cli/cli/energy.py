@@ -48,7 +48,8 @@ def energy(
     paper: Eq. 1, operations at 0.1 pJ a spike against 4.6 pJ. counted: the operations that really happen, neuron
     updates among them. memory: the same with addresses, reads and writes (Lemaire et al. 2022). quantised: against
     the twin with ceil(log2(T + 1))-bit activations (Yan et al. 2024). Give a run of method ann among the others, and
-    its accuracy stands beside theirs. docs/energy.md says what each counts and leaves out.
+    its accuracy stands beside theirs, as does that of the quantised twin (q. twin) where bpsta eval RUN --bits auto
+    --out RUN/eval.json has measured it. docs/energy.md says what each counts and leaves out.
     """
     output = Output(as_json=as_json)
     from bpsta_cli.energy import load_tech
@@ -132,7 +133,7 @@ def _table_5(results: list[dict[str, Any]], output: Output) -> None:
     if not frame.empty:
         output.table(
             "The twin's energy over the network's (more than 1: the network costs less)",
-            ["data", "T", "method", "runs", "accuracy", "twin", "rate", *RATIOS],
+            ["data", "T", "method", "runs", "accuracy", "twin", "q. twin", "rate", *RATIOS],
             display_rows(frame),
         )
 

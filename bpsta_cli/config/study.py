@@ -34,7 +34,7 @@ class Params(Strict):
     """params.yaml: the runs of the study and their settings."""
 
     measured: dict[str, Run] = Field({}, description="trained and measured: evaluation, energy, accuracy over time")
-    train_only: dict[str, Run] = Field({}, description="trained and not measured: the ReLU twins, other T")
+    train_only: dict[str, Run] = Field({}, description="trained and evaluated, no more: the ReLU twins, other T")
     stand_ins: dict[str, str] = Field({}, description="data set of the paper -> the one that stands for it")
     neuron: NeuronSettings = NeuronSettings()
     methods: dict[str, RuleSettings] = Field(

@@ -15,6 +15,7 @@ from bpsta_cli.reading import sha256
 from bpsta_cli.reporting import records
 from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.run_table import settings_in
+from bpsta_cli.rules import TWIN
 
 METRICS, HISTORY, SETTINGS, PROVENANCE = "metrics.json", "history.csv", "settings.json", "provenance.json"
 MEASURED: tuple[records.Kind, ...] = ("energy", "latency")
@@ -155,6 +156,7 @@ def as_results(runs: list[AnyRun]) -> list[RunResults]:
             history=run.history,
             energy=run.measured("energy"),
             latency=run.measured("latency"),
+            evaluation=run.measured("eval") if run.settings.method == TWIN else {},
             recipe=_values(run, of_recipe[run.settings.dataset]) or run.settings.dataset,
             recorded=run.recorded,
         )

@@ -10,6 +10,7 @@ import pandas as pd
 from bpsta_cli.config import Params, Run
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting import records
+from bpsta_cli.rules import TWIN
 
 MEASURED: tuple[records.Kind, ...] = ("energy", "latency")
 """What is measured after training of each run under `measured`, and read here."""
@@ -28,6 +29,7 @@ class RunResults:
         recipe: the entry of params.yaml's datasets that it was trained with; it tells two structures on one data
             set apart.
         recorded: settings.json; empty where it is not there.
+        evaluation: of a ReLU twin, as `bpsta eval --json` gives it; empty of others, and where it was not measured.
     """
 
     name: str
@@ -37,6 +39,7 @@ class RunResults:
     latency: dict[str, Any]
     recipe: str = ""
     recorded: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -70,15 +73,18 @@ def collect(results: Path, params: Params) -> Collected:
             continue
         kinds = MEASURED if name in params.measured else ()
         measured = {kind: _read_if_there(results / kind / f"{name}.json", kind) for kind in kinds}
+        train = _read_metrics(folder / "metrics.json", run)
+        twin = train["method"] == TWIN
         found.runs.append(
             RunResults(
                 name,
-                train=_read_metrics(folder / "metrics.json", run),
+                train=train,
                 history=records.read_history(folder / "history.csv"),
                 energy=measured.get("energy", {}),
                 latency=measured.get("latency", {}),
                 recipe=run.recipe,
                 recorded=_read_if_there(folder / "settings.json", "settings"),
+                evaluation=_read_if_there(results / "eval" / f"{name}.json", "eval") if twin else {},
             )
         )
         found.missing += [f"{name} ({kind})" for kind, value in measured.items() if not value]

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bpsta_cli import files
+from bpsta_cli.reporting import quantised_twins
 from bpsta_cli.reporting.tables import mean_sd
 from bpsta_cli.rules import TWIN
 
@@ -35,6 +36,7 @@ VALUES = {
 DISPLAY = (
     ("accuracy", 100, 2),
     ("twin_accuracy", 100, 2),
+    ("quantised_twin_accuracy", 100, 2),
     ("firing_rate", 1, 4),
     ("paper_ratio", 1, 1),
     ("counted_ratio", 1, 2),
@@ -47,7 +49,7 @@ DISPLAY = (
 
 def run_frame(runs: list[EnergyResult]) -> pd.DataFrame:
     """A row a run: the columns of `VALUES`, and the mean accuracy of its twin where runs of the twin are given."""
-    twins = [pd.Series(_twins(run, runs), dtype=float).mean() for run in runs]
+    twins = [pd.Series([twin["accuracy"] for twin in _twins(run, runs)], dtype=float).mean() for run in runs]
     return pd.DataFrame(
         [_identity(run) | _values(run) | {"twin_accuracy": accuracy} for run, accuracy in zip(runs, twins, strict=True)]
     )
@@ -71,7 +73,9 @@ def table_5(runs: list[EnergyResult]) -> pd.DataFrame:
     rows = []
     for key, same in frame.groupby(KEYS, sort=False):
         found = {name: same[name].astype(float) for name in VALUES}
-        found["twin_accuracy"] = pd.Series(_twins(runs[same.index[0]], runs), dtype=float)
+        twins = _twins(runs[same.index[0]], runs)
+        found["twin_accuracy"] = pd.Series([twin["accuracy"] for twin in twins], dtype=float)
+        found |= _quantised_accuracies(runs[same.index[0]], twins)
         row: dict[str, Any] = dict(zip(KEYS, key, strict=True)) | {"runs": len(same)}
         for name, values in found.items():
             row |= {f"{name}_mean": values.mean(skipna=False), f"{name}_sd": values.std(skipna=False)}
@@ -113,12 +117,22 @@ def _values(run: EnergyResult) -> dict[str, Any]:
     return found
 
 
-def _twins(run: EnergyResult, runs: list[EnergyResult]) -> list[float]:
-    """Accuracies of the ReLU twins of the same structure; on frames of events also of the same T."""
+def _twins(run: EnergyResult, runs: list[EnergyResult]) -> list[EnergyResult]:
+    """The ReLU twins of the same structure; on frames of events also of the same T."""
     return [
-        other["accuracy"]
+        other
         for other in runs
         if other["method"] == TWIN
         and (other["dataset"], other["network"]) == (run["dataset"], run["network"])
         and (run["frames"] == 1 or other["T"] == run["T"])
     ]
+
+
+def _quantised_accuracies(run: EnergyResult, twins: list[EnergyResult]) -> dict[str, pd.Series]:
+    """Accuracies that `bpsta eval --bits` recorded of these twins at the bits of the run's quantised account."""
+    measured = [quantised_twins.recorded(Path(twin["run"]), twin["weights_sha256"]) for twin in twins]
+    found = [each for each in measured if each is not None and each["bits"] == run["quantised"]["bits"]]
+    return {
+        "calibrated_twin_accuracy": pd.Series([each["accuracy"] for each in found], dtype=float),
+        "quantised_twin_accuracy": pd.Series([quantised_twins.best_known(each) for each in found], dtype=float),
+    }

@@ -66,6 +66,7 @@ class _Counted(_Ratio):
 
 
 class _Quantised(_Record):
+    bits: _Count | None = None
     memory: _Ratio
 
 
@@ -81,11 +82,30 @@ class Energy(_Record):
     firing_rate: _Share | None
     firing_rates: dict[str, _Share] = Field(default_factory=dict)
     samples: _Count
+    frames: _Count = 1
     paper: _Ratio
     counted: _Counted
     memory: _Ratio
     quantised: _Quantised
     layers: list[_Layer] = Field(default_factory=list)
+
+
+class _FineTuned(_Record):
+    accuracy: _Share
+
+
+class _QuantisedTwin(_Record):
+    bits: _Count
+    accuracy: _Share
+    fine_tuned: _FineTuned | None
+
+
+class Evaluation(_Record):
+    """What `bpsta eval --json` gives of a run; with --bits, of its quantised twin too."""
+
+    accuracy: _Share
+    weights_sha256: _Text = ""
+    quantised: _QuantisedTwin | None = None
 
 
 class Latency(_Record):
@@ -111,9 +131,10 @@ class Recorded(_Record):
     rule_sha256: _Text = ""
 
 
-Kind = Literal["metrics", "energy", "latency", "settings", "provenance"]
+Kind = Literal["metrics", "eval", "energy", "latency", "settings", "provenance"]
 _MODELS: dict[Kind, type[_Record]] = {
     "metrics": Metrics,
+    "eval": Evaluation,
     "energy": Energy,
     "latency": Latency,
     "settings": Recorded,

@@ -21,7 +21,7 @@ def tables(runs: list[RunResults]) -> list[Table]:
     if spiking := without_twin(runs):
         found.append(learning(spiking))
     if priced := [run for run in runs if run.energy]:
-        found.append(energy(priced))
+        found.append(energy(priced, runs))
     if followed := [run for run in runs if run.latency]:
         found.append(latency(followed))
     return found

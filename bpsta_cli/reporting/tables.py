@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from bpsta_cli.reporting import quantised_twins
 from bpsta_cli.reporting.artifacts import KEYS, Table
 from bpsta_cli.reporting.collect import RunResults
 
@@ -32,8 +33,8 @@ def accuracy(runs: list[RunResults]) -> Table:
     return Table("accuracy", "Test accuracy", note, frame, display)
 
 
-def energy(runs: list[RunResults]) -> Table:
-    """The energy accounts, per sample."""
+def energy(runs: list[RunResults], all_runs: list[RunResults]) -> Table:
+    """The energy accounts, per sample, of `runs`; the twins are among `all_runs`."""
     frame = over_seeds(
         {
             **keys_of(run),
@@ -48,6 +49,7 @@ def energy(runs: list[RunResults]) -> Table:
         }
         for run in runs
     )
+    frame = _with_twins(frame, runs, all_runs)
     display = display_frame(
         frame,
         {
@@ -56,6 +58,8 @@ def energy(runs: list[RunResults]) -> Table:
             "counted_ratio": ("E_ANN / E_SNN, counted", 1, 2),
             "memory_ratio": ("with memory", 1, 2),
             "quantised_ratio": ("quantised twin, with memory", 1, 2),
+            "twin_accuracy": ("twin, %", 100, 2),
+            "quantised_twin_accuracy": ("quantised twin, %", 100, 2),
             "macs": ("MACs, thousands", 1e-3, 1),
             "acs": ("ACs, thousands", 1e-3, 1),
         },
@@ -66,7 +70,7 @@ def energy(runs: list[RunResults]) -> Table:
         "firing rate x 0.1 pJ x T. Counted: the synaptic operations that happened (4.6 pJ a MAC, 0.9 pJ an AC) and "
         "the neurons' updates. With memory: also addresses, reads and writes (Lemaire et al. 2022). Quantised twin: "
         "activations of ceil(log2(T + 1)) bits (Yan et al. 2024), weights of 8 bits in both. The twin makes one dense "
-        "pass. See docs/energy.md. " + splits(frame)
+        f"pass. 'twin, %' is its test accuracy; {quantised_twins.NOTE} See docs/energy.md. " + splits(frame)
     )
     return Table("energy", "Energy against the ReLU twin", note, frame, display)
 
@@ -84,6 +88,17 @@ def latency(runs: list[RunResults]) -> Table:
         + splits(frame)
     )
     return Table("latency", "Accuracy over time steps", note, frame, display)
+
+
+def _with_twins(frame: pd.DataFrame, runs: list[RunResults], all_runs: list[RunResults]) -> pd.DataFrame:
+    """With the accuracies of each row's twins, mean and standard deviation over their own seeds."""
+    first = {tuple(run.train[key] for key in KEYS): run for run in reversed(runs)}
+    found = [quantised_twins.accuracies(first[key], all_runs) for key in frame[KEYS].itertuples(index=False, name=None)]
+    columns: dict[str, list[float]] = {}
+    for name in quantised_twins.COLUMNS:
+        values = [pd.Series(each[name], dtype=float) for each in found]
+        columns |= {f"{name}_mean": [each.mean() for each in values], f"{name}_sd": [each.std() for each in values]}
+    return frame.assign(**columns)
 
 
 def splits(frame: pd.DataFrame) -> str:

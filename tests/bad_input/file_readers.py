@@ -26,6 +26,7 @@ from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.formats.images import read_image
 from bpsta_cli.data.store import manifest
 from bpsta_cli.energy import load_tech
+from bpsta_cli.reporting import records
 from bpsta_cli.reporting.any_runs import as_results, read_runs
 from bpsta_cli.reporting.collect import collect
 from bpsta_cli.reporting.side_by_side import compare
@@ -158,6 +159,13 @@ COSTS = (
 )
 
 
+EVALUATION = {
+    "accuracy": 0.9,
+    "weights_sha256": "0",
+    "quantised": {"bits": 4, "accuracy": 0.8, "fine_tuned": {"epochs": 2, "lr": 0.001, "accuracy": 0.85}},
+}
+
+
 @cache
 def whole_manifest() -> bytes:
     values = MANIFEST | {"content_hash": ""}
@@ -186,6 +194,8 @@ READERS = (
     reporting("train/{}/settings.json"),
     reporting("energy/{}.json"),
     reporting("latency/{}.json"),
+    Reader("eval.json of a twin", "eval.json",
+           lambda: json.dumps(EVALUATION).encode(), lambda path: records.read(path, "eval"), "json"),
     Reader("npz", "a.npz", saved(lambda file: np.savez(file, **EVENTS)), read_npz, "npz"),
     Reader("packed npz", "a.npz", saved(lambda file: np.savez_compressed(file, **EVENTS)), read_npz, "npz"),
     Reader("npy", "a.npy", saved(lambda file: np.save(file, np.zeros((5, 4), np.int64))), read_npy, "npy"),

@@ -16,6 +16,7 @@ RUN = {
     "T": 2,
     "method": "bpsta",
     "seed": 0,
+    "weights_sha256": "0",
     "samples": 10,
     "frames": 1,
     "accuracy": 0.9,
@@ -27,6 +28,7 @@ RUN = {
     "counted": {"ratio": 2.0, "ratio_frames": 2.0},
     "memory": {"ratio": 0.5, "ratio_frames": 0.5},
     "quantised": {
+        "bits": 2,
         "operations": {"ratio": 1.0, "break_even_rate": 0.1},
         "memory": {"ratio": 0.4, "break_even_rate": None},
     },
@@ -54,8 +56,8 @@ def test_rows_are_those_of_a_data_set_network_method_and_t():
     assert frame["runs"].tolist() == [2, 1, 1, 1, 1]
     who, values = display_rows(frame)[0][:4], display_rows(frame)[0][4:]
     assert who == ["mnist", "2", "bpsta", "2"]
-    assert values[:4] == ["92.00 ± 2.83", "-", "0.1000 ± 0.0000", "20.0 ± 0.0"]
-    assert values[4:] == ["2.00 ± 0.00", "0.50 ± 0.00", "1.00 ± 0.00", "0.40 ± 0.00"]
+    assert values[:5] == ["92.00 ± 2.83", "-", "-", "0.1000 ± 0.0000", "20.0 ± 0.0"]
+    assert values[5:] == ["2.00 ± 0.00", "0.50 ± 0.00", "1.00 ± 0.00", "0.40 ± 0.00"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def test_what_is_entered_into_dvc_lock_is_unchanged_for_dvc_and_nothing_else_is(
     stages = [f"train-only@{name}" for name in runs]
     study = load_params(Path("params.yaml"))
     made = [path for stage in stages for path in receipts.outputs(stage, study)]
-    needed = ["stores/digits/T2.json", "code/train.sha256", *(f"settings/runs/{name}.json" for name in runs)]
+    code = ("code/train.sha256", "code/measure.sha256")
+    needed = ["stores/digits/T2.json", *code, *(f"settings/runs/{name}.json" for name in runs)]
     for file in (*(Path("data") / each for each in needed), *made):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(file))

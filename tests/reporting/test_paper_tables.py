@@ -200,6 +200,21 @@ def test_energy_stands_beside_the_twins_accuracy_and_the_papers_values():
     assert alone[["accuracy_percent", "firing_rate_mean", "trained_on"]].isna().all(axis=None)
 
 
+def test_energy_stands_beside_the_quantised_twins_accuracy():
+    runs = two_rules(T=4, counted=2.0)
+    for run in runs:
+        run.energy.update(frames=1, quantised={"bits": 3})
+    twins = [a_run("ann", seed, 0.97, T=8, rate=None) for seed in (0, 1)]  # one image whatever T is
+    for twin, accuracy in zip(twins, (0.95, 0.97), strict=True):
+        twin.evaluation["quantised"] = {"bits": 3, "accuracy": 0.9, "fine_tuned": {"accuracy": accuracy}}
+    row = ours(table(5, *runs, *twins)).loc["bpsta"]
+    assert (row["quantised_bits"], row["calibrated_twin_percent"]) == (3, pytest.approx(90))
+    assert (row["quantised_twin_percent"], row["quantised_twin_sd_percent"]) == pytest.approx((96, 2**0.5))
+    for run in runs:
+        run.energy["frames"] = 4  # other frames of events
+    assert pd.isna(ours(table(5, *runs, *twins)).loc["bpsta", "quantised_twin_percent"])
+
+
 def test_a_run_whose_energy_was_not_counted_says_so():
     row = ours(table(5, a_run("bpsta", 0, 0.9))).loc["bpsta"]
     assert row["remark"] == "mnist; energy not measured"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +254,49 @@ def test_a_run_that_is_trained_alone_lacks_no_measurement(results):
     assert [run.name for run in found.runs][-1] == "digits-bpsta-T2-s1"
     assert (found.runs[-1].energy, found.runs[-1].latency, found.missing) == ({}, {}, [])
     assert {run.recipe for run in found.runs} == {"digits"}
+
+
+def with_twins(results, **quantised):
+    """The study's energies with the bits of their quantised account, and two twins, one of them quantised."""
+    for file in (results / "energy").glob("*.json"):
+        energy = json.loads(file.read_text())
+        write(file, energy | {"quantised": {"bits": 2, "memory": {"ratio": 0.25}}})
+    params = yaml.safe_load((results / "params.yaml").read_text())
+    for seed, accuracy in ((0, 0.96), (1, 0.98)):
+        run = Run(dataset="digits", recipe="digits", method="ann", T=2, seed=seed)
+        params["train_only"][run.name] = run.model_dump()
+        shutil.copytree(results / "train" / f"digits-stbp-T2-s{seed}", results / "train" / run.name)
+        metrics = json.loads((results / "train" / run.name / "metrics.json").read_text())
+        twin = {"method": "ann", "accuracy": accuracy, "firing_rate": None}
+        write(results / "train" / run.name / "metrics.json", metrics | twin)
+        if quantised:
+            found = {"bits": 2, "accuracy": 0.8 + seed / 10, "fine_tuned": {"accuracy": 0.94 + seed / 50}}
+            write(results / "eval" / f"{run.name}.json", {"accuracy": accuracy, "quantised": found | quantised})
+    (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_report(results, results / "params.yaml")
+    tables = results / "tables"
+    return pd.read_csv(tables / "energy.csv").set_index("method"), (tables / "energy.md").read_text()
+
+
+def test_the_accuracy_of_quantised_twins_stands_beside_the_energies(results):
+    frame, text = with_twins(results, weight_bits=8)
+    row = frame.loc["stbp"]
+    assert row[["twin_accuracy_mean", "calibrated_twin_accuracy_mean"]].tolist() == pytest.approx([0.97, 0.85])
+    assert row["quantised_twin_accuracy_mean"] == pytest.approx(0.95)
+    assert row["quantised_twin_accuracy_sd"] == pytest.approx(0.02 / 2**0.5)
+    assert "| 97.00 ± 1.41 | 95.00 ± 1.41 |" in text
+
+
+@pytest.mark.parametrize("quantised", [{}, {"bits": 4}])
+def test_results_without_a_twin_of_these_bits_have_an_empty_cell(results, quantised):
+    frame, text = with_twins(results, **quantised)
+    assert frame["quantised_twin_accuracy_mean"].isna().all()
+    assert "| 97.00 ± 1.41 | - |" in text
+
+
+def test_a_twin_that_was_calibrated_alone_counts_with_that_accuracy(results):
+    frame, _ = with_twins(results, fine_tuned=None)
+    assert frame.loc["stbp", "quantised_twin_accuracy_mean"] == pytest.approx(0.85)
 
 
 def test_a_run_without_results_is_named_with_its_data_set(results):

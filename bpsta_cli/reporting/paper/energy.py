@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from bpsta_cli.reporting import quantised_twins
 from bpsta_cli.reporting.comparison import BASELINE, probability, welch
 from bpsta_cli.reporting.paper import literature
 from bpsta_cli.reporting.paper.definition import (
@@ -31,6 +32,7 @@ from bpsta_cli.rules import TWIN
 COMPARED = (BASELINE, "bpsta")
 """The methods of the two columns in the paper's table."""
 MEASURED = ("firing_rate", "paper_ratio", "counted_ratio")
+QUANTISED = {"calibrated_twin": "calibrated_twin_accuracy", "quantised_twin": "quantised_twin_accuracy"}
 PAPER_COLUMNS = {
     "accuracy_percent": "paper_percent",
     "firing_rate": "paper_firing_rate",
@@ -38,6 +40,7 @@ PAPER_COLUMNS = {
 }
 FIELDS = (
     *("dataset", "source", "method", "accuracy_percent", "sd_percent", "twin_percent", "twin_seeds"),
+    *("quantised_bits", *(f"{name}_{kind}" for name in QUANTISED for kind in ("percent", "sd_percent"))),
     *(f"{name}_{kind}" for name in MEASURED for kind in ("mean", "sd")),
     *("firing_rate_change_percent", "firing_rate_p", *PAPER_COLUMNS.values(), *ORIGIN),
 )
@@ -47,6 +50,8 @@ COLUMNS: Columns = {
     "T": lambda row: number(row, "T", 0),
     "accuracy, %": lambda row: spread(row, "accuracy_percent", "sd_percent", 2),
     "twin, %": lambda row: number(row, "twin_percent", 2),
+    "quantised twin, %": lambda row: spread(row, "quantised_twin_percent", "quantised_twin_sd_percent", 2),
+    "its bits": lambda row: number(row, "quantised_bits", 0),
     "firing rate": lambda row: spread(row, "firing_rate_mean", "firing_rate_sd", 4),
     "to the baseline, %": lambda row: number(row, "firing_rate_change_percent", 1, sign=True),
     "p": lambda row: probability(row.get("firing_rate_p", float("nan"))),
@@ -93,11 +98,25 @@ def _row(study: Study, table: int, dataset: str, group: Group, groups: list[Grou
     for twin in groups:
         if twin.like["method"] == TWIN and twin.like["recipe"] == group.like["recipe"]:
             row |= {"twin_percent": twin.mean("accuracy"), "twin_seeds": twin.seeds}
+    row |= _quantised(study, group)
     like = group.like
     own = literature.printed(study.literature, table, dataset, like["method"], like["T"], like["network"])
     if own is None:
         return row
     return row | paper_values(own, like["method"]) | {"remark": with_disagreements(row["remark"], study, own)}
+
+
+def _quantised(study: Study, group: Group) -> Row:
+    """The accuracies of the twins that the quantised account of these runs prices; nothing where there are none."""
+    run = group.runs[0]
+    found = quantised_twins.accuracies(run, study.runs)
+    if not found["quantised_twin_accuracy"]:
+        return {}
+    row: Row = {"quantised_bits": run.energy["quantised"]["bits"]}
+    for name, column in QUANTISED.items():
+        values = 100 * pd.Series(found[column], dtype=float)
+        row |= {f"{name}_percent": values.mean(), f"{name}_sd_percent": values.std()}
+    return row
 
 
 def paper_values(own: "pd.Series[Any]", method: str) -> Row:
@@ -110,7 +129,8 @@ NOTE = (
     "spiking network: above 1 the spiking network needs less. Eq. 1, the paper's account, is FLOPs x 4.6 pJ over "
     "FLOPs x firing rate x 0.1 pJ x T. Counted are the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 "
     "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates. The column 'twin' is the test accuracy of the "
-    "network with ReLU in place of the neurons, where one was trained. p is two-sided, from Welch's t-test over the "
+    f"network with ReLU in place of the neurons, where one was trained; {quantised_twins.NOTE} "
+    "p is two-sided, from Welch's t-test over the "
     f"seeds' firing rates. {ABOUT_PAPER} The caption of the paper's table names its two values in the reverse of their "
     "order; here every row names its method. docs/energy.md says what each account leaves out."
 )
