@@ -93,7 +93,7 @@ def _delayed(x: Array, later: Array) -> Array:
 
 def _shifts(draws: Array, length: int, share: int) -> list[int]:
     """Whole shifts from -reach to reach, all equally likely, from draws in [0, 1)."""
-    reach = max(1, length // share)
+    reach = max(1, length // share) if length > 1 else 0
     shifts: list[int] = (np.floor(draws * (2 * reach + 1)).astype(int) - reach).tolist()
     return shifts
 

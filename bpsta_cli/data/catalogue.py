@@ -41,6 +41,7 @@ class Recipe:
         batch_size: samples per step.
         augmentation: the preset that changes training samples (see `augmentation`).
         size: side of event frames in pixels, None for the sensor's own.
+        split_by: how recordings are cut into frames (see `encoding`).
     """
 
     network: _Text
@@ -49,6 +50,7 @@ class Recipe:
     batch_size: _Positive
     augmentation: Literal["none", "standard"] = "none"
     size: _Positive | None = None
+    split_by: Literal["number", "time"] = "number"
 
     @model_validator(mode="after")
     def _warmup_leaves_an_epoch(self) -> Recipe:
@@ -73,8 +75,8 @@ class Dataset:
         full_scale: the stored integer that becomes 1 in the network's input: 255 for bytes, 1 for counts.
         loader: "module:function" that finds the files (see `sources.Source`).
         recipe: defaults for training.
-        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on; for speech H are mel
-            bands and W spectra.
+        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on; for spikes of a row of units
+            (1, 1, units); for speech H are mel bands and W spectra.
         classes: the labels' names; label i is classes[i].
         counts: samples in the whole (training, test) split, to tell a partial copy by.
         checksums: file -> MD5 or SHA-256, as the library that downloads it publishes them.
@@ -86,6 +88,10 @@ class Dataset:
         note: what else a reader should know.
         older_classes: the classes of an older version that is accepted as well; empty if there is none.
         synthetic: made by this package; said wherever a number stands, first of all by the name.
+        may_be_silent: a recording of few events, or none, is data: what is too short to be cut into frames is in the
+            last one.
+        single_file: "module:function" that reads one recording, given the path that `bpsta predict` is given; None: by
+            the path's ending.
         describe: "module:function" that fills in what depends on the user's files: kind, shape, classes, recipe. Such a
             row states no shape, classes and counts.
     """
@@ -111,6 +117,8 @@ class Dataset:
     note: str = ""
     older_classes: tuple[str, ...] = ()
     synthetic: bool = False
+    may_be_silent: bool = False
+    single_file: _Function | None = None
     describe: _Function | None = None
 
     @model_validator(mode="after")

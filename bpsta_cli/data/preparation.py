@@ -117,5 +117,4 @@ def _applied_size(dataset: Dataset, size: int | None) -> int | None:
     if dataset.user_supplied:  # the sizes of its files are not known yet
         return size
     _, height, width = dataset.shape
-    window_of(size, height, width)
-    return size if size != height else None
+    return None if window_of(size, height, width) == (1, 1) else size

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bpsta_cli.config import DatasetSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset, Kind
 from bpsta_cli.data.datasets import dvs, folder, speech_commands
+from bpsta_cli.data.encoding import window_of
 from bpsta_cli.data.formats.images import read_image
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.store.build import frames
@@ -34,7 +34,7 @@ def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: 
     """The sample in a file: x [1, C, H, W] of an image, [1, T, C, H, W] of a recording or of sound.
 
     Args:
-        path: an image, a recording or a .wav file.
+        path: an image, a recording or a .wav file; of several recordings in a file, FILE.h5:NUMBER names one.
         dataset: what the run was trained on: it says how the file is read.
         settings: of the run; how recordings are cut and frames and images are resized.
         T: time steps.
@@ -72,6 +72,8 @@ def _kind(path: Path, row: Dataset, shape: Shape) -> Kind:
     """What the file is, which is what the run was trained on."""
     if path.is_dir():
         raise DataError("a folder", expected="files", got=str(path), todo=f"Name the files in it: {path}/*")
+    if row.single_file is not None:
+        return row.kind
     kind = folder.kind_of(path.suffix.lower())
     events = shape[0] == 2  # images and sound have one or three channels
     wanted = [row.kind] if not row.user_supplied else ["events"] if events else ["image", "speech"]
@@ -90,11 +92,12 @@ def _recording(path: Path, row: Dataset, how: AppliedPreparation, shape: Shape) 
             got=f"a run on a folder with --size {how.size}",
             todo="Evaluate such recordings as a test part, with bpsta eval.",
         )
-    reader = dvs.reader_of(row, path.suffix.lower())
+    own = row.single_file
+    reader = dvs.reader_of(row, path.suffix.lower()) if own is None else catalogue.function(own)
     sensor = shape if row.user_supplied else row.shape
-    if how.size == sensor[1]:
+    if how.size is not None and window_of(how.size, *sensor[1:]) == (1, 1):
         how = how.model_copy(update={"size": None, "resize": None})
-    return partial(frames, read=reader, shape=sensor, how=how)(path)
+    return frames(path, read=reader, dataset=replace(row, shape=sensor), how=how)
 
 
 def _words(shape: tuple[int, ...]) -> str:

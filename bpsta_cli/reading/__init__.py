@@ -4,6 +4,7 @@
     documents    JSON, YAML and CSV: depth, number of values, length of numbers     json_object, table, yaml
     arrays       .npy and .npz: the declared arrays against what is there           mapped_npy, npy, npz
     tensors      safetensors: the header against the file's size                    safetensors
+    hdf5         HDF5: lengths and places against the file's size                   piece, structure
 
 Every refusal is an `UnreadableError`, which a reader may turn into an error of its own.
 """

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import safetensors.torch
 import soundfile
@@ -18,6 +19,8 @@ import torch
 from PIL import Image
 
 from bpsta_cli.config import Params, load_params
+from bpsta_cli.data import catalogue
+from bpsta_cli.data.datasets import heidelberg
 from bpsta_cli.data.datasets.cifar import _read_pickled
 from bpsta_cli.data.formats.aedat import read_aedat
 from bpsta_cli.data.formats.audio import read_wav
@@ -151,6 +154,23 @@ def sound(**how: Any) -> Callable[[], bytes]:
     return saved(lambda file: soundfile.write(file, SOUND, 8000, format="WAV", **how))
 
 
+def spiking_words(file: Any, compression: str | None = None) -> None:
+    """Three recordings as in SHD."""
+    how = {"maxshape": (None,), "chunks": (2,), "compression": compression}
+    with h5py.File(file, "w") as root:
+        for name, values in (("times", np.linspace(0, 1, 9, dtype=np.float16)), ("units", np.arange(9, dtype="u2"))):
+            array = root.create_dataset(f"spikes/{name}", (3,), h5py.vlen_dtype(values.dtype), **how)
+            for row in range(3):
+                array[row] = values[row:]
+        root["labels"] = np.arange(3, dtype=np.uint16)
+        root["extra/keys"] = np.array([b"zero", b"one", b"two"])
+
+
+def heard(path: Path) -> Any:
+    """Every recording of a file of spikes; the last is what is gone on with."""
+    return [heidelberg.read(row) for row in heidelberg._recordings(catalogue.get("shd"), path).items][-1]
+
+
 WEIGHTS = {"conv1.weight": torch.ones(2, 1, 3, 3), "lif.v": torch.zeros(3)}
 COSTS = (
     b"name: mine\nsource: a book\nadd_pj: 1.0\nmultiply_pj: 2.0\nword_bits: 32\nint_add_pj: 0.1\n"
@@ -193,6 +213,8 @@ READERS = (
     Reader("N-MNIST's bin", "a.bin", lambda: bytes(range(50)), read_n_mnist),
     Reader("AEDAT 2.0", "a.aedat", lambda: AEDAT_2, read_aedat),
     Reader("AEDAT 3.1", "a.aedat", lambda: AEDAT_3, read_aedat),
+    Reader("SHD's HDF5", "a.h5", saved(spiking_words), heard, "hdf5"),
+    Reader("packed HDF5", "a.h5", saved(lambda file: spiking_words(file, "gzip")), heard, "hdf5"),
     Reader("IDX", "a-ubyte", lambda: IDX, lambda path: read_idx(path, 3)),
     Reader("IDX in gzip", "a.gz", lambda: gzip.compress(IDX, mtime=0), lambda path: read_idx(path, 3)),
     Reader("WAV of PCM", "a.wav", sound(subtype="PCM_16"), read_wav),
