@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from bpsta_cli.errors import DataError, did_you_mean
 
-Kind = Literal["image", "events", "speech"]
+Kind = Literal["image", "events", "speech", "series"]
 FILE = Path(__file__).with_name("catalogue.toml")
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -66,8 +66,8 @@ class Dataset:
     Attributes:
         name: what a command calls it: the name of its table.
         title: what a reader calls it.
-        kind: "image" (one array, the same at every time step), "events" (frames of event counts) or "speech"
-            (log-mel features in time).
+        kind: "image" (one array, the same at every time step), "events" (frames of event counts), "speech" (log-mel
+            features in time) or "series" (the values of channels in time).
         split: which split it is, in words.
         source: where the data comes from.
         licence: its licence.
@@ -76,7 +76,7 @@ class Dataset:
         loader: "module:function" that finds the files (see `sources.Source`).
         recipe: defaults for training.
         shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on; for spikes of a row of units
-            (1, 1, units); for speech H are mel bands and W spectra.
+            (1, 1, units); for speech H are mel bands and W spectra; for series H are channels and W is 1.
         classes: the labels' names; label i is classes[i].
         counts: samples in the whole (training, test) split, to tell a partial copy by.
         checksums: file -> MD5 or SHA-256, as the library that downloads it publishes them.

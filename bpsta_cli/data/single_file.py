@@ -31,10 +31,10 @@ class Sample:
 
 
 def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: Shape) -> Sample:
-    """The sample in a file: x [1, C, H, W] of an image, [1, T, C, H, W] of a recording or of sound.
+    """The sample in a file: x [1, C, H, W] of an image, [1, T, C, H, W] of a recording, of sound or of a series.
 
     Args:
-        path: an image, a recording or a .wav file; of several recordings in a file, FILE.h5:NUMBER names one.
+        path: an image, a recording, a .wav file or a series; of several recordings in a file, FILE.h5:NUMBER names one.
         dataset: what the run was trained on: it says how the file is read.
         settings: of the run; how recordings are cut and frames and images are resized.
         T: time steps.
@@ -55,6 +55,7 @@ def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: 
     read_kind: dict[Kind, Callable[[], npt.NDArray[Any]]] = {
         "image": lambda: read_image(path, how.size, how.resize, how.channels)[None],
         "events": lambda: _recording(path, row, how, shape),
+        "series": lambda: folder.read_steps(path, how),
         "speech": lambda: (folder.read_sound if row.user_supplied else speech_commands.read_clip)(path, how),
     }
     x = read_kind[kind]()
@@ -74,9 +75,9 @@ def _kind(path: Path, row: Dataset, shape: Shape) -> Kind:
         raise DataError("a folder", expected="files", got=str(path), todo=f"Name the files in it: {path}/*")
     if row.single_file is not None:
         return row.kind
-    kind = folder.kind_of(path.suffix.lower())
-    events = shape[0] == 2  # images and sound have one or three channels
-    wanted = [row.kind] if not row.user_supplied else ["events"] if events else ["image", "speech"]
+    kind = folder.kind_of(path)
+    events = shape[0] == 2  # images, sound and series have one or three channels
+    wanted = [row.kind] if not row.user_supplied else ["events"] if events else ["image", "speech", "series"]
     if kind is None or kind not in wanted:
         expected = " or ".join(wanted) + f" (of {folder.FILES})"
         problem = f"a file of another kind than {row.name}"

@@ -27,6 +27,7 @@ from bpsta_cli.data.formats.audio import read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz, read_tonic_npy
 from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.formats.images import read_image
+from bpsta_cli.data.formats.series import read_series, steps
 from bpsta_cli.data.store import manifest
 from bpsta_cli.energy import load_tech
 from bpsta_cli.reporting.any_runs import as_results, read_runs
@@ -48,7 +49,7 @@ class Reader:
         file: the name that a file must have for it, below a folder of its own.
         good: the bytes of a file that it reads.
         read: reads the file at a path.
-        kind: what the file is made of: json, yaml, csv, npy, npz, or other bytes.
+        kind: what the file is made of: json, yaml, csv, npy, npz, hdf5, series in either form, or other bytes.
     """
 
     name: str
@@ -166,6 +167,11 @@ def spiking_words(file: Any, compression: str | None = None) -> None:
         root["extra/keys"] = np.array([b"zero", b"one", b"two"])
 
 
+def series(path: Path) -> Any:
+    """A series, as a single step."""
+    return steps(read_series(path), 1, str(path))
+
+
 def heard(path: Path) -> Any:
     """Every recording of a file of spikes; the last is what is gone on with."""
     return [heidelberg.read(row) for row in heidelberg._recordings(catalogue.get("shd"), path).items][-1]
@@ -213,6 +219,8 @@ READERS = (
     Reader("N-MNIST's bin", "a.bin", lambda: bytes(range(50)), read_n_mnist),
     Reader("AEDAT 2.0", "a.aedat", lambda: AEDAT_2, read_aedat),
     Reader("AEDAT 3.1", "a.aedat", lambda: AEDAT_3, read_aedat),
+    Reader("series in npz", "a.npz", saved(lambda file: np.savez(file, x=np.ones((5, 3)))), series, "npz of series"),
+    Reader("series in CSV", "a.csv", lambda: b"time,value\n0,1.5\n1,-2e3\n2,.25\n", series, "csv of series"),
     Reader("SHD's HDF5", "a.h5", saved(spiking_words), heard, "hdf5"),
     Reader("packed HDF5", "a.h5", saved(lambda file: spiking_words(file, "gzip")), heard, "hdf5"),
     Reader("IDX", "a-ubyte", lambda: IDX, lambda path: read_idx(path, 3)),
