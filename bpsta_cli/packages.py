@@ -53,8 +53,9 @@ class Package:
 
 
 OPTIONAL = (
-    Package("torchvision", "torchvision", "the data sets mnist, fashion-mnist, cifar10 and cifar100"),
-    Package("tonic", "tonic", "the event data sets n-mnist, dvs-gesture and dvs-cifar10"),
+    Package("torchvision", "torchvision", "the data sets mnist, fashion-mnist, cifar10, cifar100 and dvs-cifar10"),
+    Package("tonic", "tonic", "the event data sets n-mnist, dvs-gesture, n-caltech101, shd and ssc"),
+    Package("h5py", "h5py", "reading the data sets shd and ssc"),
     Package("torchaudio", "torchaudio", "the data set speech-commands"),
     Package("soundfile", "soundfile", "reading sound"),
     Package("PIL", "pillow", "reading images"),

@@ -1,9 +1,9 @@
-"""One's own data: images, event recordings or sounds, a sub-folder a class.
+"""One's own data: images, event recordings, sounds or series, a sub-folder a class.
 
     python examples/own_data.py images            # writes a few files, to have something to read
     python examples/own_data.py events FOLDER     # or reads yours: FOLDER/CLASS/FILE, all of one kind
 
-The three differ in what is in the folder alone; what kind the files are is seen from them.
+They differ in what is in the folder, and in a network that fits it; what kind the files are is seen from them.
 """
 
 import sys
@@ -57,7 +57,17 @@ def write_sounds(folder: Path) -> None:
                 file.writeframes(samples.astype("<i2").tobytes())
 
 
-WRITERS = {"images": write_images, "events": write_events, "sounds": write_sounds}
+def write_series(folder: Path) -> None:
+    """Two channels of 50 moments as .csv, of which one rises or falls in noise."""
+    time = np.linspace(0, 1, 50)
+    for label, course in (("rises", time), ("falls", -time)):
+        (folder / label).mkdir(parents=True)
+        for number in range(EACH):
+            values = np.stack([course + random.normal(0, 0.1, 50), random.normal(0, 1, 50)], axis=1)
+            np.savetxt(folder / label / f"{number}.csv", values, delimiter=",", header="height,noise", comments="")
+
+
+WRITERS = {"images": write_images, "events": write_events, "sounds": write_sounds, "series": write_series}
 
 
 def main(kind: str, source: str | None = None) -> None:
@@ -67,8 +77,9 @@ def main(kind: str, source: str | None = None) -> None:
         if source is None:
             source = str(folder / "mine")
             WRITERS[kind](Path(source))
+        network = "128FC-64FC-10Voting" if kind == "series" else "8C3-AP4-10Voting"  # channels are no picture
         settings = training.settings(
-            "folder", source=source, test_fraction=0.25, T=6, epochs=12, batch_size=6, network="8C3-AP4-10Voting"
+            "folder", source=source, test_fraction=0.25, T=6, epochs=12, batch_size=6, network=network
         )
         data = training.data(settings, folder / "data")
         for event in training.train(settings, data, folder / "run"):

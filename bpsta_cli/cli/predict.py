@@ -16,7 +16,7 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory that bpsta train wrote.")],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Images, event recordings or .wav files, as the run was trained on."),
+        typer.Argument(metavar="FILE...", help="Images, recordings, .wav files or series, as the run was trained on."),
     ],
     device: Device = "auto",
     trust_rule: TrustRule = None,

@@ -223,7 +223,7 @@ class DatasetSettings(StoreSettings):
         return self
 
 
-RECIPE = ("network", "epochs", "warmup_epochs", "batch_size", "augmentation", "size")
+RECIPE = ("network", "epochs", "warmup_epochs", "batch_size", "augmentation", "size", "split_by")
 """What the catalogue's recipe of a data set gives, where no params.yaml does."""
 
 

@@ -9,9 +9,10 @@ Presets:
         events  a shift of all T frames together by up to a tenth of the side.
         speech  a shift along the utterance by up to a tenth of it: 100 ms of a second, the default of
                 time_shift_ms in TensorFlow's speech_commands example.
-    What moves in at an edge is 0 (black, no event, silence): nothing wraps around from the other side. Half of the
-    images and recordings are also mirrored left to right, where the data set's row in the catalogue says that a
-    mirrored sample keeps its class (`flip_safe`).
+        series  a shift along time by up to a tenth of the T steps.
+    What moves in at an edge is 0 (black, no event, silence), or of a series its channel's mean: nothing wraps around
+    from the other side. Half of the images and recordings are also mirrored left to right, where the data set's row in
+    the catalogue says that a mirrored sample keeps its class (`flip_safe`).
 
 This runs on what the store holds, before `encoding.to_input`: in NumPy, where a shift copies one part of an
 array of small integers. An image is changed once, not at each of its T steps.
@@ -26,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Kind
+from bpsta_cli.data.formats.series import MEAN
 from bpsta_cli.random_numbers import Stream
 
 Array = npt.NDArray[Any]
@@ -53,15 +55,16 @@ def for_epoch(
         epoch: which pass over the training part, from 0.
 
     Returns:
-        A function of a batch as stored (images [B, C, H, W], frames [B, T, 2, H, W] or features
-        [B, T, 1, mels, frames]) and the numbers of its samples [B] in the training part. It returns a new
+        A function of a batch as stored (images [B, C, H, W], frames [B, T, 2, H, W], features [B, T, 1, mels, frames]
+        or series [B, T, 1, channels, 1]) and the numbers of its samples [B] in the training part. It returns a new
         batch of the same shape and type.
     """
     if preset == "none":
         return lambda x, _rows: x
     draws = Stream("augmentation", seed, epoch).uniform(samples, 3)
-    if kind == "speech":
-        return lambda x, rows: _delayed(x, draws[rows, 0])
+    if kind in ("speech", "series"):
+        before = MEAN if kind == "series" else 0
+        return lambda x, rows: _delayed(x, draws[rows, 0], before)
     mirrored = (draws[:, 2] < 0.5) & flip_safe
     return lambda x, rows: _moved(x, draws[rows, 0], draws[rows, 1], mirrored[rows])
 
@@ -79,12 +82,15 @@ def _moved(x: Array, down: Array, right: Array, mirrored: npt.NDArray[np.bool_])
     return result
 
 
-def _delayed(x: Array, later: Array) -> Array:
-    """Features [B, T, 1, mels, frames], each shifted along its T * frames moments as its draw in [0, 1) says."""
+def _delayed(x: Array, later: Array, before: int) -> Array:
+    """Features [B, T, 1, mels, frames], each shifted along its T * frames moments as its draw in [0, 1) says.
+
+    `before` is what moves in.
+    """
     samples, steps, _, mels, frames = x.shape
     length = steps * frames
     utterances = x.swapaxes(1, 3).reshape(samples, mels, length)
-    result = np.zeros_like(utterances)
+    result = np.full_like(utterances, before)
     for sample, target, shift in zip(utterances, result, _shifts(later, length, SHARE), strict=True):
         to, origin = _overlap(shift, length)
         target[:, to] = sample[:, origin]
@@ -93,7 +99,7 @@ def _delayed(x: Array, later: Array) -> Array:
 
 def _shifts(draws: Array, length: int, share: int) -> list[int]:
     """Whole shifts from -reach to reach, all equally likely, from draws in [0, 1)."""
-    reach = max(1, length // share)
+    reach = max(1, length // share) if length > 1 else 0
     shifts: list[int] = (np.floor(draws * (2 * reach + 1)).astype(int) - reach).tolist()
     return shifts
 

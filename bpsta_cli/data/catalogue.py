@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from bpsta_cli.errors import DataError, did_you_mean
 
-Kind = Literal["image", "events", "speech"]
+Kind = Literal["image", "events", "speech", "series"]
 FILE = Path(__file__).with_name("catalogue.toml")
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -41,6 +41,7 @@ class Recipe:
         batch_size: samples per step.
         augmentation: the preset that changes training samples (see `augmentation`).
         size: side of event frames in pixels, None for the sensor's own.
+        split_by: how recordings are cut into frames (see `encoding`).
     """
 
     network: _Text
@@ -49,6 +50,7 @@ class Recipe:
     batch_size: _Positive
     augmentation: Literal["none", "standard"] = "none"
     size: _Positive | None = None
+    split_by: Literal["number", "time"] = "number"
 
     @model_validator(mode="after")
     def _warmup_leaves_an_epoch(self) -> Recipe:
@@ -64,8 +66,8 @@ class Dataset:
     Attributes:
         name: what a command calls it: the name of its table.
         title: what a reader calls it.
-        kind: "image" (one array, the same at every time step), "events" (frames of event counts) or "speech"
-            (log-mel features in time).
+        kind: "image" (one array, the same at every time step), "events" (frames of event counts), "speech" (log-mel
+            features in time) or "series" (the values of channels in time).
         split: which split it is, in words.
         source: where the data comes from.
         licence: its licence.
@@ -73,8 +75,8 @@ class Dataset:
         full_scale: the stored integer that becomes 1 in the network's input: 255 for bytes, 1 for counts.
         loader: "module:function" that finds the files (see `sources.Source`).
         recipe: defaults for training.
-        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on; for speech H are mel
-            bands and W spectra.
+        shape: (C, H, W) of one time step; for events C is the polarity: 0 off, 1 on; for spikes of a row of units
+            (1, 1, units); for speech H are mel bands and W spectra; for series H are channels and W is 1.
         classes: the labels' names; label i is classes[i].
         counts: samples in the whole (training, test) split, to tell a partial copy by.
         checksums: file -> MD5 or SHA-256, as the library that downloads it publishes them.
@@ -88,6 +90,10 @@ class Dataset:
         synthetic: made by this package; said wherever a number stands, first of all by the name.
         sound_reader: "module:function" that reads one .wav file by itself, for a data set that may hold sound.
         by_hand: nothing is downloaded and the files do not come with this package: they are named with --source.
+        may_be_silent: a recording of few events, or none, is data: what is too short to be cut into frames is in the
+            last one.
+        events_reader: "module:function" that reads one recording by itself, given the path that `bpsta predict` is given;
+            None: by the path's ending.
         describe: "module:function" that fills in what depends on the user's files: kind, shape, classes, recipe. Such a
             row states no shape, classes and counts.
     """
@@ -115,6 +121,8 @@ class Dataset:
     synthetic: bool = False
     sound_reader: _Function | None = None
     by_hand: bool = False
+    may_be_silent: bool = False
+    events_reader: _Function | None = None
     describe: _Function | None = None
 
     @model_validator(mode="after")

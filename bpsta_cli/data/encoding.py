@@ -21,13 +21,13 @@ _IMAGE_AXES, _EVENT_AXES = 4, 5
 
 
 class Events(NamedTuple):
-    """One recording of an event camera: four arrays of the same length, in order of time.
+    """One recording of an event camera, or spikes of a row of units: four arrays of the same length, in order of time.
 
     Attributes:
         t: time stamps, whole units of any length (microseconds in the files read here).
-        x: columns, 0 at the left.
-        y: rows, 0 at the top.
-        p: polarity, 0 (darker) or 1 (brighter).
+        x: columns, 0 at the left; or the units.
+        y: rows, 0 at the top; 0 of a row of units.
+        p: polarity, 0 (darker) or 1 (brighter); 0 of spikes, which have none.
     """
 
     t: Array
@@ -87,21 +87,21 @@ def check_events(events: Events, shape: tuple[int, int, int], name: str) -> None
 
     Args:
         events: the recording.
-        shape: (2, H, W) of the sensor.
+        shape: (polarities, H, W) of the sensor.
         name: what the message calls the recording, usually its file.
 
     Raises:
         DataError: arrays of different lengths, no events, time stamps that are negative or run
-            backwards, coordinates off the sensor, a polarity that is neither 0 nor 1.
+            backwards, coordinates off the sensor, a polarity that the sensor has not.
     """
-    _, height, width = shape
+    polarities, height, width = shape
     t = events.t
     if len({len(column) for column in events}) != 1:
         lengths = ", ".join(f"{key} {len(column):,}" for key, column in events._asdict().items())
         raise _unusable(name, "t, x, y and p of the same length", lengths)
     if len(t) == 0:
         raise _unusable(name, "at least one event", "an empty recording")
-    for key, column, size in (("x", events.x, width), ("y", events.y, height), ("p", events.p, 2)):
+    for key, column, size in (("x", events.x, width), ("y", events.y, height), ("p", events.p, polarities)):
         low, high = int(column.min()), int(column.max())
         if low < 0 or high >= size:
             raise _unusable(name, f"{key} from 0 to {size - 1}", f"{key} from {low} to {high}")
@@ -126,11 +126,11 @@ def split_by_number(events: Events, *, T: int, shape: tuple[int, int, int], name
     Args:
         events: a recording that `check_events` accepts.
         T: frames.
-        shape: (2, H, W) of the sensor.
+        shape: (polarities, H, W) of the sensor.
         name: what a message calls the recording.
 
     Returns:
-        Counts [T, 2, H, W], in the smallest unsigned integers that hold the largest.
+        Counts [T, polarities, H, W], in the smallest unsigned integers that hold the largest.
 
     Raises:
         DataError: fewer events than frames.
@@ -154,11 +154,11 @@ def split_by_time(events: Events, *, T: int, shape: tuple[int, int, int], name: 
     Args:
         events: a recording that `check_events` accepts.
         T: frames.
-        shape: (2, H, W) of the sensor.
+        shape: (polarities, H, W) of the sensor.
         name: what a message calls the recording.
 
     Returns:
-        Counts [T, 2, H, W], in the smallest unsigned integers that hold the largest.
+        Counts [T, polarities, H, W], in the smallest unsigned integers that hold the largest.
 
     Raises:
         DataError: the recording lasts fewer time units than frames.
@@ -174,6 +174,27 @@ def split_by_time(events: Events, *, T: int, shape: tuple[int, int, int], name: 
         )
     starts = np.array([first + window * step for step in range(T)], dtype=events.t.dtype)
     return _count(events, [*np.searchsorted(events.t, starts).tolist(), len(events.t)], shape)
+
+
+def is_too_short(events: Events, split_by: SplitBy, T: int) -> bool:
+    """Whether a recording has less than is needed to cut T frames so: an event, or a time unit, for each."""
+    if split_by == "number" or len(events.t) == 0:
+        return len(events.t) < T
+    return int(events.t[-1]) - int(events.t[0]) < T
+
+
+def in_last_frame(events: Events, *, T: int, shape: tuple[int, int, int]) -> Array:
+    """Frames of which the last has every event, as it takes the remainder of what is too short to be cut.
+
+    Args:
+        events: any number of them, also none.
+        T: frames.
+        shape: (polarities, H, W) of the sensor.
+
+    Returns:
+        Counts [T, polarities, H, W].
+    """
+    return _count(events, [0] * T + [len(events.t)], shape)
 
 
 def _count(events: Events, edges: list[int], shape: tuple[int, int, int]) -> Array:
@@ -192,11 +213,11 @@ def _count(events: Events, edges: list[int], shape: tuple[int, int, int]) -> Arr
 
 
 def shrink(frames: Array, size: int, how: Resize = "sum") -> Array:
-    """Frames [..., H, W] at a lower resolution [..., size, size].
+    """Frames [..., H, W] at a lower resolution [..., size, size]; a row of units [..., 1, W] as [..., 1, size].
 
     Args:
         frames: event counts.
-        size: rows and columns of the result; must divide H and W.
+        size: rows and columns of the result; must divide H and W. Of a row of units, its length; must divide W.
         how: "sum" adds up the events of each window of pixels, so that none is lost; "nearest" keeps the first
             pixel of each window, as the paper's published code does with DVS frames.
 
@@ -207,20 +228,22 @@ def shrink(frames: Array, size: int, how: Resize = "sum") -> Array:
     tall, wide = window_of(size, height, width)
     if how == "nearest":
         return np.ascontiguousarray(frames[..., ::tall, ::wide])
-    windows = frames.reshape(*frames.shape[:-2], size, tall, size, wide)
+    windows = frames.reshape(*frames.shape[:-2], height // tall, tall, width // wide, wide)
     return _compact(windows.sum(axis=(-3, -1), dtype=np.int64))
 
 
 def window_of(size: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the window of pixels that becomes one pixel of a frame of size x size.
+    """Rows and columns of the window of pixels that becomes one pixel of a frame of size x size, or 1 x size of a row.
 
     Raises:
         DataError: `size` does not divide both.
     """
-    if size < 1 or height % size or width % size:
-        fitting = ", ".join(str(s) for s in range(1, height + 1) if height % s == 0 and width % s == 0)
+    rows = min(size, height) if height == 1 else size
+    if size < 1 or height % rows or width % size:
+        high = width if height == 1 else height
+        fitting = ", ".join(str(s) for s in range(1, high + 1) if high % s == 0 and width % s == 0)
         raise DataError("unusable frame size", expected=f"one of {fitting}", got=str(size), todo="Choose a divisor.")
-    return height // size, width // size
+    return height // rows, width // size
 
 
 def _compact(counts: npt.NDArray[np.int64]) -> Array:

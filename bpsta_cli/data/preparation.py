@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
@@ -16,8 +16,8 @@ from bpsta_cli.errors import DataError
 class AppliedPreparation(BaseModel):
     """What of a `Preparation` applies to a data set, field by field; None for what does not apply.
 
-    Images that are stored as they are have None everywhere, sound has T alone. A seed of 0 is None as well. It is
-    recorded in the store's manifest and goes into its content hash.
+    Images that are stored as they are have None everywhere, sound has T alone, a series T and its kind. A seed of 0 is
+    None as well. It is recorded in the store's manifest and goes into its content hash.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +29,7 @@ class AppliedPreparation(BaseModel):
     test_fraction: float | None = None
     split_seed: int | None = None
     channels: Channels | None = None
+    kind: Literal["series"] | None = None
 
     def path(self, data_dir: Path, name: str) -> Path:
         """The store's folder: prepared/digits/images, prepared/n-mnist/T8-number, ..."""
@@ -47,9 +48,9 @@ class AppliedPreparation(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out seed and channels that are not set: the content hash of stores made before there were any stays."""
+        """Leave out what is not set of what came later: the content hash of stores made before there was any stays."""
         content: dict[str, Any] = dump(self)
-        for name in ("split_seed", "channels"):
+        for name in ("split_seed", "channels", "kind"):
             if content[name] is None:
                 del content[name]
         return content
@@ -81,6 +82,7 @@ def applied(preparation: Preparation, dataset: Dataset) -> AppliedPreparation:
         test_fraction=test_fraction,
         split_seed=None if test_fraction is None else preparation.split_seed or None,
         channels=_applied_channels(dataset, preparation),
+        kind="series" if dataset.kind == "series" else None,
     )
 
 
@@ -110,12 +112,12 @@ def _applied_size(dataset: Dataset, size: int | None) -> int | None:
     """
     if size is None:
         return None
-    if dataset.kind == "speech":
+    if dataset.kind in ("speech", "series"):
+        holds = "sound" if dataset.kind == "speech" else "series"
         raise DataError(
-            f"{dataset.name} holds sound", expected="no frame size", got=f"size {size}", todo="Leave --size out."
+            f"{dataset.name} holds {holds}", expected="no frame size", got=f"size {size}", todo="Leave --size out."
         )
     if dataset.user_supplied:  # the sizes of its files are not known yet
         return size
     _, height, width = dataset.shape
-    window_of(size, height, width)
-    return size if size != height else None
+    return None if window_of(size, height, width) == (1, 1) else size

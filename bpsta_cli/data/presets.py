@@ -25,4 +25,5 @@ def preset(dataset: str, *, epochs: int | None = None, source: str | None = None
         batch_size=recipe.batch_size,
         augmentation=recipe.augmentation,
         size=recipe.size,
+        split_by=recipe.split_by,
     )

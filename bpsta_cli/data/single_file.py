@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bpsta_cli.config import DatasetSettings
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset, Kind
 from bpsta_cli.data.datasets import dvs, folder
+from bpsta_cli.data.encoding import window_of
 from bpsta_cli.data.formats.images import read_image
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.data.store.build import frames
@@ -31,10 +31,10 @@ class Sample:
 
 
 def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: Shape) -> Sample:
-    """The sample in a file: x [1, C, H, W] of an image, [1, T, C, H, W] of a recording or of sound.
+    """The sample in a file: x [1, C, H, W] of an image, [1, T, C, H, W] of a recording, of sound or of a series.
 
     Args:
-        path: an image, a recording or a .wav file.
+        path: an image, a recording, a .wav file or a series; of several recordings in a file, FILE.h5:NUMBER names one.
         dataset: what the run was trained on: it says how the file is read.
         settings: of the run; how recordings are cut and frames and images are resized.
         T: time steps.
@@ -56,6 +56,7 @@ def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: 
         "image": lambda: read_image(path, how.size, how.resize, how.channels)[None],
         "events": lambda: _recording(path, row, how, shape),
         "speech": lambda: _sound(path, row, how),
+        "series": lambda: folder.read_steps(path, how),
     }
     x = read_kind[kind]()
     if x.shape[-3:] != shape:
@@ -72,9 +73,11 @@ def _kind(path: Path, row: Dataset, shape: Shape) -> Kind:
     """What the file is, which is what the run was trained on."""
     if path.is_dir():
         raise DataError("a folder", expected="files", got=str(path), todo=f"Name the files in it: {path}/*")
-    kind = folder.kind_of(path.suffix.lower())
-    events = shape[0] == 2  # images and sound have one or three channels
-    wanted = [row.kind] if not row.user_supplied else ["events"] if events else ["image", "speech"]
+    if row.events_reader is not None:
+        return row.kind
+    kind = folder.kind_of(path)
+    events = shape[0] == 2  # images, sound and series have one or three channels
+    wanted = [row.kind] if not row.user_supplied else ["events"] if events else ["image", "speech", "series"]
     if kind is None or kind not in wanted:
         expected = " or ".join(wanted) + f" (of {folder.FILES})"
         problem = f"a file of another kind than {row.name}"
@@ -96,11 +99,12 @@ def _recording(path: Path, row: Dataset, how: AppliedPreparation, shape: Shape) 
             got=f"a run on a folder with --size {how.size}",
             todo="Evaluate such recordings as a test part, with bpsta eval.",
         )
-    reader = dvs.reader_of(row, path.suffix.lower())
+    own = row.events_reader
+    reader = dvs.reader_of(row, path.suffix.lower()) if own is None else catalogue.function(own)
     sensor = shape if row.user_supplied else row.shape
-    if how.size == sensor[1]:
+    if how.size is not None and window_of(how.size, *sensor[1:]) == (1, 1):
         how = how.model_copy(update={"size": None, "resize": None})
-    return partial(frames, read=reader, shape=sensor, how=how)(path)
+    return frames(path, read=reader, dataset=replace(row, shape=sensor), how=how)
 
 
 def _words(shape: tuple[int, ...]) -> str:

@@ -17,6 +17,7 @@ from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.preparation import AppliedPreparation
 from bpsta_cli.errors import DataError
+from bpsta_cli.reading.hdf5 import Piece
 
 SplitName = Literal["train", "test", "validation"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
@@ -42,9 +43,20 @@ class Clip(NamedTuple):
         return f"{self.file} from {self.start} to {self.stop} us"
 
 
+class Row(NamedTuple):
+    """One of the recordings that a file holds: its number from 0, and where its arrays lie in the file."""
+
+    file: Path
+    number: int
+    places: tuple[Piece, ...]
+
+    def __str__(self) -> str:
+        return f"{self.file}, recording {self.number}"
+
+
 Progress = Callable[[int, int, str], None]
 """Called with the number of samples done, their total, and a text that says what is being done."""
-Item = Path | Clip | str
+Item = Path | Clip | Row | str
 """What is read at once. A plain text names a sample that is made, not read; messages show the text of any item."""
 
 
@@ -189,6 +201,8 @@ def _name(item: Item, root: Path) -> str:
         return item
     if isinstance(item, Clip):
         return f"{item.file.relative_to(root).as_posix()} {item.start}"
+    if isinstance(item, Row):
+        return f"{item.file.relative_to(root).as_posix()} {item.number}"
     return item.relative_to(root).as_posix()
 
 

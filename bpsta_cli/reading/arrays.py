@@ -6,7 +6,8 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -68,20 +69,36 @@ def npz(path: Path, names: Iterable[str], most: int = RECORDING) -> dict[str, np
     Raises:
         UnreadableError: as `npy`, no such archive, an array that is missing, or more than it may declare.
     """
+    with _archive(path, most) as archive:
+        members = {name: _member(path, archive, name) for name in names}
+        declared = sum(member.file_size for member in members.values())
+        if declared > ARRAYS:
+            raise unreadable(path, f"arrays of at most {ARRAYS:,} bytes", f"{declared:,}")
+        parts = {name: _unpacked(path, archive, member) for name, member in members.items()}
+    return {name: _array(path, part) for name, part in parts.items()}
+
+
+def npz_names(path: Path, most: int = RECORDING) -> tuple[str, ...]:
+    """The names of the arrays in an .npz archive.
+
+    Raises:
+        UnreadableError: as `npz`.
+    """
+    with _archive(path, most) as archive:
+        return tuple(name.removesuffix(".npy") for name in archive.namelist())
+
+
+@contextmanager
+def _archive(path: Path, most: int) -> Iterator[zipfile.ZipFile]:
     found = content(path, most)
     _check_directory(path, found)
     try:
         with zipfile.ZipFile(io.BytesIO(found)) as archive:
-            members = {name: _member(path, archive, name) for name in names}
-            declared = sum(member.file_size for member in members.values())
-            if declared > ARRAYS:
-                raise unreadable(path, f"arrays of at most {ARRAYS:,} bytes", f"{declared:,}")
-            parts = {name: _unpacked(path, archive, member) for name, member in members.items()}
+            yield archive
     except UnreadableError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as broken:
         raise unreadable(path, "an .npz archive of plain arrays", str(broken) or type(broken).__name__) from None
-    return {name: _array(path, part) for name, part in parts.items()}
 
 
 def _check_directory(path: Path, found: bytes) -> None:

@@ -3,10 +3,13 @@
 import io
 import json
 import math
+from array import array
 from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+import numpy.typing as npt
 import yaml as pyyaml
 
 from bpsta_cli import checksums
@@ -202,3 +205,34 @@ def table(path: Path) -> "pd.DataFrame":
         return pd.read_csv(io.StringIO(found))
     except (ValueError, OverflowError, RecursionError) as broken:
         raise unreadable(path, "a table in CSV", " ".join(str(broken).split())) from None
+
+
+def numbers(path: Path) -> npt.NDArray[np.float64]:
+    """The numbers of a CSV file, [lines, columns]. A first line of names, none of them a number, is left out.
+
+    Raises:
+        UnreadableError: no file that can be read, something else than numbers, or lines of different lengths.
+    """
+    values, width = array("d"), 0
+    for count, line in enumerate(text(path, DOCUMENT).removeprefix("\ufeff").splitlines(), start=1):
+        if not line.strip():
+            continue
+        cells = line.split(",")
+        row = [_number(cell) for cell in cells]
+        if count == 1 and not any(value is not None for value in row):
+            continue
+        if None in row:
+            got = f"'{cells[row.index(None)].strip()[:40]}' in line {count:,}"
+            raise unreadable(path, "numbers with commas between them", got)
+        if width not in (0, len(row)):
+            raise unreadable(path, f"{width:,} numbers in each line", f"{len(row):,} in line {count:,}")
+        width = len(row)
+        values.extend(value for value in row if value is not None)
+    return np.array(values, dtype=np.float64).reshape(-1, max(width, 1))
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None

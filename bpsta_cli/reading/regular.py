@@ -20,6 +20,8 @@ RECORDING = 512 * MIB
 ARRAYS = 1024 * MIB
 """Bytes of arrays that a compressed file may declare."""
 WEIGHTS = 4096 * MIB
+HIERARCHY = 8192 * MIB
+"""Bytes of an HDF5 file, which is never read whole."""
 _PIECE = 4 * MIB
 _KINDS = {
     stat.S_IFDIR: "a folder",

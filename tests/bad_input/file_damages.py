@@ -244,6 +244,40 @@ NPZ_TEXTS = {
 }  # fmt: skip
 
 
+SERIES_NPZ_TEXTS = {
+    **{f"{name} as x": archive({"x.npy": content}) for name, content in NPY_TEXTS.items()},
+    "an event recording": with_array(npy(described("'<i8'", "(3,)"), bytes(24))),
+    "two arrays of any name": archive(dict.fromkeys(("a.npy", "b.npy"), npy(described("'<f8'", "(1,)"), bytes(8)))),
+    "no arrays": archive({}),
+    "no numbers": archive({"x.npy": npy(described("'<f8'", "(1,)"), struct.pack("<d", float("nan")))}),
+    "numbers without end": archive({"x.npy": npy(described("'<f2'", "(1,)"), b"\x00\x7c")}),
+    "half a number": archive({"x.npy": npy(described("'<f8'", "(1,)"), bytes(4))}),
+    "no moments": archive({"x.npy": npy(described("'<f8'", "(0, 3)"))}),
+    "three axes": archive({"x.npy": npy(described("'<f8'", "(1, 1, 1)"), bytes(8))}),
+}
+SERIES_CSV_TEXTS = {
+    "names alone": b"a,b\n",
+    "blank lines alone": b"\n\n \n",
+    "a text": b"1,2\n3,four\n",
+    "no number": b"1,2\n3,nan\n",
+    "a number without end": b"1,2\n3,1e999\n",
+    "lines of several lengths": b"1,2\n3\n",
+    "a missing value": b"1,2\n3,\n",
+    "other separators": b"1;2\n3;4\n",
+    "a quotation without end": b'1,"2\n',
+    "a million commas": b"," * 1_000_000,
+    "a number of 100,000 digits": b"1\n" + b"9" * 100_000,
+    "hexadecimal": b"0x10,1\n0x11,2\n",
+}
+HDF5 = b"\x89HDF\r\n\x1a\n"
+HDF5_TEXTS = {
+    "the first eight bytes": HDF5,
+    "nothing after them": HDF5 + bytes(4096),
+    "all bits after them": HDF5 + b"\xff" * 4096,
+    "version 3 and nothing else": HDF5 + b"\x03\x08\x08\x00" + bytes(4096),
+}
+
+
 def gzipped(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
 
@@ -442,6 +476,9 @@ def damages(readers: list[tuple[str, str]]) -> Iterator[Damage]:
     yield from of(CSV_TEXTS, kind("csv"), ("one name twice",))
     yield from of(NPY_TEXTS, kind("npy"))
     yield from of(NPZ_TEXTS, kind("npz"))
+    yield from of(SERIES_NPZ_TEXTS, kind("npz of series"))
+    yield from of(SERIES_CSV_TEXTS, kind("csv of series"))
+    yield from of(HDF5_TEXTS, kind("hdf5"))
     yield from of(IDX_TEXTS, ("IDX",))
     yield from of(GZIP_TEXTS, ("IDX in gzip",))
     yield from of(SAFETENSORS_TEXTS, ("weights",))

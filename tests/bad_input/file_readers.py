@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import safetensors.torch
 import soundfile
@@ -18,12 +19,15 @@ import torch
 from PIL import Image
 
 from bpsta_cli.config import Params, load_params
+from bpsta_cli.data import catalogue
+from bpsta_cli.data.datasets import heidelberg
 from bpsta_cli.data.datasets.cifar import _read_pickled
 from bpsta_cli.data.formats.aedat import read_aedat
 from bpsta_cli.data.formats.audio import read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz, read_tonic_npy
 from bpsta_cli.data.formats.idx import read_idx
 from bpsta_cli.data.formats.images import read_image
+from bpsta_cli.data.formats.series import read_series, steps
 from bpsta_cli.data.store import manifest
 from bpsta_cli.energy import load_tech
 from bpsta_cli.reporting import records
@@ -46,7 +50,7 @@ class Reader:
         file: the name that a file must have for it, below a folder of its own.
         good: the bytes of a file that it reads.
         read: reads the file at a path.
-        kind: what the file is made of: json, yaml, csv, npy, npz, or other bytes.
+        kind: what the file is made of: json, yaml, csv, npy, npz, hdf5, series in either form, or other bytes.
     """
 
     name: str
@@ -152,6 +156,28 @@ def sound(**how: Any) -> Callable[[], bytes]:
     return saved(lambda file: soundfile.write(file, SOUND, 8000, format="WAV", **how))
 
 
+def spiking_words(file: Any, compression: str | None = None) -> None:
+    """Three recordings as in SHD."""
+    how = {"maxshape": (None,), "chunks": (2,), "compression": compression}
+    with h5py.File(file, "w") as root:
+        for name, values in (("times", np.linspace(0, 1, 9, dtype=np.float16)), ("units", np.arange(9, dtype="u2"))):
+            array = root.create_dataset(f"spikes/{name}", (3,), h5py.vlen_dtype(values.dtype), **how)
+            for row in range(3):
+                array[row] = values[row:]
+        root["labels"] = np.arange(3, dtype=np.uint16)
+        root["extra/keys"] = np.array([b"zero", b"one", b"two"])
+
+
+def series(path: Path) -> Any:
+    """A series, as a single step."""
+    return steps(read_series(path), 1, str(path))
+
+
+def heard(path: Path) -> Any:
+    """Every recording of a file of spikes; the last is what is gone on with."""
+    return [heidelberg.read(row) for row in heidelberg._recordings(catalogue.get("shd"), path).items][-1]
+
+
 WEIGHTS = {"conv1.weight": torch.ones(2, 1, 3, 3), "lif.v": torch.zeros(3)}
 COSTS = (
     b"name: mine\nsource: a book\nadd_pj: 1.0\nmultiply_pj: 2.0\nword_bits: 32\nint_add_pj: 0.1\n"
@@ -203,6 +229,10 @@ READERS = (
     Reader("N-MNIST's bin", "a.bin", lambda: bytes(range(50)), read_n_mnist),
     Reader("AEDAT 2.0", "a.aedat", lambda: AEDAT_2, read_aedat),
     Reader("AEDAT 3.1", "a.aedat", lambda: AEDAT_3, read_aedat),
+    Reader("series in npz", "a.npz", saved(lambda file: np.savez(file, x=np.ones((5, 3)))), series, "npz of series"),
+    Reader("series in CSV", "a.csv", lambda: b"time,value\n0,1.5\n1,-2e3\n2,.25\n", series, "csv of series"),
+    Reader("SHD's HDF5", "a.h5", saved(spiking_words), heard, "hdf5"),
+    Reader("packed HDF5", "a.h5", saved(lambda file: spiking_words(file, "gzip")), heard, "hdf5"),
     Reader("IDX", "a-ubyte", lambda: IDX, lambda path: read_idx(path, 3)),
     Reader("IDX in gzip", "a.gz", lambda: gzip.compress(IDX, mtime=0), lambda path: read_idx(path, 3)),
     Reader("WAV of PCM", "a.wav", sound(subtype="PCM_16"), read_wav),

@@ -80,3 +80,18 @@ def write_sounds(root, seconds=(0.3, 0.5)):
 
 def read(source, tmp_path, **preparation):
     return prepare("folder", Preparation(T=2, **preparation), source=source, data_dir=tmp_path / "data")
+
+
+def write_series(root, form=".csv", moments=(9, 12), channels=3):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("rest", "walk"):
+            (root / split / label).mkdir(parents=True)
+            for index, length in enumerate(moments):
+                values = rng.normal(9.81, 2.5, (length, channels))
+                file = root / split / label / f"{index}{form}"
+                if form == ".csv":
+                    np.savetxt(file, values, delimiter=",", header="a,b,c", comments="")
+                else:
+                    np.savez(file, x=values)
+    return root

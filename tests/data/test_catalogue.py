@@ -140,7 +140,7 @@ def test_a_row_and_a_loader_are_all_that_a_new_data_set_needs(tmp_path, monkeypa
         (
             'kind = "image"',
             'kind = "video"',
-            "expected kind: Input should be 'image', 'events' or 'speech', got 'video'",
+            "expected kind: Input should be 'image', 'events', 'speech' or 'series', got 'video'",
         ),
         ("[80, 20]", "[80]", "expected counts"),
         (

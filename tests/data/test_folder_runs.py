@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from folder_files import write_images, write_recordings, write_sounds, write_split
+from folder_files import write_images, write_recordings, write_series, write_sounds, write_split
 
 from bpsta_cli.cli.main import run
 
@@ -12,6 +12,7 @@ WRITE = {
     "images": lambda root: write_split(root, size=(8, 9)),
     "events": write_recordings,
     "speech": write_sounds,
+    "series": write_series,
 }
 
 
@@ -24,7 +25,8 @@ def json_of(capsys, *arguments):
 @pytest.mark.parametrize("kind", WRITE)
 def test_a_run_on_a_folder_is_trained_and_measured_and_needs_the_folder_no_longer(tmp_path, capsys, kind):
     source, data, out = WRITE[kind](tmp_path / "mine"), tmp_path / "data", tmp_path / "run"
-    tiny = ["--network", "2C3-AP4-2Voting", "--epochs", "2", "--threads", "1", "--T", "2"]
+    network = "8FC-2Voting" if kind == "series" else "2C3-AP4-2Voting"
+    tiny = ["--network", network, "--epochs", "2", "--threads", "1", "--T", "2"]
     trained = json_of(
         capsys, "train", "--dataset", "folder", "--source", source, *tiny, "--data-dir", data, "--out", out
     )

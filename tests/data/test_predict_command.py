@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folder_files import write_images, write_recordings, write_sounds, write_split
+from folder_files import write_images, write_recordings, write_series, write_sounds, write_split
 from PIL import Image
 
 from bpsta_cli.cli.main import run
@@ -18,14 +18,17 @@ WRITE = {
     "images": lambda root: write_split(root, size=(8, 9)),
     "events": write_recordings,
     "speech": write_sounds,
+    "series": write_series,
 }
-TINY = ["--network", "2C3-AP4-2Voting", "--epochs", "2", "--threads", "1", "--T", "2"]
+TINY = ["--epochs", "2", "--threads", "1", "--T", "2"]
 
 
 def trained(kind, folder, *more):
     source = WRITE[kind](folder / "mine")
     where = ["--data-dir", str(folder / "data"), "--out", str(folder / "run")]
-    assert run(["train", "--dataset", "folder", "--source", str(source), *TINY, *where, *more]) == 0
+    network = "8FC-2Voting" if kind == "series" else "2C3-AP4-2Voting"
+    given = ["--dataset", "folder", "--source", str(source), "--network", network]
+    assert run(["train", *given, *TINY, *where, *more]) == 0
     return source
 
 

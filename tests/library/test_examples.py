@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOK = EXAMPLES / "tour.ipynb"
 RUNS = {
     "own_rule.py": [[]],
-    "own_data.py": [["images"], ["events"], ["sounds"]],
+    "own_data.py": [["images"], ["events"], ["sounds"], ["series"]],
     "own_network_energy.py": [[]],
     "spikingjelly_model.py": [[]],
     "snntorch_model.py": [[]],

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bpsta_cli import reading
 from bpsta_cli.data.catalogue import Dataset
+from bpsta_cli.data.datasets.event_folders import Layout, Listing, find
 from bpsta_cli.data.datasets.folder import EVENT_READERS
-from bpsta_cli.data.downloads import download, remove_partial_downloads
 from bpsta_cli.data.encoding import Events
 from bpsta_cli.data.formats.aedat import read_aedat, read_clip
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npz, read_tonic_npy
-from bpsta_cli.data.sources import SPLITS, Clip, Item, Recordings, Source, SplitName, damaged, missing
+from bpsta_cli.data.sources import SPLITS, Clip, Item, Source, SplitName, damaged
 from bpsta_cli.errors import DataError
 from bpsta_cli.reading import UnreadableError
 
-_Listing = dict[SplitName, list[tuple[Item, int]]]
-"""The items of each split with their labels."""
 _FIGSHARE = "https://ndownloader.figshare.com/files/"
 _FIGSHARE_FILES = {
     "airplane.zip": "7712788",
@@ -41,27 +36,6 @@ _CIFAR_TRAINING = 900
 """Recordings of each class of DVS-CIFAR10 that train, from number 0: 900 of 1,000."""
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """One directory layout of a data set.
-
-    Attributes:
-        marks: for each split, files or folders of which one shows that the split is there.
-        listing: the items below that folder.
-        read: reads an item.
-        extra: other files that decide what is read, such as tables of labels.
-    """
-
-    marks: dict[SplitName, tuple[str, ...]]
-    listing: Callable[[Dataset, Path], _Listing]
-    read: Callable[[Any], Events]
-    extra: tuple[str, ...] = ()
-
-    def fits(self, folder: Path, splits: Sequence[SplitName]) -> bool:
-        """Whether `folder` holds a copy with these splits."""
-        return all(any((folder / mark).exists() for mark in self.marks[split]) for split in splits)
-
-
 def n_mnist(dataset: Dataset, source: Path | None, raw: Path) -> Source:
     """N-MNIST: Train/LABEL/NNNNN.bin and Test/LABEL/NNNNN.bin in `source` or its NMNIST/.
 
@@ -70,7 +44,7 @@ def n_mnist(dataset: Dataset, source: Path | None, raw: Path) -> Source:
     Raises:
         DataError: no training split in `source`, or the download failed.
     """
-    return _find(dataset, source, raw, "NMNIST", (_N_MNIST,), lambda: _fetch_from_tonic("NMNIST", raw))
+    return find(dataset, source, raw, "NMNIST", (_N_MNIST,), lambda: _fetch_from_tonic("NMNIST", raw))
 
 
 def dvs_gesture(dataset: Dataset, source: Path | None, raw: Path) -> Source:
@@ -84,7 +58,7 @@ def dvs_gesture(dataset: Dataset, source: Path | None, raw: Path) -> Source:
         DataError: no training split in `source`, or the download failed.
     """
     layouts = (_SPIKINGJELLY, _IBM, _TONIC)
-    return _find(dataset, source, raw, "DVSGesture", layouts, lambda: _fetch_from_tonic("DVSGesture", raw))
+    return find(dataset, source, raw, "DVSGesture", layouts, lambda: _fetch_from_tonic("DVSGesture", raw))
 
 
 def dvs_cifar10(dataset: Dataset, source: Path | None, raw: Path) -> Source:
@@ -97,35 +71,8 @@ def dvs_cifar10(dataset: Dataset, source: Path | None, raw: Path) -> Source:
         DataError: no such folders in `source`, tonic's AEDAT 4 in them, or the download failed.
     """
     folders = tuple(f"{name}/" for name in dataset.classes)
-    layout = _Layout({"train": folders, "test": folders}, _dvs_cifar10, _read_npz_or_aedat)
-    return _find(dataset, source, raw, "CIFAR10DVS", (layout,), lambda: _fetch_archives(dataset, raw))
-
-
-def _find(
-    dataset: Dataset,
-    source: Path | None,
-    raw: Path,
-    folder: str,
-    layouts: tuple[_Layout, ...],
-    fetch: Callable[[], None],
-) -> Source:
-    """The recordings in `source`, which may lack the test split, or in `raw`, downloaded if need be.
-
-    The last of `layouts` is the one that `fetch` makes.
-    """
-    if source is not None:
-        found = _search(source, folder, layouts, ("train",))
-    else:
-        remove_partial_downloads(dataset, raw / folder)
-        found = _search(raw, folder, layouts, SPLITS)
-        if found is None:
-            unpacked = [raw / folder / mark for split in SPLITS for mark in layouts[-1].marks[split]]
-            download(dataset, raw / folder, fetch, unpacked)
-            found = _search(raw, folder, layouts, SPLITS)
-    if found is None:
-        names = " or ".join(f"{layout.marks['train'][0]}" for layout in layouts)
-        raise missing(dataset, source or raw, names)
-    return _source(dataset, *found)
+    layout = Layout({"train": folders, "test": folders}, _dvs_cifar10, _read_npz_or_aedat)
+    return find(dataset, source, raw, "CIFAR10DVS", (layout,), lambda: _fetch_archives(dataset, raw))
 
 
 def reader_of(dataset: Dataset, suffix: str) -> Callable[[Any], Events]:
@@ -135,19 +82,6 @@ def reader_of(dataset: Dataset, suffix: str) -> Callable[[Any], Events]:
     """
     tonics = suffix == ".npy" and dataset.name == "dvs-gesture"
     return read_tonic_npy if tonics else EVENT_READERS[suffix]
-
-
-def _search(
-    root: Path, folder: str, layouts: tuple[_Layout, ...], splits: Sequence[SplitName]
-) -> tuple[Path, _Layout] | None:
-    """The first folder at or under `root` with a copy that has these splits, and its layout."""
-    insides = (".", "events_np", "extract", "extract/DvsGesture", "DvsGesture")
-    for outer in (".", folder, "DVS128Gesture"):
-        for inside in insides:
-            for layout in layouts:
-                if layout.fits(root / outer / inside, splits):
-                    return root / outer / inside, layout
-    return None
 
 
 def _fetch_from_tonic(name: str, raw: Path) -> None:
@@ -163,34 +97,10 @@ def _fetch_archives(dataset: Dataset, raw: Path) -> None:
         library.download_and_extract_archive(url, str(raw / "CIFAR10DVS"), filename=name, md5=md5)
 
 
-def _source(dataset: Dataset, root: Path, layout: _Layout) -> Source:
-    """The recordings under `root`."""
-    listing = layout.listing(dataset, root)
-
-    def read(split: SplitName) -> Recordings:
-        if not listing[split]:
-            raise DataError(
-                f"{dataset.title} has no {split} split here",
-                expected=f"recordings in {' or '.join(str(root / mark) for mark in layout.marks[split])}",
-                got="none",
-                todo="Fetch that split too, or hold out training recordings with a test fraction."
-                if split == "test"
-                else "Fetch that split too.",
-            )
-        items, labels = zip(*listing[split], strict=True)
-        return Recordings(items, np.array(labels, dtype=np.int64), layout.read)
-
-    items = [item for split in SPLITS for item, _ in listing[split]]
-    files = dict.fromkeys(item.file if isinstance(item, Clip) else item for item in items)
-    extra = (file for pattern in layout.extra for file in root.glob(pattern))
-    available = tuple(split for split in SPLITS if listing[split])
-    return Source(root, (*files, *sorted(extra)), read, available)
-
-
 def _in_folders(folders: dict[SplitName, str], suffix: str, label_of: Callable[[Path], str]) -> Any:
     """Lists the recordings two levels under each split's folder, in the order of their names."""
 
-    def listing(dataset: Dataset, root: Path) -> _Listing:
+    def listing(dataset: Dataset, root: Path) -> Listing:
         return {
             split: [
                 (file, _label(label_of(file), file, len(dataset.classes)))
@@ -213,9 +123,9 @@ def _label(text: str, file: Path, classes: int) -> int:
     return int(text)
 
 
-def _ibm_trials(dataset: Dataset, root: Path) -> _Listing:
+def _ibm_trials(dataset: Dataset, root: Path) -> Listing:
     """The gestures of each trial that trials_to_{train,test}.txt names."""
-    listing: _Listing = {"train": [], "test": []}
+    listing: Listing = {"train": [], "test": []}
     for split in SPLITS:
         trials = root / f"trials_to_{split}.txt"
         if trials.is_file():
@@ -252,9 +162,9 @@ def _text(file: Path) -> str:
         raise damaged(file, refused.expected, refused.got) from None
 
 
-def _dvs_cifar10(dataset: Dataset, root: Path) -> _Listing:
+def _dvs_cifar10(dataset: Dataset, root: Path) -> Listing:
     """The recordings of each class, in the order of their numbers, split by these."""
-    listing: _Listing = {"train": [], "test": []}
+    listing: Listing = {"train": [], "test": []}
     for label, name in enumerate(dataset.classes):
         numbered = []
         for file in (root / name).iterdir() if (root / name).is_dir() else ():
@@ -280,15 +190,15 @@ _N_MNIST_FOLDERS: dict[SplitName, str] = {"train": "Train", "test": "Test"}
 _TONIC_FOLDERS: dict[SplitName, str] = {"train": "ibmGestureTrain", "test": "ibmGestureTest"}
 
 
-def _folders(folders: dict[SplitName, str], suffix: str, label_of: Callable[[Path], str], read: Any) -> _Layout:
+def _folders(folders: dict[SplitName, str], suffix: str, label_of: Callable[[Path], str], read: Any) -> Layout:
     marks: dict[SplitName, tuple[str, ...]] = {split: (f"{name}/",) for split, name in folders.items()}
-    return _Layout(marks, _in_folders(folders, suffix, label_of), read)
+    return Layout(marks, _in_folders(folders, suffix, label_of), read)
 
 
 _N_MNIST = _folders(_N_MNIST_FOLDERS, "bin", lambda file: file.parent.name, read_n_mnist)
 _SPIKINGJELLY = _folders(_TRAIN_TEST, "npz", lambda file: file.parent.name, read_npz)
 _TONIC = _folders(_TONIC_FOLDERS, "npy", lambda file: file.stem, read_tonic_npy)
-_IBM = _Layout(
+_IBM = Layout(
     {"train": ("trials_to_train.txt",), "test": ("trials_to_test.txt",)},
     _ibm_trials,
     read_clip,

@@ -1,4 +1,4 @@
-"""The user's own data: a sub-folder for each class, of images, event recordings or sound."""
+"""The user's own data: a sub-folder for each class, of images, event recordings, sound or series."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset, Kind
 from bpsta_cli.data.encoding import Events, check_events
+from bpsta_cli.data.formats import audio, series
 from bpsta_cli.data.formats.aedat import read_aedat
-from bpsta_cli.data.formats.audio import LEVELS, log_mel, read_wav
+from bpsta_cli.data.formats.audio import log_mel, read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
 from bpsta_cli.data.formats.images import check_like, formats, read_image
 from bpsta_cli.data.parallel import enough_processes, parallel_map
@@ -30,12 +32,14 @@ EVENT_READERS: dict[str, Callable[[Path], Events]] = {
 }
 _LARGEST_SIDE = 2048
 """In pixels. No event camera has more, but a damaged file may name any number."""
-FILES = "images, recordings (.npz, .npy, .bin, .aedat) or .wav"
+FILES = "images, recordings (.npz, .npy, .bin, .aedat), .wav, or series (.npz, .csv)"
 """What is read here."""
 _NOT_DATA = ("Thumbs.db", "desktop.ini")
-FULL_SCALE: dict[Kind, int] = {"image": 255, "events": 1, "speech": LEVELS}
+FULL_SCALE: dict[Kind, int] = {"image": 255, "events": 1, "speech": audio.LEVELS, "series": series.LEVELS}
 _EVENT_BATCH = 16
 """Batch size for event recordings, which take T frames each; the row's recipe is for images and sound."""
+_SERIES_NETWORK = "128FC-64FC-10Voting"
+"""The structure for series, whose channels are no picture."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,11 @@ def describe(row: Dataset, source: Path | None) -> Dataset:
     assert source is not None
     name = source.resolve().name
     split = "its train/ and test/ folders" if listing.files["test"] else "no test/ folder"
-    recipe = replace(row.recipe, batch_size=_EVENT_BATCH) if listing.kind == "events" else row.recipe
+    changes: dict[Kind, dict[str, Any]] = {
+        "events": {"batch_size": _EVENT_BATCH},
+        "series": {"network": _SERIES_NETWORK},
+    }
+    recipe = replace(row.recipe, **changes.get(listing.kind, {}))
     return replace(
         row,
         title=name,
@@ -76,8 +84,8 @@ def folder(dataset: Dataset, source: Path | None, _raw: Path) -> Source:
     """The files in `source`: CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE, at any depth below CLASS.
 
     Classes are numbered in the order of their names, or by value where all names are numbers. Hidden files
-    are left out. The files of a class may be images, recordings (.npz, .npy, .bin, .aedat) or .wav, the
-    same kind in every class.
+    are left out. The files may be images, recordings (.npz, .npy, .bin, .aedat), .wav or series (.npz, .csv), the same
+    kind in every class.
 
     Raises:
         DataError: no folder, or one that is not laid out so.
@@ -100,7 +108,7 @@ def folder(dataset: Dataset, source: Path | None, _raw: Path) -> Source:
         if listing.kind == "speech":
             return Samples(files, y, read_sound)
         first = Path(listing.files["train"][0][0])
-        return Samples(files, y, partial(_read_like, first=first))
+        return Samples(files, y, partial(_read_series_like if listing.kind == "series" else _read_like, first=first))
 
     every = tuple(file for split in SPLITS for file, _ in listing.files[split])
     available = tuple(split for split in SPLITS if listing.files[split])
@@ -174,8 +182,8 @@ def _kind_of(files: list[str]) -> Kind:
     for file in files:
         endings.setdefault(file[file.rfind(".") :].lower(), file)
     first: dict[Kind, str] = {}
-    for suffix, file in endings.items():
-        kind = kind_of(suffix)
+    for file in endings.values():
+        kind = kind_of(Path(file))
         if kind is None:
             raise _misplaced(Path(file), FILES, "another file")
         first.setdefault(kind, file)
@@ -184,8 +192,11 @@ def _kind_of(files: list[str]) -> Kind:
     return next(iter(first))
 
 
-def kind_of(suffix: str) -> Kind | None:
-    """What a file is by its ending in small letters (".png"); None: nothing that is read here."""
+def kind_of(file: Path) -> Kind | None:
+    """What a file is by its ending, a .npz archive by its arrays too; None: nothing that is read here."""
+    suffix = file.suffix.lower()
+    if suffix in series.SUFFIXES and (suffix not in EVENT_READERS or series.is_series(file)):
+        return "series"
     if suffix in EVENT_READERS:
         return "events"
     if suffix == ".wav":
@@ -194,7 +205,7 @@ def kind_of(suffix: str) -> Kind | None:
 
 
 def _misplaced(where: Path, expected: str, got: str) -> DataError:
-    todo = "One sub-folder for each class, in it files of one kind: images, recordings, or .wav."
+    todo = "One sub-folder for each class, in it files of one kind: images, recordings, .wav, or series."
     return DataError(f"{where} is not laid out as a data set", expected=expected, got=got, todo=todo)
 
 
@@ -227,6 +238,30 @@ def read_sound(path: Path, preparation: AppliedPreparation, *, rate: int | None 
         return log_mel(samples, hertz, T=preparation.T, seconds=len(samples) / hertz)[None]
     except DataError as short:
         raise DataError(f"{short.problem}: {path}", expected=short.expected, got=short.got, todo=short.todo) from short
+
+
+def read_steps(path: Path, preparation: AppliedPreparation) -> npt.NDArray[np.uint8]:
+    """The T steps [1, T, 1, channels, 1] of one series, however long it is."""
+    assert preparation.T is not None
+    return series.steps(series.read_series(path), preparation.T, str(path))[None]
+
+
+def _read_series_like(path: Path, preparation: AppliedPreparation, *, first: Path) -> npt.NDArray[np.uint8]:
+    """One series, of as many channels as the data set's first."""
+    found, wanted = read_steps(path, preparation), _channels(first)
+    if found.shape[3] != wanted:
+        raise DataError(
+            "series of different widths",
+            expected=f"{wanted:,} channels, as {first.name}",
+            got=f"{found.shape[3]:,} in {path}",
+            todo="Bring all to the same channels.",
+        )
+    return found
+
+
+@lru_cache(maxsize=8)
+def _channels(first: Path) -> int:
+    return int(series.read_series(first).shape[1])
 
 
 def _measure(names: tuple[str, ...], dataset: Dataset, progress: Progress, processes: int | None) -> Dataset:

@@ -17,7 +17,7 @@ from bpsta_cli.data import encoding
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.parallel import enough_processes, parallel_map
 from bpsta_cli.data.preparation import AppliedPreparation
-from bpsta_cli.data.sources import SPLITS, Clip, Images, Item, Progress, Recordings, Samples, Source, Split
+from bpsta_cli.data.sources import SPLITS, Clip, Images, Item, Progress, Recordings, Row, Samples, Source, Split
 from bpsta_cli.data.store import manifest
 from bpsta_cli.data.store.manifest import ArrayRecord, Manifest, chunks
 from bpsta_cli.data.store.write import ArrayWriter
@@ -149,10 +149,10 @@ def _chunks(
         return
     make: Callable[[Item], npt.NDArray[Any]]
     if isinstance(samples, Recordings):
-        make = functools.partial(frames, read=samples.read, shape=dataset.shape, how=how)
+        make = functools.partial(frames, read=samples.read, dataset=dataset, how=how)
     else:
         make = functools.partial(_as_read, read=samples.read, how=how)
-    files = {item.file if isinstance(item, Clip) else item for item in samples.items if not isinstance(item, str)}
+    files = {item.file if isinstance(item, Clip | Row) else item for item in samples.items if not isinstance(item, str)}
     yield from parallel_map(make, samples.items, processes or enough_processes(files, len(samples.items)))
 
 
@@ -163,14 +163,18 @@ def _as_read(
 
 
 def frames(
-    item: Item, *, read: Callable[[Item], encoding.Events], shape: tuple[int, int, int], how: AppliedPreparation
+    item: Item, *, read: Callable[[Item], encoding.Events], dataset: Dataset, how: AppliedPreparation
 ) -> npt.NDArray[Any]:
-    """One recording as event counts [1, T, 2, H, W]."""
+    """One recording as event counts [1, T, polarities, H, W]."""
     assert how.T is not None
     assert how.split_by is not None
     events = read(item)
-    encoding.check_events(events, shape, str(item))
-    cut = _CUTTERS[how.split_by](events, T=how.T, shape=shape, name=str(item))
+    if len(events.t) or not dataset.may_be_silent:
+        encoding.check_events(events, dataset.shape, str(item))
+    if dataset.may_be_silent and encoding.is_too_short(events, how.split_by, how.T):
+        cut = encoding.in_last_frame(events, T=how.T, shape=dataset.shape)
+    else:
+        cut = _CUTTERS[how.split_by](events, T=how.T, shape=dataset.shape, name=str(item))
     if how.size is not None and how.resize is not None:
         cut = encoding.shrink(cut, how.size, how.resize)
     return cut[None]

@@ -35,7 +35,7 @@ class Split:
     """One split of a store.
 
     Attributes:
-        x: integers, memory-mapped and read-only: [N, C, H, W] for images, [N, T, C, H, W] for events and sound.
+        x: integers, memory-mapped and read-only: [N, C, H, W] for images, [N, T, C, H, W] for events, sound and series.
         y: labels, int64 [N].
         ids: which stored sample each one is, as some may be repeated; None: each once and in order.
     """
@@ -101,6 +101,8 @@ class Store:
         """What the samples are."""
         if self.T is None:
             return "image"
+        if self.manifest.preparation.kind is not None:
+            return self.manifest.preparation.kind
         return "speech" if self.manifest.preparation.split_by is None else "events"
 
     @property
