@@ -116,4 +116,4 @@ def _page(tables: list[Table], figures: list[Figure], origin: Origin, out: Path)
         f"<code>{escape(str(out / 'tables'))}</code> as CSV and Markdown, the pictures in "
         f"<code>{escape(str(out / 'figures'))}</code> as PNG and SVG.</p>"
     )
-    return Page("Runs side by side", LEAD, "bpsta · runs", footer, facts(origin), warnings(origin), sections)
+    return Page("Runs side by side", "", LEAD, "bpsta · runs", footer, facts(origin), warnings(origin), sections)
