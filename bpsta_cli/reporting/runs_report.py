@@ -42,7 +42,7 @@ class RunsReport:
     page: Path
 
 
-def write_runs_report(runs: list[AnyRun], out: Path) -> RunsReport:
+def write_runs_report(runs: list[AnyRun], out: str | Path) -> RunsReport:
     """Write tables/*.csv, tables/*.md, figures/*.png, figures/*.svg, README.md and report.html into `out`.
 
     Args:
@@ -52,6 +52,7 @@ def write_runs_report(runs: list[AnyRun], out: Path) -> RunsReport:
     Raises:
         RunError: none is finished, or a measurement in a run's directory cannot be read.
     """
+    out = Path(out)
     finished = [run for run in runs if run.metrics]
     if not finished:
         raise RunError(

@@ -185,12 +185,13 @@ class Store:
             raise manifest.damaged(self.path / f"{name}.npy", f"SHA-256 {expected}", got)
 
 
-def open_store(path: Path, *, verify: bool = False) -> Store:
+def open_store(path: str | Path, *, verify: bool = False) -> Store:
     """The store at `path`. Lengths, shapes and types are always checked, checksums with `verify`.
 
     Raises:
         DataError: there is no store, or it is damaged.
     """
+    path = Path(path)
     store = Store(path, *manifest.read(path))
     for split in SPLITS:
         store.split(split)
@@ -199,7 +200,7 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
     return store
 
 
-def whole_store(path: Path) -> Store | None:
+def whole_store(path: str | Path) -> Store | None:
     """The store at `path`; None where there is none that opens."""
     try:
         return open_store(path)
