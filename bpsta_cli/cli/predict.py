@@ -7,6 +7,7 @@ import typer
 
 from bpsta_cli.cli.options import Device, Json, TrustRule
 from bpsta_cli.cli.output import Output
+from bpsta_cli.cli.runs import warn_unfinished
 
 if TYPE_CHECKING:
     from bpsta_cli.evaluation.prediction import Prediction
@@ -35,8 +36,12 @@ def predict(
     from bpsta_cli.training.run_directory import RunDir
 
     place = resolve_device(device)
-    info, network = RunDir(located(run)).network(place, trusted=trust_rule or [])
+    directory = RunDir(located(run))
+    so_far = directory.so_far()
+    info, network = directory.network(place, trusted=trust_rule or [], weights=so_far.weights if so_far else None)
     settings = info.settings
+    if so_far:
+        warn_unfinished(run, so_far.epoch, settings.data.epochs, output)
     found = []
     for file in files:
         sample = single_file.read(file, settings.dataset, settings.data, T=settings.T, shape=info.input_shape)

@@ -61,6 +61,11 @@ def warn_unchecked(store: "Store", output: Output) -> None:
         )
 
 
+def warn_unfinished(run: Path, epoch: int, epochs: int, output: Output) -> None:
+    """Say of which epoch the weights of an unfinished run are; epochs count from 0 in records, from 1 for readers."""
+    output.warn(f"{run}: not finished; these are the weights selected so far, of epoch {epoch + 1} of {epochs}.")
+
+
 def require_positive(name: str, value: int | None) -> None:
     """Refuse an option's value below 1.
 
@@ -115,7 +120,10 @@ def _measure_one(
 
     place = resolve_device(device)
     directory = RunDir(folder or located(run))
-    info, network = directory.network(place, trusted=trusted)
+    so_far = directory.so_far()
+    info, network = directory.network(place, trusted=trusted, weights=so_far.weights if so_far else None)
+    if so_far:
+        warn_unfinished(run, so_far.epoch, info.settings.data.epochs, output)
     if names := directory.unchecked():
         output.warn(f"{run}: {' and '.join(names)} cannot be checked: an older version wrote no checksums")
     settings = info.settings
@@ -138,7 +146,9 @@ def _measure_one(
         warn_unchecked(store, output)
         opened = Opened(info, network, store, place, lambda done, total: bar.update(done, total, run.name))
         found = work(opened)
-    return described(run, opened, directory.weights_sha256(), found)
+    if so_far is None:
+        return described(run, opened, directory.weights_sha256(), found)
+    return described(run, opened, so_far.sha256, {"unfinished": {"selected_epoch": so_far.epoch}, **found})
 
 
 def _provenance(device: str) -> dict[str, Any]:

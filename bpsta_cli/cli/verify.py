@@ -50,9 +50,9 @@ def verify(
     require_positive("sample", sample)
     use_threads(threads)
     from bpsta_cli.devices import resolve_device
-    from bpsta_cli.verification import read_record, spread
+    from bpsta_cli.verification import spread
 
-    records = [read_record(run, trust_rule or []) for run in runs]
+    records = [_read(run, trust_rule or []) for run in runs]
     chosen = records if sample is None else spread(records, sample)
     verdicts = []
     for number, record in enumerate(chosen, start=1):
@@ -64,6 +64,15 @@ def verify(
     output.result({"runs": [_described(verdict) for verdict in verdicts], "holds": _hold(verdicts)})
     if not _hold(verdicts):
         raise typer.Exit(DIFFERENT)
+
+
+def _read(run: Path, trusted: list[Path]) -> "Record":
+    """What is there of a run; one of the Hub is downloaded, and goes by its name there."""
+    from bpsta_cli.sharing import located
+    from bpsta_cli.verification import read_record
+
+    folder = located(run)
+    return read_record(folder, trusted, shown="" if folder == run else str(run))
 
 
 def _device_of(record: "Record") -> str:
@@ -101,6 +110,8 @@ def _say(verdict: "Verdict", output: Output) -> None:
         output.say(f"  {figure}: {distance:.3g} apart, more than sums in another order explain")
     if not verdict.too_far and not verdict.holds and verdict.trained:
         output.say("  the figures are as close as with sums in another order, but equal bytes are promised here")
+    if verdict.trained and not verdict.record.provenance:
+        output.say("  where it was trained is not recorded; equal bytes are promised of the compiled kernels alone")
 
 
 def _say_changes(verdicts: "list[Verdict]", output: Output) -> None:
@@ -133,7 +144,7 @@ def _hold(verdicts: "list[Verdict]") -> bool:
 def _described(verdict: "Verdict") -> dict[str, Any]:
     settings = verdict.record.info.settings
     return {
-        "run": str(verdict.record.path),
+        "run": verdict.record.shown or str(verdict.record.path),
         "dataset": settings.dataset,
         "method": verdict.record.info.label,
         "T": settings.T,

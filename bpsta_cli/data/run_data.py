@@ -16,7 +16,7 @@ def prepared_store(
     settings: DatasetSettings,
     *,
     T: int,
-    data_dir: Path,
+    data_dir: str | Path,
     expected_hash: str | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     processes: int | None = None,
@@ -62,7 +62,7 @@ def rebin(
     settings: DatasetSettings,
     *,
     T: int,
-    data_dir: Path,
+    data_dir: str | Path,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Store:
     """The recordings of a store binned into another number of frames, prepared first if that is not there.

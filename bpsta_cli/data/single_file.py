@@ -30,7 +30,7 @@ class Sample:
     scale: float
 
 
-def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: Shape) -> Sample:
+def read(path: str | Path, dataset: str, settings: DatasetSettings, *, T: int, shape: Shape) -> Sample:
     """The sample in a file: x [1, C, H, W] of an image, [1, T, C, H, W] of a recording, of sound or of a series.
 
     Args:
@@ -43,6 +43,7 @@ def read(path: Path, dataset: str, settings: DatasetSettings, *, T: int, shape: 
     Raises:
         DataError: a folder, a damaged file, one of another kind, or of another shape than the run's samples.
     """
+    path = Path(path)
     row = catalogue.get(dataset)
     kind = _kind(path, row, shape)
     how = AppliedPreparation(

@@ -83,13 +83,13 @@ class AnyRun:
         return sha256(weights) if weights.is_file() else ""
 
 
-def read_runs(paths: Iterable[Path]) -> list[AnyRun]:
+def read_runs(paths: Iterable[str | Path]) -> list[AnyRun]:
     """The runs in these directories, in this order, each once.
 
     Raises:
         RunError: a directory holds no run, or a file in it cannot be read.
     """
-    distinct = {path.resolve(): path for path in reversed(list(paths))}
+    distinct = {path.resolve(): path for path in reversed(list(map(Path, paths)))}
     ordered = [distinct[place] for place in reversed(distinct)]
     names = [path.resolve().name for path in ordered]
     return [

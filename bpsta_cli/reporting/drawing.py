@@ -37,13 +37,16 @@ RC_PARAMS: Any = {"font.size": 10, "svg.hashsalt": "bpsta", "svg.fonttype": "pat
 """Matplotlib's parameters, with which every figure is drawn and saved."""
 MARKERS = {"stbp": "s", "bpsa": "^", "bpsta": "o", "ann": "x"}
 """Markers of single points: the shapes tell the methods apart in grey."""
-PANEL, WIDE = (3.3, 2.4), 5.2
-"""Width and height of a panel, and the width of one that stands alone in its row, in inches."""
+PANEL, WIDE = (3.3, 2.4), 4.2
+"""Width and height of a panel, and the width of one that stands alone in its row, in inches.
+
+So narrow that a column of panels is readable on a telephone, 400 pixels wide.
+"""
 
 METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 """What matplotlib would write into a file that is no part of the picture: neither the day nor its version."""
-LETTERS = 34
-"""So many letters fit into a line above a panel."""
+LETTERS, LETTERS_WIDE = 34, 50
+"""So many letters fit into a line above a panel, and above one that stands alone in its row."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def draw_panels(
     *,
     whole: bool = True,
 ) -> list[Path]:
-    """One panel for each data set and T, as PNG and SVG.
+    """One panel for each data set and T, one below the other, as PNG and SVG.
 
     Args:
         runs: the runs that are drawn.
@@ -83,11 +86,9 @@ def draw_panels(
     from matplotlib.ticker import MaxNLocator
 
     panels = list(dict.fromkeys((run.train["dataset"], run.train["T"]) for run in runs))
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    with new_figure(4.6 * columns + 0.4, 3.4 * rows) as figure:
-        axes = figure.subplots(rows, columns, squeeze=False).flatten()
-        for place, (dataset, T) in zip(axes, panels, strict=False):
+    with new_figure(WIDE, 3.0 * len(panels)) as figure:
+        axes = figure.subplots(len(panels), squeeze=False).flatten()
+        for place, (dataset, T) in zip(axes, panels, strict=True):
             inside = [run for run in runs if (run.train["dataset"], run.train["T"]) == (dataset, T)]
             draw(place, inside)
             place.set_title(f"{dataset}, T = {T}")
@@ -96,42 +97,38 @@ def draw_panels(
             place.grid(visible=True, linewidth=0.4, alpha=0.6)
             place.xaxis.set_major_locator(MaxNLocator(integer=whole))
             place.legend(frameon=False, loc="lower right")
-        for unused in axes[len(panels) :]:
-            unused.remove()
         return save_png_and_svg(figure, target)
 
 
 def draw_sheet(
-    panels: "Sequence[Panel | None]", target: Path, labels: tuple[str, str], columns: int, *, whole: bool = True
+    panels: Sequence[Panel], target: Path, labels: tuple[str, str], columns: int = 1, *, whole: bool = True
 ) -> list[Path]:
-    """Panels in rows under one legend, as PNG and SVG; None leaves a panel's place empty.
+    """Panels under one legend, one below the other or in rows, as PNG and SVG.
 
     Args:
         panels: what is drawn, row by row.
         target: the files without their suffix.
         labels: of the two axes, below the lowest panels and beside the leftmost.
-        columns: panels in a row.
+        columns: panels in a row; a sheet of several is not readable on a telephone.
         whole: only whole numbers stand below.
     """
     from matplotlib.ticker import MaxNLocator
 
     rows = math.ceil(len(panels) / columns)
-    width = WIDE if columns == 1 else PANEL[0] * columns
-    # the sheets are narrow, so that they are readable at a width of 360 pixels too
+    width, letters = (WIDE, LETTERS_WIDE) if columns == 1 else (PANEL[0] * columns, LETTERS)
     fonts = {"font.size": 9 + columns, "axes.titlesize": 9 + columns}
     spines = {"axes.spines.top": False, "axes.spines.right": False}
     with new_figure(width, PANEL[1] * rows + 0.4, fonts | spines) as figure:
         places = figure.subplots(rows, columns, squeeze=False).flatten()
         named: dict[str, Any] = {}
         for number, (place, panel) in enumerate(zip_longest(places, panels)):
-            if panel is None:
+            if panel is None:  # the last row has fewer
                 place.remove()
                 continue
             panel.draw(place)
-            lines = [part for line in panel.title.splitlines() for part in textwrap.wrap(line, LETTERS)]
-            place.set_title("\n".join(lines), loc="left")
-            below = panels[number + columns] if number + columns < len(panels) else None
-            if below is None:
+            fitted = [textwrap.fill(line, letters, break_on_hyphens=False) for line in panel.title.splitlines()]
+            place.set_title("\n".join(fitted), loc="left")
+            if number + columns >= len(panels):
                 place.set_xlabel(labels[0])
             if number % columns == 0:
                 place.set_ylabel(labels[1])

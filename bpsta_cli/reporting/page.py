@@ -34,6 +34,8 @@ VERDICTS = {"holds": "hold", "fails": "fail", "not-told-apart": "not told apart"
 """The marks of claims, and what their counts are called."""
 SENTENCE = re.compile(r"(?<=[a-z0-9)%'][.]) (?=[A-Z])")
 """Between two sentences of a note."""
+TIE = re.compile(r" (?=[=<±%])|(?<=[=<±]) ")
+"""A space at which a cell's line does not end: that of "T = 8", "p < 0.001", "98.1 ± 0.2 %"."""
 PIXELS = 4 / 3
 """CSS pixels a point, in which matplotlib gives an SVG file's size."""
 
@@ -52,6 +54,7 @@ class Page:
 
     Attributes:
         title: its heading.
+        finding: what came of it, one plain sentence; "" for none.
         lead: what it holds, sentences.
         kicker: a few words above the heading.
         footer: how it was made, HTML.
@@ -61,6 +64,7 @@ class Page:
     """
 
     title: str
+    finding: str
     lead: str
     kicker: str
     footer: str
@@ -81,8 +85,9 @@ def write_page(path: Path, tables: list[Table], figures: list[Figure], origin: O
     Raises:
         RunError: a figure's SVG file cannot be read.
     """
-    found = Page(TITLE, LEAD, KICKER, FOOTER, facts(origin), warnings(origin), _sections(tables, figures, origin))
-    render(path, found)
+    finding = " ".join(table.lead for table in tables if table.name == claims.NAME)
+    sections = _sections(tables, figures, origin)
+    render(path, Page(TITLE, finding, LEAD, KICKER, FOOTER, facts(origin), warnings(origin), sections))
 
 
 def render(path: Path, page: Page) -> None:
@@ -105,7 +110,7 @@ def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> lis
     tables = [table for table in tables if table.name != claims.NAME]
     missing = "Not run, or not measured, of what params.yaml asks for." if origin.missing else ""
     return [
-        section("claims", "What was found", "Found", [{**shown_table(table), "folds": False} for table in claimed]),
+        section("claims", "What was found", "Found", [_as_finding(table) for table in claimed]),
         section(
             "figures", "Pictures", "Pictures", map(shown_figure, [*_select(figures, False), *_select(figures, True)])
         ),
@@ -127,6 +132,11 @@ def _sections(tables: list[Table], figures: list[Figure], origin: Origin) -> lis
             describe_missing(origin.missing) or ["Nothing: every run that params.yaml asks for is here."],
         ),
     ]
+
+
+def _as_finding(table: Table) -> dict[str, Any]:
+    """The table of claims: never folded as a whole, and its lead stands above everything."""
+    return {**shown_table(table), "folds": False, "lead": ""}
 
 
 def section(
@@ -204,6 +214,7 @@ def shown_table(table: Table) -> dict[str, Any]:
         "lead": table.lead,
         "marked": bool(table.marks),
         "counts": [{"kind": mark, "text": f"{count} {VERDICTS[mark]}"} for mark, count in marks],
+        "counted": f"of {len(rows)} lines, one for each claim and data set" if marks else "",
         "rows": [row for row in rows if row not in hidden],
         "folded": folded,
         "folds": True,
@@ -218,7 +229,7 @@ def _is_empty(cells: list[str], numeric: list[bool]) -> bool:
 
 def _rows(display: pd.DataFrame, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The cells of each row, and what marks it: whose values it holds, or its verdict."""
-    rows = display.astype(str).to_numpy().tolist()
+    rows = [[TIE.sub("\u00a0", cell) for cell in row] for row in display.astype(str).to_numpy().tolist()]
     return [{"cells": row, "kind": kind} for row, kind in zip(rows, kinds or [""] * len(rows), strict=True)]
 
 
@@ -240,6 +251,7 @@ def plain_table(name: str, frame: pd.DataFrame, title: str = "") -> dict[str, An
         "lead": "",
         "marked": False,
         "counts": [],
+        "counted": "",
         "folded": [],
         "folds": True,
         "rows": _rows(frame),

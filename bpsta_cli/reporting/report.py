@@ -37,7 +37,7 @@ class Report:
     page: Path
 
 
-def write_report(results: Path, params: Path) -> Report:
+def write_report(results: str | Path, params: str | Path) -> Report:
     """Write tables/*.csv, tables/*.md, tables/README.md, figures/*.png, figures/*.svg and report.html under `results`.
 
     provenance.json there is brought up to date (`results_provenance`), and tells tables and page where runs come from.
@@ -50,6 +50,7 @@ def write_report(results: Path, params: Path) -> Report:
         RunError: no results, or unreadable ones.
         SettingsError: params.yaml cannot be used.
     """
+    results = Path(results)
     settings = load_params(params)
     check_stand_ins(settings.stand_ins)
     found = collect(results, settings)

@@ -42,7 +42,7 @@ class RunsReport:
     page: Path
 
 
-def write_runs_report(runs: list[AnyRun], out: Path) -> RunsReport:
+def write_runs_report(runs: list[AnyRun], out: str | Path) -> RunsReport:
     """Write tables/*.csv, tables/*.md, figures/*.png, figures/*.svg, README.md and report.html into `out`.
 
     Args:
@@ -52,6 +52,7 @@ def write_runs_report(runs: list[AnyRun], out: Path) -> RunsReport:
     Raises:
         RunError: none is finished, or a measurement in a run's directory cannot be read.
     """
+    out = Path(out)
     finished = [run for run in runs if run.metrics]
     if not finished:
         raise RunError(
@@ -116,4 +117,4 @@ def _page(tables: list[Table], figures: list[Figure], origin: Origin, out: Path)
         f"<code>{escape(str(out / 'tables'))}</code> as CSV and Markdown, the pictures in "
         f"<code>{escape(str(out / 'figures'))}</code> as PNG and SVG.</p>"
     )
-    return Page("Runs side by side", LEAD, "bpsta · runs", footer, facts(origin), warnings(origin), sections)
+    return Page("Runs side by side", "", LEAD, "bpsta · runs", footer, facts(origin), warnings(origin), sections)

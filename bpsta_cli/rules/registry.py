@@ -187,13 +187,13 @@ def rules_with(setting: str) -> tuple[str, ...]:
     return tuple(name for name, rule in _rules.items() if setting in {each.name for each in settings_of(rule)})
 
 
-def sha256_of(file: Path) -> str:
+def sha256_of(file: str | Path) -> str:
     """SHA-256 of a rule file, which is not run.
 
     Raises:
         SettingsError: there is no such file.
     """
-    return hashlib.sha256(_source(file)).hexdigest()
+    return hashlib.sha256(_source(Path(file))).hexdigest()
 
 
 def _source(path: Path) -> bytes:

@@ -15,7 +15,7 @@ PATHS = ("data.source", "init_from", "method")
 """Settings that may be paths of this machine."""
 
 
-def finished(run: Path | AnyRun) -> AnyRun:
+def finished(run: str | Path | AnyRun) -> AnyRun:
     """A run that may be shared: finished, with every file as it was written; one that is from here is not read again.
 
     Raises:
@@ -35,7 +35,7 @@ def paths_in(run: AnyRun) -> list[str]:
     return [f"{key}: {flat[key]}" for key in PATHS if "/" in str(flat.get(key) or "")]
 
 
-def write_card(run: Path | AnyRun, *, licence: str | None = None) -> Path:
+def write_card(run: str | Path | AnyRun, *, licence: str | None = None) -> Path:
     """Write the model card into a run's own folder.
 
     Args:
@@ -50,7 +50,9 @@ def write_card(run: Path | AnyRun, *, licence: str | None = None) -> Path:
     return _write_card(found, found.path, name=name, where=name, licence=licence)
 
 
-def share_to_folder(run: Path | AnyRun, target: Path, *, licence: str | None = None, overwrite: bool = False) -> Path:
+def share_to_folder(
+    run: str | Path | AnyRun, target: str | Path, *, licence: str | None = None, overwrite: bool = False
+) -> Path:
     """Write a run and its card into another folder.
 
     Args:
@@ -62,7 +64,7 @@ def share_to_folder(run: Path | AnyRun, target: Path, *, licence: str | None = N
     Raises:
         RunError: as `finished`, or another run is in the folder.
     """
-    found = finished(run)
+    found, target = finished(run), Path(target)
     there = target / "settings.json"
     if there.is_file() and content(there) != content(found.path / "settings.json") and not overwrite:
         raise RunError(

@@ -50,7 +50,7 @@ class HubId:
         return cls(found["id"], found["revision"])
 
 
-def share_to_hub(run: "Path | AnyRun", where: str, *, licence: str | None = None, private: bool = False) -> str:
+def share_to_hub(run: "str | Path | AnyRun", where: str, *, licence: str | None = None, private: bool = False) -> str:
     """Put a run and its card into a model repository of the Hub, which is made where it is not there.
 
     Args:

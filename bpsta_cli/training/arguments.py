@@ -31,6 +31,7 @@ def settings(dataset: str, **options: Any) -> RunSettings:
         SettingsError: a setting that there is not, or a value that it cannot have.
         DataError: unknown data set, or a folder that is not laid out as one.
     """
+    options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
     groups: dict[str, dict[str, Any]] = {name: {} for name in (*GROUPS, "run", "rule")}
     for name, value in options.items():
         groups[_group(name)][name] = value

@@ -28,10 +28,11 @@ from bpsta_cli.errors import RunError
 from bpsta_cli.network import Network
 from bpsta_cli.reading import MissingError, UnreadableError, documents
 from bpsta_cli.rules import Rule
-from bpsta_cli.training import checkpoint_files, tensor_files
+from bpsta_cli.training import so_far, tensor_files
 from bpsta_cli.training.checkpoint_files import Checkpoints
 from bpsta_cli.training.rule_trust import rule_of
 from bpsta_cli.training.run_network import check_shapes, load_weights, network_of
+from bpsta_cli.training.so_far import SoFar
 from bpsta_cli.training.tensor_files import Header
 
 SETTINGS, PROVENANCE, HISTORY, TIMINGS, WEIGHTS, METRICS = (
@@ -187,8 +188,8 @@ class RunDir:
         Raises:
             RunError: there are none yet, or they are damaged, of another run or of another structure.
         """
-        if not self.finished and self.checkpoints.files():
-            return self._selected_so_far()
+        if (unfinished := self.so_far()) is not None:
+            return unfinished.weights
         file = self.path / WEIGHTS
         todo = "Train the run again, or restore the file."
         try:
@@ -205,23 +206,23 @@ class RunDir:
             got = f"{file}: {broken}"
         raise RunError("no usable weights", expected="a model.safetensors file", got=got, todo=todo)
 
-    def _selected_so_far(self) -> dict[str, Tensor]:
-        checksum = self.info_checksum()
-        found, _ = self.checkpoints.newest(lambda file: checkpoint_files.read(file, checksum))
-        assert found is not None, "there is a checkpoint"
-        tensors, state = found
-        part = {"network": "network/", "stored": "selected/"}.get(state.get("selected", ""))
-        if part is None:
-            raise RunError(
-                "no usable weights",
-                expected="an epoch of the spiking network",
-                got=f"{self.path}, stopped before one was finished",
-                todo="Start bpsta train again with the same --out: the run goes on.",
-            )
-        return {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+    def so_far(self) -> SoFar | None:
+        """The weights that an unfinished run has selected so far; None where it is finished or has no checkpoint.
+
+        Raises:
+            RunError: no run, no checkpoint is whole, or no epoch of the spiking network was finished.
+        """
+        if self.finished or not self.checkpoints.files():
+            return None
+        self.info()  # a damaged settings.json is no other run's
+        return so_far.read(self.checkpoints, self.info_checksum(), self.path)
 
     def network(
-        self, device: torch.device | str = "cpu", rule: type[Rule] | None = None, trusted: Iterable[Path] = ()
+        self,
+        device: torch.device | str = "cpu",
+        rule: type[Rule] | None = None,
+        trusted: Iterable[Path] = (),
+        weights: dict[str, Tensor] | None = None,
     ) -> tuple[RunInfo, Network]:
         """The trained network, in evaluation mode.
 
@@ -229,6 +230,7 @@ class RunDir:
             device: where the weights go.
             rule: the class of the run's learning rule; None: the method's.
             trusted: files that may be run for a rule of the user's own, where they are the run's.
+            weights: of the run, where they have been read; None: they are read.
 
         Raises:
             RunError: no run, no weights, files that are damaged, weights of another structure, or a rule that may not
@@ -238,7 +240,7 @@ class RunDir:
         rule = rule or rule_of(info.settings.method, info.rule_sha256, self.path, trusted)
         self._check(SETTINGS)
         network = network_of(info.settings, info.input_shape, len(info.classes), rule)
-        load_weights(network, self.weights(network), self.path)
+        load_weights(network, self.weights(network) if weights is None else weights, self.path)
         return info, network.to(device).eval()
 
     def write_history(self, history: list[dict[str, Any]]) -> None:

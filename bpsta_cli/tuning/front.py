@@ -70,7 +70,7 @@ def draw(trials: list[Trial], target: Path) -> list[Path]:
             axes.annotate(str(trial.number), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
 
     title = f"{len(finished)} trials, held-out training samples"
-    return draw_sheet([Panel(title, marks)], target, ("firing rate", "validation accuracy, %"), 1, whole=False)
+    return draw_sheet([Panel(title, marks)], target, ("firing rate", "validation accuracy, %"), whole=False)
 
 
 def _places(trials: list[Trial]) -> tuple[list[float], list[float]]:

@@ -60,7 +60,7 @@ DEFAULT: dict[str, Any] = {
 """What is searched where no file says otherwise; a rule that is not among these has no dimension of its own."""
 
 
-def chosen_space(file: Path | None, method: str) -> Space:
+def chosen_space(file: str | Path | None, method: str) -> Space:
     """The space in a file, or the default one; every dimension is checked for this method.
 
     Args:
@@ -74,7 +74,7 @@ def chosen_space(file: Path | None, method: str) -> Space:
         space = validate(Space, DEFAULT | {"rules": {method: {}} | DEFAULT["rules"]}, where="the default space")
     else:
         try:
-            space = validate(Space, documents.yaml(file), where=str(file))
+            space = validate(Space, documents.yaml(Path(file)), where=str(file))
         except (MissingError, UnreadableError) as broken:
             raise SettingsError(
                 "unusable space of settings",

@@ -81,9 +81,9 @@ class Study:
         RunError: the record there cannot be opened.
     """
 
-    def __init__(self, base: RunSettings, space: Space, out: Path) -> None:
+    def __init__(self, base: RunSettings, space: Space, out: str | Path) -> None:
         require_optuna()
-        self.base, self.space, self.out = _measured(base), space, out
+        self.base, self.space, self.out = _measured(base), space, Path(out)
         self.dimensions = space.of(base.method)
         self._note()
         self._study = self._open()

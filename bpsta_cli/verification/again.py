@@ -55,7 +55,7 @@ class Verdict:
         return self.same_bytes or (bool(self.unpromised) and not self.too_far)
 
 
-def store_of(record: Record, data_dir: Path, progress: Callable[[int, int, str], None] | None = None) -> Store:
+def store_of(record: Record, data_dir: str | Path, progress: Callable[[int, int, str], None] | None = None) -> Store:
     """The data that the run was trained on, or what its settings give now where those are not there.
 
     Raises:
@@ -67,7 +67,7 @@ def store_of(record: Record, data_dir: Path, progress: Callable[[int, int, str],
 
 
 def verify(
-    record: Record, store: Store, *, device: torch.device, data_dir: Path, on_step: OnStep | None = None
+    record: Record, store: Store, *, device: torch.device | str, data_dir: str | Path, on_step: OnStep | None = None
 ) -> Verdict:
     """Train and measure the run again in a temporary folder, and compare.
 
@@ -83,11 +83,12 @@ def verify(
     Raises:
         BpstaError: what training raises.
     """
+    device, data_dir = torch.device(device), Path(data_dir)
     if store.content_hash != record.info.data_hash:
         detail = f"trained on {record.info.data_hash[:12]}, the settings now give {store.content_hash[:12]}"
         return Verdict(record, ["data"], [Difference("data", detail)], trained=False)
     with tempfile.TemporaryDirectory(prefix="bpsta-verify-") as folder:
-        again = RunDir(Path(folder) / record.name)
+        again = RunDir(Path(folder) / "again")
         _train(record, store, again, device, on_step)
         return _compared(record, store, again, device, data_dir)
 

@@ -28,6 +28,7 @@ class Record:
         measurements: by kind ("eval", "energy", "latency"), where the pipeline measured it.
         provenance: of the process that made it; empty where that is not recorded.
         rule_file: the file of the user's own that was run for its learning rule, wherever that lies now.
+        shown: what it is called where its directory has no name of its own; "" where it has.
     """
 
     path: Path
@@ -37,11 +38,12 @@ class Record:
     measurements: dict[str, dict[str, Any]]
     provenance: dict[str, Any]
     rule_file: Path | None = None
+    shown: str = ""
 
     @property
     def name(self) -> str:
         """The run's name."""
-        return self.path.resolve().name
+        return self.shown or self.path.resolve().name
 
     @property
     def settings(self) -> RunSettings:
@@ -50,7 +52,7 @@ class Record:
         return settings.model_copy(update={"method": str(self.rule_file)}) if self.rule_file else settings
 
 
-def read_record(path: Path, trusted: Iterable[Path] = ()) -> Record:
+def read_record(path: str | Path, trusted: Iterable[str | Path] = (), *, shown: str = "") -> Record:
     """Read what is there of a run; no code is run on its behalf, unless the user named its rule's very file.
 
     The measurements of RESULTS/train/NAME are RESULTS/eval/NAME.json and so on. Its provenance is its own where it has
@@ -59,14 +61,16 @@ def read_record(path: Path, trusted: Iterable[Path] = ()) -> Record:
     Args:
         path: the run's directory.
         trusted: files that may be run for a rule of the user's own, where they are the run's.
+        shown: what the run is called; "" for its directory's name.
 
     Raises:
         RunError: no run, one that is not finished, a file that cannot be read, or a rule that may not be run.
         SettingsError: a trusted file is missing or unusable.
     """
+    path = Path(path)
     run = RunDir(path)
     info, metrics = run.info(), run.metrics()
-    rule = rule_of(info.settings.method, info.rule_sha256, path, trusted)
+    rule = rule_of(info.settings.method, info.rule_sha256, path, list(map(Path, trusted)))
     history = history_of(path)
     _check_figures(path, metrics, history)
     if (path / WEIGHTS).is_file():
@@ -80,7 +84,8 @@ def read_record(path: Path, trusted: Iterable[Path] = ()) -> Record:
         measurements = {kind: _json(file) for kind, file in found.items() if file.is_file()}
         named = f"{results_provenance.TRAIN}/{where.name}"
         provenance = provenance or results_provenance.recorded(results).get(named, ("", {}))[1]
-    return Record(path, info, metrics, history, measurements, provenance, rules.file_of(rule) if rule else None)
+    rule_file = rules.file_of(rule) if rule else None
+    return Record(path, info, metrics, history, measurements, provenance, rule_file, shown)
 
 
 def history_of(path: Path) -> str:

@@ -287,9 +287,9 @@ def test_a_verdict_names_the_data_that_it_rests_on():
         "-",
     ]
     assert found.marks == ("not-told-apart", "not-told-apart", "holds", "not-tested")
-    assert found.lead == (
+    assert found.note.startswith(
         "Claims: 1, on 4 lines, one for each data set. Tested on the paper's own data: 1 (holds 1); on a part of it: 1 "
-        "(not told apart 1); on stand-ins: 1 (not told apart 1). Not tested: 1."
+        "(not told apart 1); on stand-ins: 1 (not told apart 1). Not tested: 1. "
     )
 
 

@@ -20,6 +20,8 @@ from bpsta_cli.reporting.page import section, sentences, shown_table, with_notes
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"laptop": (1366, 768), "phone": (390, 844)}
+LETTERS = 10 * 4 / 3
+"""Pixels of a picture's letters, 10 points, where it is as large as it was drawn."""
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 
 
@@ -71,7 +73,10 @@ def test_a_browser_shows_every_table_and_picture_without_an_error(screen, report
     pytest.importorskip("selenium")
     with browser(*WIDTHS[screen], tmp_path / "profile") as driver:
         driver.get(report.page.as_uri())
-        top = driver.execute_script("return document.querySelector('#claims table').getBoundingClientRect().top")
+        top, said = (
+            driver.execute_script(f"return document.querySelector('{what}').getBoundingClientRect().{side}")
+            for what, side in (("#claims table", "top"), (".finding", "bottom"))
+        )
         driver.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
         shown = driver.execute_script(
             """
@@ -84,7 +89,7 @@ def test_a_browser_shows_every_table_and_picture_without_an_error(screen, report
                 pictures: [...document.querySelectorAll("article.figure")].map(a => {
                     const image = a.querySelector("img");
                     return [a.id, image.complete && image.naturalWidth, box(image).width, box(image).height,
-                            image.naturalHeight / image.naturalWidth]}),
+                            image.naturalHeight / image.naturalWidth, box(image).width / image.naturalWidth]}),
                 cut: [...document.querySelectorAll(".scroll")].filter(s => s.scrollWidth > s.clientWidth + 1).map(
                     s => s.closest("article").id),
                 fetched: performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:")),
@@ -94,18 +99,20 @@ def test_a_browser_shows_every_table_and_picture_without_an_error(screen, report
         complaints = driver.get_log("browser")
     assert shown["width"] == WIDTHS[screen][0]
     assert shown["content"] <= shown["width"]  # nothing but a table's own frame scrolls sideways
+    assert said < WIDTHS[screen][1], "the first screen says what was found"
     if screen == "laptop":
         assert not shown["cut"]
-        assert top < WIDTHS[screen][1], "the first screen shows what was found"
+        assert top < WIDTHS[screen][1], "the first screen shows the claims"
     tables = {name: rows for name, rows, height in shown["tables"] if height > 0}
     assert tables.items() >= {table.name: len(table.display) for table in report.tables}.items()
     assert tables["provenance-table"] == len(report.provenance)
     assert tables["runs-table"] > 0
     assert {picture[0] for picture in shown["pictures"]} == {figure.name for figure in report.figures}
-    for _, loaded, width, height, shape in shown["pictures"]:
+    for _, loaded, width, height, shape, scale in shown["pictures"]:
         assert loaded
         assert 0 < width <= shown["width"]
         assert height / width == pytest.approx(shape, rel=0.02)  # not squeezed
+        assert scale * LETTERS > 9, "letters of a picture are no smaller than 9 pixels"
     assert not shown["fetched"]
     assert not complaints
 
@@ -118,7 +125,7 @@ def test_the_page_names_no_address_to_fetch_from_and_runs_no_script(page):
 
 def test_every_value_of_every_table_stands_in_the_page(report, page):
     words = re.sub(r"<[^>]+>", "\n", page).replace("&#39;", "'").replace("&#34;", '"').replace("&amp;", "&")
-    words = words.replace("&lt;", "<").replace("&gt;", ">")
+    words = words.replace("&lt;", "<").replace("&gt;", ">").replace("\u00a0", " ")
     for table in report.tables:
         assert table.title in words
         for sentence in sentences(table.note):

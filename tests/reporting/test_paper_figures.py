@@ -52,9 +52,9 @@ def test_one_epoch_on_its_own_side_of_the_turn_is_a_point():
 def test_a_long_heading_is_broken_where_its_panel_ends(tmp_path, monkeypatch):
     headings = []
     monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, title, **_: headings.append(title))
-    made = study(two_rules(dataset="synthetic-gestures"), stand_ins={"dvs-gesture": "synthetic-gestures"})
-    draw_figures(made, tmp_path)
-    assert headings == ["synthetic-gestures, a stand-in for\nDVS-Gesture\nT = 8, 2 seeds"]
+    runs = two_rules(dataset="synthetic-gestures", recipe="of-my-own")
+    draw_figures(study(runs, stand_ins={"dvs-gesture": "synthetic-gestures"}), tmp_path)
+    assert headings == ["synthetic-gestures, a stand-in for DVS-Gesture\n(recipe of-my-own)\nT = 8, 2 seeds"]
 
 
 def test_rates_are_those_of_each_layer_and_of_runs_that_were_measured():

@@ -12,9 +12,11 @@ import torch
 import bpsta_cli
 from bpsta_cli.cli.main import run
 from bpsta_cli.errors import RunError, SettingsError
+from bpsta_cli.files import write_checked_json
+from bpsta_cli.reading import documents
 from bpsta_cli.sharing import hub as sharing_hub
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's client itself
 SHARED = {"README.md", "history.csv", "metrics.json", "model.safetensors", "settings.json"}
 
@@ -24,9 +26,9 @@ def hub(tmp_path, monkeypatch):
     with hub_stand_in.running() as found:
         monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
         monkeypatch.setenv("HF_TOKEN", hub_stand_in.TOKEN)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)  # it needs a server of its own
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # it needs a server of its own
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
         yield found
 
 
@@ -69,6 +71,18 @@ def test_a_command_takes_a_run_of_the_hub(hub, shared, data, capsys):
         found.append(json.loads(capsys.readouterr().out))
     assert found[0]["confusion"] == found[1]["confusion"]
     assert found[0]["run"] == "hub:me/tiny"
+
+
+def test_a_run_of_the_hub_is_trained_again_and_compared_by_its_name_there(hub, shared, data, capsys):
+    assert run(["verify", "hub:me/tiny", "--data-dir", str(data), "--threads", "1"]) == 0, capsys.readouterr().err
+    assert "hub:me/tiny: the same bytes (weights, history.csv, metrics.json)" in capsys.readouterr().out
+    metrics = documents.json_object(shared / "metrics.json")
+    write_checked_json(shared / "metrics.json", {**metrics, "loss": metrics["loss"] + 1})
+    hub.files["me/tiny"]["metrics.json"] = (shared / "metrics.json").read_bytes()
+    assert run(["verify", "hub:me/tiny", "--data-dir", str(data), "--threads", "1", "--json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (found["run"], [each["what"] for each in found["differences"]]) == ("hub:me/tiny", ["metrics.json"])
+    assert found["changed"] == ["provenance: not recorded"]
 
 
 def test_predict_and_export_take_a_run_of_the_hub_and_write_nothing_beside_it(

@@ -14,14 +14,15 @@ from bpsta_cli.data.store import manifest
 from bpsta_cli.data.store.store import Store, whole_store
 
 
-def store_path(data_dir: Path, name: str, preparation: Preparation, *, source: Path | None = None) -> Path:
+def store_path(data_dir: str | Path, name: str, preparation: Preparation, *, source: str | Path | None = None) -> Path:
     """Where `prepare` with these arguments puts the store: prepared/digits/images, prepared/n-mnist/T8-number.
 
     Raises:
         DataError: this data set cannot be prepared so.
     """
+    source = None if source is None else Path(source)
     dataset = catalogue.described(name, source)
-    return applied(preparation, dataset).path(data_dir, folder_name(dataset, source))
+    return applied(preparation, dataset).path(Path(data_dir), folder_name(dataset, source))
 
 
 def folder_name(dataset: Dataset, source: Path | None) -> str:
@@ -36,13 +37,13 @@ def _unique_name(source: Path) -> str:
     return f"{plain}-{sha256(str(whole).encode()).hexdigest()[:8]}"
 
 
-def stores_of(data_dir: Path, name: str) -> list[Store]:
+def stores_of(data_dir: str | Path, name: str) -> list[Store]:
     """The whole stores of data set `name`; hidden folders are half-built ones."""
-    folder = data_dir / "prepared" / name
+    folder = Path(data_dir) / "prepared" / name
     files = [*folder.glob(f"[!.]*/{manifest.FILE}"), *folder.glob(f"[!.]*/[!.]*/{manifest.FILE}")]
     return [store for file in sorted(files) if (store := whole_store(file.parent))]
 
 
-def store_with(data_dir: Path, name: str, content_hash: str) -> Store | None:
+def store_with(data_dir: str | Path, name: str, content_hash: str) -> Store | None:
     """The store of data set `name` with this content, whatever it was made from; None if there is none."""
     return next((store for store in stores_of(data_dir, name) if store.content_hash == content_hash), None)

@@ -187,12 +187,13 @@ class Store:
             raise manifest.damaged(self.path / f"{name}.npy", f"SHA-256 {expected}", got)
 
 
-def open_store(path: Path, *, verify: bool = False) -> Store:
+def open_store(path: str | Path, *, verify: bool = False) -> Store:
     """The store at `path`. Lengths, shapes and types are always checked, checksums with `verify`.
 
     Raises:
         DataError: there is no store, or it is damaged.
     """
+    path = Path(path)
     store = Store(path, *manifest.read(path))
     for split in SPLITS:
         store.split(split)
@@ -201,7 +202,7 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
     return store
 
 
-def whole_store(path: Path) -> Store | None:
+def whole_store(path: str | Path) -> Store | None:
     """The store at `path`; None where there is none that opens."""
     try:
         return open_store(path)

@@ -80,6 +80,7 @@ class Claim(_Entry):
         rival_training: of these, the ones that are trained so ("" for all).
         rival_structure: of these, the ones of this structure ("" for all); they are looked for beyond the paper too.
         reason: for "other", why no run can show it.
+        main: it is the one that the report's first sentence speaks of.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Claim(_Entry):
     rival_training: str = ""
     rival_structure: str = ""
     reason: str = ""
+    main: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> "Claim":
@@ -138,6 +140,8 @@ class _File(_Entry):
         names = [claim.id for claim in self.claims]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two claims are named {twice[0]}")
+        if len(main := [claim.id for claim in self.claims if claim.main]) > 1:
+            raise ValueError(f"two claims are the main one: {main[0]} and {main[1]}")
         return self
 
 

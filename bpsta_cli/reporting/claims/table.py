@@ -9,10 +9,11 @@ import pandas as pd
 from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.claims.definition import BOUNDS, FAMILIES, Claim, load
 from bpsta_cli.reporting.claims.evidence import values
+from bpsta_cli.reporting.claims.finding import RULE, data_of, finding, summary
 from bpsta_cli.reporting.claims.lines import Line, lines
 from bpsta_cli.reporting.claims.printed import NONE
 from bpsta_cli.reporting.claims.quantities import QUANTITIES
-from bpsta_cli.reporting.claims.verdict import FEWEST_SEEDS, LEVEL, VERDICTS
+from bpsta_cli.reporting.claims.verdict import FEWEST_SEEDS, LEVEL
 from bpsta_cli.reporting.comparison import probability
 from bpsta_cli.reporting.paper.groups import RULES, SELECTIONS
 from bpsta_cli.reporting.paper.literature import TITLES
@@ -23,7 +24,6 @@ NAME = "claims"
 TITLE = "What the texts claim, and what these runs say"
 MOST_GROUPS = 4
 """Groups that a claim can have: two sides, each a difference."""
-BASES = {"real": "on the paper's own data", "part": "on a part of it", "stand-in": "on stand-ins"}
 NOTE = (
     "Claims are in our own words. The paper's value is of its own data set; where there is none for these data, the "
     "text claims it of others. Ours: mean ± standard deviation (n - 1) "
@@ -35,6 +35,7 @@ NOTE = (
     f"The rule: 'holds' where the means lie as is claimed and the corrected p is below {LEVEL}; 'fails' where they lie "
     f"the other way and it is below {LEVEL}; 'not told apart' where it is not, or no seed differs from another; 'not "
     f"tested' where there are no runs, fewer than {FEWEST_SEEDS} seeds on a side, or the reason that stands there. "
+    f"{RULE} "
     "A printed accuracy is reached above the printed value less its standard error over the n samples of the test "
     "part, sqrt(p (1 - p) / n). That, and a place among other works, is tested on the paper's own data set alone, "
     f"whole, with its structure and T. About half: at most {BOUNDS['about half']}; about 3 %: at most "
@@ -55,29 +56,13 @@ def table(study: Study, claims: Sequence[Claim] | None = None) -> Table:
     return Table(
         NAME,
         TITLE,
-        NOTE,
+        f"{summary(found)} {NOTE}",
         frame,
         pd.DataFrame([_display(line) for line in found]),
         text_columns=tuple(_display(found[0])),
         supplementary=False,
-        lead=summary(found),
+        lead=finding(found),
         marks=tuple(line.verdict.replace(" ", "-") for line in found),
-    )
-
-
-def summary(found: Sequence[Line]) -> str:
-    """How many lines were tested on what, and what came of it."""
-    parts = []
-    for base, words in BASES.items():
-        here = [line for line in found if line.base == base]
-        counted = [(name, sum(line.verdict == name for line in here)) for name in VERDICTS[:-1]]
-        counts = ", ".join(f"{name} {count}" for name, count in counted if count)
-        parts.append(f"{words}: {len(here) or 'none'}{f' ({counts})' if counts else ''}")
-    untested = sum(line.verdict == VERDICTS[-1] for line in found)
-    claims = len({line.claim.id for line in found})
-    return (
-        f"Claims: {claims}, on {len(found)} lines, one for each data set. Tested {'; '.join(parts)}. Not tested: "
-        f"{untested or 'none'}."
     )
 
 
@@ -165,9 +150,7 @@ def _test(line: Line) -> str:
 
 def _verdict(line: Line) -> str:
     """The verdict; one that rests on other than the paper's data names what it rests on."""
-    dataset = line.evidence.groups[0].dataset if line.evidence.groups else ""
-    resting = {"stand-in": f" on {dataset}", "part": f" on a part of {TITLES.get(line.dataset, '')}"}
-    return line.verdict + resting.get(line.base, "")
+    return f"{line.verdict} on {data_of(line)}" if line.base in {"stand-in", "part"} else line.verdict
 
 
 CLAIM = ("id", "family", "claim", "place", "kind", "quantity", "direction", "dataset", "named")

@@ -36,7 +36,7 @@ def _curves(study: Study, folder: Path) -> Figure:
         "Figure 1. Test accuracy over epochs",
         f"Test accuracy after each epoch, of the runs of Tables 1 to 3. {SEEDS} {TURN}{_absent(study)}",
         f"Test accuracy over epochs, a line for each method. {_panels(panels)}; Tables 1 to 3 hold the last values.",
-        tuple(draw_sheet(panels, folder / "figure-1", CURVES, _columns(panels))),
+        tuple(draw_sheet(panels, folder / "figure-1", CURVES)),
         supplementary=False,
     )
 
@@ -58,22 +58,14 @@ def _rates(study: Study, folder: Path) -> Figure | None:
         f"5. {SEEDS}{_absent(study)}",
         f"Firing rate of each layer of neurons, a line for each rule. {_panels(panels)}; Table 5 holds the whole "
         "network's.",
-        tuple(
-            draw_sheet(
-                panels,
-                folder / "figure-2",
-                ("layer of neurons", "firing rate"),
-                _columns(panels),
-                whole=False,
-            )
-        ),
+        tuple(draw_sheet(panels, folder / "figure-2", ("layer of neurons", "firing rate"), whole=False)),
         supplementary=False,
     )
 
 
 def _curves_by_time_steps(study: Study, folder: Path) -> Figure | None:
     """Figure 3: of the data sets that have runs at several T."""
-    columns, panels = 2, list[Panel | None]()
+    panels = []
     for dataset in study.names():
         for groups in _by_recipe([group for group in study.groups(dataset) if group.like["method"] in RULES]):
             steps = sorted({group.like["T"] for group in groups})
@@ -83,7 +75,6 @@ def _curves_by_time_steps(study: Study, folder: Path) -> Figure | None:
             for T in steps:
                 same = [group for group in groups if group.like["T"] == T]
                 panels.append(Panel(_heading(dataset, same), partial(_draw_curves, groups=same, scale=scale)))
-            panels += [None] * (-len(panels) % columns)  # the next data set starts a row of its own
     if not panels:
         return None
     return Figure(
@@ -91,9 +82,8 @@ def _curves_by_time_steps(study: Study, folder: Path) -> Figure | None:
         "Figure 3. Test accuracy over epochs, at each T",
         "Networks trained with T steps, a line for each rule; the panels of one data set share their "
         f"scale. {SEEDS} {TURN}{_absent(study)}",
-        "Test accuracy over epochs at each T, a line for each rule. "
-        f"{_panels([panel for panel in panels if panel])}; Table 6 holds the last values.",
-        tuple(draw_sheet(panels, folder / "figure-3", CURVES, columns)),
+        f"Test accuracy over epochs at each T, a line for each rule. {_panels(panels)}; Table 6 holds the last values.",
+        tuple(draw_sheet(panels, folder / "figure-3", CURVES)),
         supplementary=False,
     )
 
@@ -177,10 +167,6 @@ def _heading(dataset: str, groups: list[Group]) -> str:
         title += f" (recipe {last.like['recipe']})"
     below = f"T = {last.like['T']}, {seeds}"
     return f"{title}\n{below}" if last.stand_in else f"{title}, {below}"
-
-
-def _columns(panels: list[Panel]) -> int:
-    return 1 if len(panels) < 4 else 2
 
 
 def _panels(panels: list[Panel]) -> str:
