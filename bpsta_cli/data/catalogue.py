@@ -92,8 +92,8 @@ class Dataset:
         by_hand: nothing is downloaded and the files do not come with this package: they are named with --source.
         may_be_silent: a recording of few events, or none, is data: what is too short to be cut into frames is in the
             last one.
-        events_reader: "module:function" that reads one recording by itself, given the path that `bpsta predict` is given;
-            None: by the path's ending.
+        events_reader: "module:function" that reads one recording by itself, given the path that `bpsta predict` is
+            given; None: by the path's ending.
         describe: "module:function" that fills in what depends on the user's files: kind, shape, classes, recipe. Such a
             row states no shape, classes and counts.
     """
