@@ -46,6 +46,7 @@ MEASUREMENT = (
     "training/rule_trust.py",
     "training/run_directory.py",
     "training/run_network.py",
+    "training/so_far.py",
     "training/tensor_files.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""
