@@ -55,6 +55,7 @@ MEASUREMENT = (
     "training/run_directory.py",
     "training/run_network.py",
     "training/schedules.py",
+    "training/so_far.py",
     "training/tensor_files.py",
 )
 """The same of a measurement: evaluation, energy and accuracy over time, but no measured time."""
