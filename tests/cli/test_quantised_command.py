@@ -1,10 +1,13 @@
 """`bpsta eval --bits` as a user meets it, and where its result shows up."""
 
 import json
+from inspect import signature
 
 import pytest
 
+from bpsta_cli.cli.evaluate import evaluate
 from bpsta_cli.cli.main import run
+from bpsta_cli.quantisation.measured import FINE_TUNING_EPOCHS
 
 TINY = ["--dataset", "digits", "--T", "4", "--network", "4C3-AP4-10Voting", "--epochs", "1", "--warmup-epochs", "0"]
 
@@ -39,6 +42,10 @@ def test_the_quantised_twin_is_measured_beside_the_twin(capsys, runs, data):
     alone = json.loads(called(capsys, "eval", data, runs / "ann", "--json")[1])
     assert {key: found[key] for key in alone} == alone
     assert "quantised" not in alone
+
+
+def test_the_epochs_of_fine_tuning_are_those_that_the_pipeline_and_verify_have():
+    assert signature(evaluate).parameters["fine_tune"].default == FINE_TUNING_EPOCHS
 
 
 def test_a_reader_sees_the_three_accuracies(capsys, runs, data):

@@ -52,7 +52,7 @@ def outputs_of(network, kind, x):
     return found
 
 
-@pytest.mark.parametrize("norm", ["folded", "per-step", "tdbn"])
+@pytest.mark.parametrize("norm", ["folded", "per-step", "tdbn", "none"])
 @pytest.mark.parametrize("structure", STRUCTURES)
 @torch.no_grad()
 def test_folded_norms_change_no_vote_but_for_rounding(structure, norm):
