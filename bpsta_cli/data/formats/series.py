@@ -89,7 +89,7 @@ def unusable(path: Path, expected: str, got: str) -> DataError:
 def steps(series: npt.NDArray[Any], T: int, name: str) -> npt.NDArray[np.uint8]:
     """A series as uint8 [T, 1, channels, 1]: each step is the mean of its own T-th of the time.
 
-    Every channel is standardised over its own time first (mean 0, standard deviation 1), as the series of the UCR
+    Every channel is standardised over its own time first (mean 0, standard deviation 1), as most series of the UCR
     archive are (Dau et al. 2019, doi:10.1109/JAS.2019.1911747): 0 is four standard deviations below its mean, `MEAN`
     the mean, `LEVELS` four above; what is beyond is cut off. So neither unit nor level of a channel matters. Bytes are
     taken as they are. The sums have one order, and the result is the same on every machine.
