@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -217,6 +217,12 @@ def _shuffled_by_class(names: Sequence[str], labels: npt.NDArray[np.int64], seed
         place[row] = (seen[label] + 0.5) / sizes[label]
         seen[label] += 1
     return sorted(order, key=place.__getitem__)
+
+
+def sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """The user's own names of classes in order: by value where all are whole numbers, else as texts."""
+    distinct = set(names)
+    return tuple(sorted(distinct, key=int if all(name.isdecimal() for name in distinct) else None))
 
 
 def damaged(path: Path, expected: str, got: str) -> DataError:

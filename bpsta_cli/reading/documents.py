@@ -213,22 +213,38 @@ def numbers(path: Path) -> npt.NDArray[np.float64]:
     Raises:
         UnreadableError: no file that can be read, something else than numbers, or lines of different lengths.
     """
+    return _numbers(path, texts=0)[1]
+
+
+def labelled_numbers(path: Path) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """The first cell of each line of a CSV file as text, and its other cells as `numbers` [lines, columns].
+
+    Raises:
+        UnreadableError: as `numbers`.
+    """
+    return _numbers(path, texts=1)
+
+
+def _numbers(path: Path, texts: int) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """Of each line, the first cell where `texts` is 1, and the numbers of the others."""
+    first: list[str] = []
     values, width = array("d"), 0
     for count, line in enumerate(text(path, DOCUMENT).removeprefix("\ufeff").splitlines(), start=1):
         if not line.strip():
             continue
         cells = line.split(",")
-        row = [_number(cell) for cell in cells]
+        row = [_number(cell) for cell in cells[texts:]]
         if count == 1 and not any(value is not None for value in row):
             continue
         if None in row:
-            got = f"'{cells[row.index(None)].strip()[:40]}' in line {count:,}"
+            got = f"'{cells[texts + row.index(None)].strip()[:40]}' in line {count:,}"
             raise unreadable(path, "numbers with commas between them", got)
         if width not in (0, len(row)):
             raise unreadable(path, f"{width:,} numbers in each line", f"{len(row):,} in line {count:,}")
         width = len(row)
+        first.append(cells[0].strip())
         values.extend(value for value in row if value is not None)
-    return np.array(values, dtype=np.float64).reshape(-1, max(width, 1))
+    return first, np.array(values, dtype=np.float64).reshape(-1, max(width, 1))
 
 
 def _number(cell: str) -> float | None:

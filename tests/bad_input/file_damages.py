@@ -269,6 +269,13 @@ SERIES_CSV_TEXTS = {
     "a number of 100,000 digits": b"1\n" + b"9" * 100_000,
     "hexadecimal": b"0x10,1\n0x11,2\n",
 }
+
+
+def with_labels(member: bytes) -> bytes:
+    """An archive of a table of which x is `member`."""
+    return archive({"x.npy": member, "y.npy": npy(described("'<i8'", "(1,)"), bytes(8))})
+
+
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_TEXTS = {
     "the first eight bytes": HDF5,
@@ -478,6 +485,8 @@ def damages(readers: list[tuple[str, str]]) -> Iterator[Damage]:
     yield from of(NPZ_TEXTS, kind("npz"))
     yield from of(SERIES_NPZ_TEXTS, kind("npz of series"))
     yield from of(SERIES_CSV_TEXTS, kind("csv of series"))
+    yield from of(SERIES_CSV_TEXTS, kind("csv of tables"), ("hexadecimal",))
+    yield from of({f"{name} as x": with_labels(content) for name, content in NPY_TEXTS.items()}, kind("npz of tables"))
     yield from of(HDF5_TEXTS, kind("hdf5"))
     yield from of(IDX_TEXTS, ("IDX",))
     yield from of(GZIP_TEXTS, ("IDX in gzip",))

@@ -22,6 +22,7 @@ from bpsta_cli.config import Params, load_params
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.datasets import heidelberg
 from bpsta_cli.data.datasets.cifar import _read_pickled
+from bpsta_cli.data.datasets.series_tables import read as read_table
 from bpsta_cli.data.formats.aedat import read_aedat
 from bpsta_cli.data.formats.audio import read_wav
 from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz, read_tonic_npy
@@ -231,6 +232,10 @@ READERS = (
     Reader("AEDAT 3.1", "a.aedat", lambda: AEDAT_3, read_aedat),
     Reader("series in npz", "a.npz", saved(lambda file: np.savez(file, x=np.ones((5, 3)))), series, "npz of series"),
     Reader("series in CSV", "a.csv", lambda: b"time,value\n0,1.5\n1,-2e3\n2,.25\n", series, "csv of series"),
+    Reader("table of series in npz", "a.npz", saved(lambda file: np.savez(file, x=np.ones((2, 3)), y=[0, 1])),
+           lambda path: read_table(path).x, "npz of tables"),
+    Reader("table of series in CSV", "a.csv", lambda: b"class,value\n0,1.5\n1,-2e3\n",
+           lambda path: read_table(path).x, "csv of tables"),
     Reader("SHD's HDF5", "a.h5", saved(spiking_words), heard, "hdf5"),
     Reader("packed HDF5", "a.h5", saved(lambda file: spiking_words(file, "gzip")), heard, "hdf5"),
     Reader("IDX", "a-ubyte", lambda: IDX, lambda path: read_idx(path, 3)),

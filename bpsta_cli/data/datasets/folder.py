@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpsta_cli.data.catalogue import Dataset, Kind
+from bpsta_cli.data.datasets import series_tables
 from bpsta_cli.data.encoding import Events, check_events
 from bpsta_cli.data.formats import audio, series
 from bpsta_cli.data.formats.aedat import read_aedat
@@ -21,7 +22,7 @@ from bpsta_cli.data.formats.event_files import read_n_mnist, read_npy, read_npz
 from bpsta_cli.data.formats.images import check_like, formats, read_image
 from bpsta_cli.data.parallel import enough_processes, parallel_map
 from bpsta_cli.data.preparation import AppliedPreparation
-from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName
+from bpsta_cli.data.sources import SPLITS, Progress, Recordings, Samples, Source, SplitName, sorted_classes
 from bpsta_cli.errors import DataError
 
 EVENT_READERS: dict[str, Callable[[Path], Events]] = {
@@ -60,8 +61,11 @@ def describe(row: Dataset, source: Path | None) -> Dataset:
     Raises:
         DataError: no folder, or one that is not laid out as a data set.
     """
-    listing = _list(_given(source))
-    assert source is not None
+    source = _given(source)
+    tables = series_tables.find(source)
+    if tables:
+        return series_tables.describe(row, source, tables, _SERIES_NETWORK)
+    listing = _list(source)
     name = source.resolve().name
     split = "its train/ and test/ folders" if listing.files["test"] else "no test/ folder"
     changes: dict[Kind, dict[str, Any]] = {
@@ -81,16 +85,19 @@ def describe(row: Dataset, source: Path | None) -> Dataset:
 
 
 def folder(dataset: Dataset, source: Path | None, _raw: Path) -> Source:
-    """The files in `source`: CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE, at any depth below CLASS.
+    """The files in `source`: CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE, at any depth below CLASS; or a table.
 
     Classes are numbered in the order of their names, or by value where all names are numbers. Hidden files
     are left out. The files may be images, recordings (.npz, .npy, .bin, .aedat), .wav or series (.npz, .csv), the same
-    kind in every class.
+    kind in every class. Series may also be the lines of one table (see `series_tables`).
 
     Raises:
         DataError: no folder, or one that is not laid out so.
     """
     source = _given(source)
+    tables = series_tables.find(source)
+    if tables:
+        return series_tables.source_of(dataset, source, tables)
     listing = _list(source)
 
     def read(split: SplitName) -> Recordings | Samples:
@@ -129,7 +136,7 @@ def _given(source: Path | None) -> Path:
 
 def _list(source: Path) -> _Listing:
     roots = _split_roots(source)
-    classes = _sorted_classes(_folders(roots["train"]))
+    classes = sorted_classes(_folders(roots["train"]))
     if len(classes) < 2:
         raise _misplaced(roots["train"], "a sub-folder for each of two or more classes", f"{len(classes)}")
     files: dict[SplitName, list[tuple[str, int]]] = {"train": [], "test": []}
@@ -172,10 +179,6 @@ def _files(root: Path) -> Iterator[str]:
                 yield f"{folder_name}{os.sep}{name}"
 
 
-def _sorted_classes(names: list[str]) -> tuple[str, ...]:
-    return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
-
-
 def _kind_of(files: list[str]) -> Kind:
     """What all the files are, by their endings."""
     endings: dict[str, str] = {}
@@ -195,7 +198,7 @@ def _kind_of(files: list[str]) -> Kind:
 def kind_of(file: Path) -> Kind | None:
     """What a file is by its ending, a .npz archive by its arrays too; None: nothing that is read here."""
     suffix = file.suffix.lower()
-    if suffix in series.SUFFIXES and (suffix not in EVENT_READERS or series.is_series(file)):
+    if suffix in series.SUFFIXES and series.is_series(file):
         return "series"
     if suffix in EVENT_READERS:
         return "events"

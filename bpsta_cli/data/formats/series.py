@@ -24,7 +24,9 @@ _FORM = "an array [time, channels] of numbers"
 
 
 def is_series(path: Path) -> bool:
-    """Whether a .npz archive holds a series, not an event recording; one that cannot be read is no series."""
+    """Whether a .csv or .npz file holds a series; an archive of event arrays does not, nor one that cannot be read."""
+    if path.suffix.lower() == ".csv":
+        return True
     try:
         return not set(Events._fields) <= set(arrays.npz_names(path))
     except UnreadableError:
@@ -43,32 +45,43 @@ def read_series(path: Path) -> npt.NDArray[Any]:
     try:
         values = documents.numbers(path) if path.suffix.lower() == ".csv" else _array(path)
     except UnreadableError as refused:
-        raise _unusable(path, refused.expected, refused.got) from None
+        raise unusable(path, refused.expected, refused.got) from None
     values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or values.dtype.kind not in "buif":
-        raise _unusable(path, _FORM, f"{values.dtype} {values.shape}")
+    if values.ndim != 2:
+        raise unusable(path, _FORM, f"{values.dtype} {values.shape}")
+    return checked(path, values)
+
+
+def checked(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values [..., time, channels] as float64, or as uint8 where they are that.
+
+    Raises:
+        DataError: no numbers, none at all, or one that is not finite.
+    """
+    if values.dtype.kind not in "buif":
+        raise unusable(path, _FORM, f"{values.dtype} {values.shape}")
     if values.size == 0:
-        raise _unusable(path, "at least one moment of one channel", " x ".join(map(str, values.shape)))
+        raise unusable(path, "at least one moment of one channel", " x ".join(map(str, values.shape)))
     if values.dtype == np.uint8:
         return values
     exact = values.astype(np.float64)
     if not np.isfinite(exact).all():
-        time, channel = np.argwhere(~np.isfinite(exact))[0]
-        raise _unusable(
-            path, "finite numbers", f"{exact[time, channel]} at moment {time:,}, channel {channel:,} (from 0)"
-        )
+        *sample, time, channel = np.argwhere(~np.isfinite(exact))[0].tolist()
+        where = f"moment {time:,}, channel {channel:,} (from 0)" + "".join(f" of sample {row:,}" for row in sample)
+        raise unusable(path, "finite numbers", f"{exact[(*sample, time, channel)]} at {where}")
     return exact
 
 
 def _array(path: Path) -> npt.NDArray[Any]:
     names = arrays.npz_names(path)
     if set(Events._fields) <= set(names) or (_NAME not in names and len(names) != 1):
-        raise _unusable(path, f"{_FORM} called {_NAME}, or one alone", f"arrays {', '.join(names[:10]) or 'none'}")
+        raise unusable(path, f"{_FORM} called {_NAME}, or one alone", f"arrays {', '.join(names[:10]) or 'none'}")
     name = _NAME if _NAME in names else names[0]
     return arrays.npz(path, [name])[name]
 
 
-def _unusable(path: Path, expected: str, got: str) -> DataError:
+def unusable(path: Path, expected: str, got: str) -> DataError:
+    """The error for a file of series that cannot be used."""
     todo = "Save it again, or leave it out."
     return DataError(f"unusable series {path}", expected=expected, got=got, todo=todo)
 
@@ -76,7 +89,7 @@ def _unusable(path: Path, expected: str, got: str) -> DataError:
 def steps(series: npt.NDArray[Any], T: int, name: str) -> npt.NDArray[np.uint8]:
     """A series as uint8 [T, 1, channels, 1]: each step is the mean of its own T-th of the time.
 
-    Every channel is standardised over its own time first (mean 0, standard deviation 1), as the series of the UCR
+    Every channel is standardised over its own time first (mean 0, standard deviation 1), as most series of the UCR
     archive are (Dau et al. 2019, doi:10.1109/JAS.2019.1911747): 0 is four standard deviations below its mean, `MEAN`
     the mean, `LEVELS` four above; what is beyond is cut off. So neither unit nor level of a channel matters. Bytes are
     taken as they are. The sums have one order, and the result is the same on every machine.
