@@ -12,7 +12,7 @@ from bpsta_cli.config import Params, RunSettings, validate
 from bpsta_cli.verification import read_record, store_of, tolerance, verify
 
 ROOT = Path(__file__).parent.parent
-NAME = "digits-stbp-T8-s0"
+NAME = "digits-stbp-T4-s0"
 RUN = f"results/train/{NAME}"
 FILES = [
     *(f"{RUN}/{file}" for file in ("settings.json", "metrics.json", "history.csv")),
@@ -49,11 +49,11 @@ def test_a_committed_run_comes_out_as_promised(tmp_path):
 @pytest.mark.parametrize(
     ("run", "other", "figure"),
     [
-        (NAME, "digits-stbp-T8-s1", "first loss"),
-        (NAME, "digits-bpsta-T8-s0", "first loss with spikes"),
-        ("digits-bpsa-T8-s0", "digits-bpsta-T8-s0", "firing rate"),
+        (NAME, "digits-stbp-T4-s1", "first loss"),
+        (NAME, "digits-bpsta-T4-s0", "first loss with spikes"),
+        ("digits-bpsa-T4-s0", "digits-bpsta-T4-s0", "firing rate"),
         # on the digits and the speech stbp and bpsa, which learn at nearly the same rate, are within it
-        ("synthetic-gestures-stbp-T8-s0", "synthetic-gestures-bpsa-T8-s0", "firing rate"),
+        ("synthetic-gestures-stbp-T4-s0", "synthetic-gestures-bpsa-T4-s0", "firing rate"),
     ],
 )
 def test_a_run_of_another_seed_or_rule_is_outside_of_the_tolerance(run, other, figure):
