@@ -212,7 +212,7 @@ def test_a_stand_in_stands_for_a_data_set_that_the_preset_lacks(name):
 def test_every_row_of_the_demo_has_three_seeds():
     rows = Counter((run.dataset, run.method, run.T) for run in load_params(PRESETS["demo"]).runs.values())
     assert set(rows.values()) == {3}
-    methods = {dataset: {method for other, method, T in rows if (other, T) == (dataset, 8)} for dataset, _, _ in rows}
+    methods = {dataset: {method for other, method, T in rows if (other, T) == (dataset, 4)} for dataset, _, _ in rows}
     every = {"ann", "stbp", "bpsa", "bpsta"}
     assert methods == dict.fromkeys(("digits", "synthetic-gestures", "synthetic-speech"), every)
 
@@ -327,17 +327,17 @@ def test_dvc_repro_runs_nothing_that_a_name_says_and_removes_nothing_that_it_nam
     [
         ("prepare@digits", ["prepare --params params.yaml --recipe digits --out data/stores/digits"]),
         (
-            "train@digits-bpsta-T8-s0",
+            "train@digits-bpsta-T4-s0",
             [
-                "train --params params.yaml --run digits-bpsta-T8-s0",
-                *(f"{each} results/train/digits-bpsta-T8-s0" for each in ("eval", "energy", "latency")),
+                "train --params params.yaml --run digits-bpsta-T4-s0",
+                *(f"{each} results/train/digits-bpsta-T4-s0" for each in ("eval", "energy", "latency")),
             ],
         ),
         (
-            "../dvc.yaml:train-only@digits-ann-T8-s0",
+            "../dvc.yaml:train-only@digits-ann-T4-s0",
             [
-                "train --params params.yaml --run digits-ann-T8-s0",
-                "eval results/train/digits-ann-T8-s0 --out results/eval/digits-ann-T8-s0.json --bits auto",
+                "train --params params.yaml --run digits-ann-T4-s0",
+                "eval results/train/digits-ann-T4-s0 --out results/eval/digits-ann-T4-s0.json --bits auto",
             ],
         ),
         (
