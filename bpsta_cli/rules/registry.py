@@ -56,7 +56,7 @@ def _check_settings(rule: type[Rule]) -> None:
     """Refuse a class with a setting that cannot be one, or with annotations that no dataclass made fields of."""
     settings_of(rule)
     plain = "__dataclass_fields__" not in vars(rule) and [
-        name for name, kind in vars(rule).get("__annotations__", {}).items() if "ClassVar" not in str(kind)
+        name for name, kind in inspect.get_annotations(rule).items() if "ClassVar" not in str(kind)
     ]
     if plain:
         raise SettingsError(
