@@ -9,6 +9,7 @@ from small_stores import write_store
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data.store import verified
+from bpsta_cli.rules import registry
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: the GPU's kernels then run here
@@ -60,3 +61,13 @@ def _data_go_into_no_folder_of_the_users(tmp_path_factory):
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("BPSTA_DATA", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rules_that_a_file_of_tests_registers_end_with_it():
+    tables = (registry._rules, registry._files, registry._hashes)
+    before = [dict(table) for table in tables]
+    yield
+    for table, kept in zip(tables, before, strict=True):
+        table.clear()
+        table.update(kept)

@@ -39,7 +39,7 @@ from bpsta_cli.reporting.time_steps import history
 from bpsta_cli.training.run_directory import RunDir
 
 ROOT = Path(__file__).parents[2]
-RUN = "digits-bpsta-T8-s0"
+RUN = "digits-bpsta-T4-s0"
 
 
 @dataclass(frozen=True)

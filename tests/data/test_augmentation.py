@@ -7,7 +7,7 @@ from bpsta_cli.data import catalogue
 from bpsta_cli.data.augmentation import for_epoch
 
 MNIST, CLOTHES, GESTURES = (catalogue.get(name) for name in ("mnist", "fashion-mnist", "dvs-gesture"))
-SPEECH = dataclasses.replace(MNIST, kind="speech")
+SPEECH = dataclasses.replace(MNIST, kind="speech", sound_reader="bpsta_cli.data.datasets.folder:read_sound")
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32), "events": (4, 2, 20, 30), "speech": (4, 1, 5, 10)}
 ROWS = {"grey": MNIST, "colour": CLOTHES, "events": GESTURES, "speech": SPEECH}
 KINDS = list(SHAPES)

@@ -172,7 +172,7 @@ def test_the_recipe_cuts_by_time_and_trains_and_predict_reads_the_sample_of_the_
     read = single_file.read(Path(f"{file}:2"), "shd", settings, T=3, shape=(1, 1, 700))
     assert np.array_equal(read.x[0], store.split("test").x[2])
     capsys.readouterr()
-    assert run(["predict", str(tmp_path / "run"), f"{file}:0", f"{file}:2"]) == 0
+    assert run(["predict", str(tmp_path / "run"), f"{file}:0", f"{file}:2", "--json"]) == 0
     assert "shd_test.h5:2" in capsys.readouterr().out
     for wrong, got in ((file, "a file of 3 recordings"), (f"{file}:3", "number 3")):
         assert run(["predict", str(tmp_path / "run"), str(wrong)]) == 2

@@ -75,5 +75,5 @@ def test_the_recipe_trains_and_predict_reads_a_single_recording(tmp_path, capsys
     given = ["--dataset", "n-caltech101", "--source", str(source), "--T", "1", "--epochs", "2", "--threads", "1"]
     assert run(["train", *given, "--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 0
     capsys.readouterr()
-    assert run(["predict", str(tmp_path / "run"), str(source / "ant" / "image_0010.bin")]) == 0
+    assert run(["predict", str(tmp_path / "run"), str(source / "ant" / "image_0010.bin"), "--json"]) == 0
     assert "image_0010.bin" in capsys.readouterr().out

@@ -44,15 +44,20 @@ FIELDS = (
     *(f"{name}_{kind}" for name in MEASURED for kind in ("mean", "sd")),
     *("firing_rate_change_percent", "firing_rate_p", *PAPER_COLUMNS.values(), *ORIGIN),
 )
+
+
+def _twins(row: Row) -> str:
+    """Accuracies of the ReLU twin and of its quantised form: one column, so that the table fits a screen."""
+    return "; ".join(number(row, f"{name}_percent", 2) for name in ("twin", "quantised_twin"))
+
+
 COLUMNS: Columns = {
     "data set": dataset_of,
     "method": method_of,
     "T": lambda row: number(row, "T", 0),
     "accuracy, %": lambda row: spread(row, "accuracy_percent", "sd_percent", 2),
-    "twin, %": lambda row: number(row, "twin_percent", 2),
-    "quantised twin, %": lambda row: spread(row, "quantised_twin_percent", "quantised_twin_sd_percent", 2),
-    "its bits": lambda row: number(row, "quantised_bits", 0),
-    "firing rate": lambda row: spread(row, "firing_rate_mean", "firing_rate_sd", 4),
+    "twin; quantised, %": _twins,
+    "firing rate": lambda row: spread(row, "firing_rate_mean", "firing_rate_sd", 3),
     "to the baseline, %": lambda row: number(row, "firing_rate_change_percent", 1, sign=True),
     "p": lambda row: probability(row.get("firing_rate_p", float("nan"))),
     "ratio by Eq. 1": lambda row: spread(row, "paper_ratio_mean", "paper_ratio_sd", 1),
@@ -128,8 +133,9 @@ NOTE = (
     f"The table compares {BASELINE} and bpsta. {CHOICE} A ratio is the energy of the ReLU twin divided by that of the "
     "spiking network: above 1 the spiking network needs less. Eq. 1, the paper's account, is FLOPs x 4.6 pJ over "
     "FLOPs x firing rate x 0.1 pJ x T. Counted are the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 "
-    "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates. The column 'twin' is the test accuracy of the "
-    f"network with ReLU in place of the neurons, where one was trained; {quantised_twins.NOTE} "
+    "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates. Beside the accuracy "
+    "stand the mean accuracies of the network with ReLU in place of the neurons, where one was trained, and of its "
+    "quantised form, with activations of ceil(log2(T + 1)) bits; the table of energies has their spread. "
     "p is two-sided, from Welch's t-test over the "
     f"seeds' firing rates. {ABOUT_PAPER} The caption of the paper's table names its two values in the reverse of their "
     "order; here every row names its method. docs/energy.md says what each account leaves out."
