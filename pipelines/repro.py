@@ -29,6 +29,8 @@ CORES = len(os.sched_getaffinity(0))
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 120.0
 """Seconds that a training has to save its state."""
+COMPILE = "from bpsta_cli.kernels import choose; choose(device='cpu')"
+"""Picks the kernels, which compiles them where they are not there yet."""
 FIRST = ("params-check", "code-train", "code-measure", "prepare")
 LAST = ("metrics", "report")
 """What all runs depend on, and what is made of all of them, or of those that are there."""
@@ -55,7 +57,7 @@ def unprepared(study: Params) -> list[str]:
 
 
 class Processes:
-    """The `dvc` processes that were started; none outlives this one unless that is killed outright."""
+    """The `dvc` processes that were started, and a compiler; none outlives this one unless that is killed outright."""
 
     def __init__(self) -> None:
         self.running: list[subprocess.Popen[bytes]] = []
@@ -65,6 +67,10 @@ class Processes:
         """Start `dvc`; where another one holds DVC's lock for a moment it waits."""
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
         self.running.append(subprocess.Popen(command, start_new_session=True))
+
+    def compile_kernels(self) -> None:
+        """Have them compiled while data are prepared, so that the first trainings need not wait for it."""
+        self.running.append(subprocess.Popen([sys.executable, "-c", COMPILE], start_new_session=True))
 
     def wait(self) -> bool:
         """Wait for all; True if all succeeded."""
@@ -137,6 +143,7 @@ def changed_runs(study: Params) -> tuple[bool, list[Run]]:
 
 def regenerate(study: Params, jobs: int, dvc: Processes) -> int:
     """Bring everything up to date that can be; the exit code is 1 where a stage failed that had its data."""
+    dvc.compile_kernels()
     dvc.start("repro", "--keep-going", *FIRST)
     dvc.wait()
     missing = unprepared(study)
