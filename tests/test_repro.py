@@ -38,6 +38,7 @@ class Recorder:
 
     def __init__(self, *, stored=(), bad=()):
         self.started, self.waits, self.stored, self.bad = [], 0, stored, bad
+        self.compiled = []
 
     def start(self, *arguments):
         self.started.append(arguments)
@@ -46,6 +47,9 @@ class Recorder:
                 folder = repro.STORES / entry
                 folder.mkdir(parents=True)
                 (folder / "T4.json").write_text("{}")
+
+    def compile_kernels(self):
+        self.compiled.append((len(self.started), self.waits))
 
     def wait(self):
         self.waits += 1
@@ -81,6 +85,7 @@ def test_with_all_data_the_runs_go_side_by_side_and_one_pass_ends_it(all_changed
     dvc = Recorder(stored=["digits", "mnist"])
     assert repro.regenerate(study, 2, dvc) == 0
     assert dvc.started[0] == ("repro", "--keep-going", "params-check", "code-train", "code-measure", "prepare")
+    assert dvc.compiled == [(0, 0)]  # while the data are prepared, which is waited for afterwards
     assert len(dvc.share("--single-item")) == 2
     assert dvc.started[-1] == ("repro", "--keep-going")
 
