@@ -31,7 +31,7 @@ test: setup
 	ruff format --check .
 	mypy
 	lint-imports
-	python -m pytest --numprocesses logical --dist loadfile
+	python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 docs: setup # strictly: a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
