@@ -3,8 +3,8 @@
     python pipelines/tune.py pipelines/rules.yaml --recipe n-mnist --T 4 --method stbp --method bpsta --out runs/tuning
 
 The value of a trial is the accuracy of its last epoch on the validation part; nothing of the test part is read. Space
-and budget stand in pipelines/tuning.yaml. OUT/METHOD/trials.csv has every trial, OUT/METHOD/space.yaml what was
-searched, OUT/METHOD/best.yaml the settings found, as an entry of `variants`. The same command goes on.
+and budget stand in the params.yaml under `search`. OUT/METHOD/trials.csv has every trial, OUT/METHOD/space.yaml what
+was searched, OUT/METHOD/best.yaml the settings found, as an entry of `variants`. The same command goes on.
 """
 
 import math
@@ -22,12 +22,9 @@ from trials import Record, Row, Subject, train, write_best
 
 from bpsta_cli import files, rules
 from bpsta_cli.cli.output import print_error
-from bpsta_cli.config import load_params, validate
+from bpsta_cli.config import Params, Space, load_params
 from bpsta_cli.errors import BpstaError, SettingsError
-from bpsta_cli.reading import documents
-from bpsta_cli.tuning.space import Space, distribution
-
-SPACE = Path("pipelines/tuning.yaml")
+from bpsta_cli.tuning.space import distribution, read_space
 
 
 class Search:
@@ -136,6 +133,24 @@ def _check_same(file: Path, space: Space, subject: Subject) -> None:
     files.write_text(file, text)
 
 
+def chosen(file: Path | None, study: Params, params: Path) -> Space:
+    """The space in a file of its own, else the study's: never the default one, which a study would not write down.
+
+    Raises:
+        SettingsError: neither, or an unusable file.
+    """
+    if file is not None:
+        return read_space(file)
+    if study.search is None:
+        raise SettingsError(
+            "no space to search",
+            expected=f"search in {params}",
+            got="none",
+            todo="Add it (docs/tuning.md), or --space.",
+        )
+    return study.search
+
+
 def main(
     params: Annotated[Path, typer.Argument(help="The params.yaml with all other settings.")],
     recipe: Annotated[list[str], typer.Option(help="Entry of its datasets; of several a trial is the mean.")],
@@ -143,7 +158,7 @@ def main(
     method: Annotated[list[str], typer.Option(help="Learning rule or variant; give it again for another one.")],
     out: Annotated[Path, typer.Option(help="Folder for a folder a method.")],
     seed: Annotated[list[int], typer.Option(help="Seed of a training; of several a trial is the mean.")] = [0],  # noqa: B006 - Typer reads it once
-    space: Annotated[Path, typer.Option(help="The space and the budget.")] = SPACE,
+    space: Annotated[Path | None, typer.Option(help="The space and the budget; by default search in PARAMS.")] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder with raw and prepared data.")] = Path("data"),
     jobs: Annotated[int, typer.Option(min=1, help="Trials at the same time; by default one a core.")] = grid.CORES,
     deadline: Annotated[float, typer.Option(metavar="SECONDS", help="After so long all is stopped.")] = math.inf,
@@ -151,8 +166,8 @@ def main(
     """Search the settings of each method in the same space with as many trials; the test part is not read."""
     end, trainings, left = time.monotonic() + deadline, grid.Trainings(), 0
     try:
-        searched = validate(Space, documents.yaml(space), where=str(space))
         study = load_params(params)
+        searched = chosen(space, study, params)
         for name in method:
             subject = Subject(study, tuple(recipe), name, T, tuple(seed), data_dir)
             if subject.rule not in rules.names():

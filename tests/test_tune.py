@@ -14,7 +14,7 @@ from trials import Record, Row, Subject, best, outcome, train
 
 from bpsta_cli import rules
 from bpsta_cli.cli.main import run as bpsta
-from bpsta_cli.config import Params, load_params, validate
+from bpsta_cli.config import Params, Space, load_params, validate
 from bpsta_cli.errors import SettingsError
 
 tune = script("tune")
@@ -38,7 +38,7 @@ def subject(method="stbp", seeds=(0,)):
 
 
 def space(**changes):
-    return validate(tune.Space, SPACE | changes, where="tuning.yaml")
+    return validate(Space, SPACE | changes, where="the space")
 
 
 class Trainings:
@@ -172,8 +172,18 @@ def test_a_space_names_settings_that_there_are():
     assert list(space().of("bpsa")) == ["training.lr", "data.warmup_epochs"]
 
 
+def test_a_study_without_a_space_is_searched_only_in_a_file_of_its_own(tmp_path):
+    study, file = validate(Params, STUDY, where=""), tmp_path / "space.yaml"
+    with pytest.raises(SettingsError, match=r"no space to search: expected search in params\.yaml"):
+        tune.chosen(None, study, Path("params.yaml"))
+    file.write_text(yaml.safe_dump(SPACE | {"trials": 7}))
+    assert tune.chosen(file, study, Path("params.yaml")).trials == 7
+    searched = validate(Params, STUDY | {"search": SPACE}, where="")
+    assert tune.chosen(None, searched, Path("params.yaml")) == searched.search
+
+
 def test_the_committed_space_is_the_same_for_every_rule_beside_the_rules_own_settings():
-    committed = validate(tune.Space, yaml.safe_load((ROOT / "pipelines" / "tuning.yaml").read_text()), where="")
+    committed = load_params(ROOT / "pipelines" / "rules.yaml").search
     assert set(committed.rules) == {"stbp", "bpsa", "bpsta"}
     shared = [
         {name: values for name, values in committed.of(rule).items() if not name.startswith("rule.")}

@@ -15,9 +15,8 @@ from bpsta_cli.cli.train_settings import chosen_settings
 from bpsta_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from bpsta_cli.config import RunSettings
+    from bpsta_cli.config import RunSettings, Space
     from bpsta_cli.data.store import Store
-    from bpsta_cli.tuning.space import Space
     from bpsta_cli.tuning.study import Study, Trial
 
 
@@ -47,7 +46,7 @@ def tune(
     run: RunName = None,
     space: Annotated[
         Path | None,
-        typer.Option(help="What is searched, as in pipelines/tuning.yaml. (default: see docs/tuning.md)"),
+        typer.Option(help="File with the space. (default: search in --params; else that of docs/tuning.md)"),
     ] = None,
     trials: Annotated[
         int | None,
@@ -92,10 +91,11 @@ def tune(
             todo="Choose another method.",
         )
     from bpsta_cli import training
+    from bpsta_cli.config import load_params
     from bpsta_cli.tuning.study import require_optuna
 
     training.check(settings)
-    searched = chosen_space(space, settings.method)
+    searched = chosen_space(space, load_params(params) if params else None, settings.method)
     if seed is not None:
         searched = searched.model_copy(update={"seed": seed})
     require_optuna()

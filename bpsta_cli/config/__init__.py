@@ -10,6 +10,7 @@ from bpsta_cli.config.run_settings import (
     StoreSettings,
     TrainingSettings,
 )
+from bpsta_cli.config.space import Space
 from bpsta_cli.config.study import Params, Run, load_params
 from bpsta_cli.config.validation import Model, validate
 from bpsta_cli.config.variants import Variant
@@ -24,6 +25,7 @@ __all__ = [
     "RuleSettings",
     "Run",
     "RunSettings",
+    "Space",
     "StoreSettings",
     "TrainingSettings",
     "Variant",

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, settings_of_method
 from bpsta_cli.config.run_settings import DatasetSettings, NeuronSettings, RunSettings, Steps, TrainingSettings
+from bpsta_cli.config.space import Space
 from bpsta_cli.config.validation import NAME, Name, Strict, validate
 from bpsta_cli.config.variants import Variant, checked, merged_training
 from bpsta_cli.errors import SettingsError, did_you_mean
@@ -44,6 +45,7 @@ class Params(Strict):
     variants: dict[str, Variant] = Field(
         {}, description="name that may stand for a method -> a rule and what is set otherwise for it"
     )
+    search: Space | None = Field(None, description="what `bpsta tune` and pipelines/tune.py search; it decides no run")
     datasets: dict[str, DatasetSettings]
 
     @field_validator("datasets")

@@ -1,10 +1,11 @@
 """JSON, YAML and CSV: documents of a bounded depth and number of values, with numbers of a length that numbers have."""
 
+import csv
 import io
 import json
 import math
 from array import array
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,7 @@ YAML_VALUES = 100_000
 DIGITS = 25
 """Of a whole number."""
 YAML_BYTES = MIB
+_NUMBERS = "numbers with commas between them"
 _Loader: Any = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
 
 
@@ -229,16 +231,13 @@ def _numbers(path: Path, texts: int) -> tuple[list[str], npt.NDArray[np.float64]
     """Of each line, the first cell where `texts` is 1, and the numbers of the others."""
     first: list[str] = []
     values, width = array("d"), 0
-    for count, line in enumerate(text(path, DOCUMENT).removeprefix("\ufeff").splitlines(), start=1):
-        if not line.strip():
-            continue
-        cells = line.split(",")
+    for count, cells in _lines(path):
         row = [_number(cell) for cell in cells[texts:]]
         if count == 1 and not any(value is not None for value in row):
             continue
         if None in row:
             got = f"'{cells[texts + row.index(None)].strip()[:40]}' in line {count:,}"
-            raise unreadable(path, "numbers with commas between them", got)
+            raise unreadable(path, _NUMBERS, got)
         if width not in (0, len(row)):
             raise unreadable(path, f"{width:,} numbers in each line", f"{len(row):,} in line {count:,}")
         width = len(row)
@@ -247,8 +246,19 @@ def _numbers(path: Path, texts: int) -> tuple[list[str], npt.NDArray[np.float64]
     return first, np.array(values, dtype=np.float64).reshape(-1, max(width, 1))
 
 
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number, from 1 on, and the cells of each line of a CSV file that is not empty."""
+    lines = csv.reader(io.StringIO(text(path, DOCUMENT).removeprefix("\ufeff"), newline=""), strict=True)
+    try:
+        for cells in lines:
+            if any(cell.strip() for cell in cells):
+                yield lines.line_num, cells
+    except csv.Error as broken:
+        raise unreadable(path, _NUMBERS, f"{broken} in line {lines.line_num:,}") from None
+
+
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)  # Python takes 1_000 for a number, which no writer of CSV means
     except ValueError:
         return None

@@ -28,6 +28,7 @@ _REFERENCE = np.dtype([("count", "<u4"), ("heap", "<u8"), ("index", "<u4")])
 _HEAP, _OBJECT = struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 _CHECKSUM_BYTES = 4
+_ONES = 0xFFFF
 _FORM = "an HDF5 file"
 
 
@@ -207,7 +208,9 @@ class Structure:
             if kind == _DEFLATE:
                 stored = zlib.decompressobj().decompress(stored, size + _CHECKSUM_BYTES)
             elif kind == _FLETCHER32:
-                stored = stored[:-_CHECKSUM_BYTES]
+                stored, end = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+                if int.from_bytes(end, "little") != _fletcher32(stored):
+                    raise self._unlike(name, "chunks that agree with their checksum", "one that was damaged")
             elif kind == _SHUFFLE:
                 stored = np.frombuffer(stored, np.uint8).reshape(dtype.itemsize, -1).T.tobytes()
             else:
@@ -218,6 +221,18 @@ class Structure:
 
     def _unlike(self, name: str, expected: str, got: str) -> UnreadableError:
         return unreadable(self._path, f"{expected} as {name}", got)
+
+
+def _fletcher32(stored: bytes) -> int:
+    """HDF5's checksum of bytes: 16-bit words, the first byte the higher one, and two sums by ones' complement.
+
+    The sums are those of H5_checksum_fletcher32: sum1 of the words, sum2 of all sum1; 65535 stands for its multiples.
+    """
+    words = np.frombuffer(stored + bytes(len(stored) % 2), ">u2").astype(np.uint64)
+    weights = np.arange(len(words), 0, -1, dtype=np.uint64) % np.uint64(_ONES)
+    sums = (int(words.sum()), int((words * weights).sum()))
+    low, high = (0 if not words.any() else each % _ONES or _ONES for each in sums)
+    return high << 16 | low
 
 
 class _Heaps:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from bpsta_cli import files, training
-from bpsta_cli.config import RunSettings, validate
+from bpsta_cli.config import RunSettings, Space, validate
 from bpsta_cli.data.store import Store
 from bpsta_cli.errors import BpstaError, MemoryExhaustedError, RunError, SettingsError, StructureError, TrainingError
 from bpsta_cli.packages import require
@@ -17,7 +17,7 @@ from bpsta_cli.reading import documents
 from bpsta_cli.training.loop import Event, never
 from bpsta_cli.tuning.held_out import without_test
 from bpsta_cli.tuning.outcome import outcome
-from bpsta_cli.tuning.space import Space, distribution
+from bpsta_cli.tuning.space import distribution
 
 SEARCH, RECORD = "search.json", "trials.sqlite"
 """What is searched, and Optuna's record of every trial."""

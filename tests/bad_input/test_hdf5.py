@@ -123,3 +123,24 @@ def test_an_array_of_which_no_value_was_written_is_refused(file):
 
     assert "expected 10,000 chunks of at most" in outcome(lambda: read("vast"))
     assert "expected at most 16,777,216 values as vaster" in outcome(lambda: read("vaster"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.arange(400_000, dtype=np.uint16), np.zeros(3, np.uint8), np.full(70_000, 0xFFFF, np.uint16), b"odd", b""],
+)
+def test_a_checksum_is_the_librarys_and_a_chunk_that_does_not_agree_with_it_is_refused(tmp_path, values):
+    path, values = tmp_path / "a.h5", np.frombuffer(values, np.uint8) if isinstance(values, bytes) else values
+    with h5py.File(path, "w") as root:
+        root.create_dataset("checked", data=values, chunks=(max(1, len(values)),), maxshape=(None,), fletcher32=True)
+
+    def read():
+        with hdf5.structure(path) as found:
+            return found.plain("checked")
+
+    assert read().tolist() == values.tolist()
+    if len(values):
+        with h5py.File(path) as root:
+            at = root["checked"].id.get_chunk_info(0).byte_offset
+        patched(path, at + len(values) // 2, b"\x5a")
+        assert "expected chunks that agree with their checksum as checked" in outcome(read)

@@ -46,6 +46,7 @@ def test_bytes_are_taken_as_they_are(tmp_path):
         ("a.csv", lambda file: file.write_text("1.5,2\n\n3,4e0\n")),
         ("a.csv", lambda file: file.write_text("\ufefftime,value\r\n1.5, 2\r\n3,4\r\n", encoding="utf-8")),
         ("a.CSV", lambda file: file.write_text(",value\n1.5,2\n3,4\n")),
+        ("a.csv", lambda file: file.write_text('"time, in s","value"\n"1.5","2"\n3,4\n')),
         ("a.npz", lambda file: np.savez(file, x=[[1.5, 2], [3, 4]], t=[0, 1])),
         ("a.npz", lambda file: np.savez_compressed(file, anything=np.array([[1.5, 2], [3, 4]], np.float16))),
     ],
@@ -62,6 +63,8 @@ def test_what_is_read(tmp_path, name, write):
         ("a.csv", lambda file: file.write_text("1,two\n3,4\n"), "got 'two' in line 1"),
         ("a.csv", lambda file: file.write_text("1,2\n3\n"), "expected 2 numbers in each line, got 1 in line 2"),
         ("a.csv", lambda file: file.write_text("1,2\n3,\n"), "got '' in line 2"),
+        ("a.csv", lambda file: file.write_text("1,2\n3,4_0\n"), "got '4_0' in line 2"),
+        ("a.csv", lambda file: file.write_text('1,2\n3,"4\n'), "numbers with .*, got unexpected end of data in line 2"),
         ("a.csv", lambda file: file.write_text("1;2\n3;4\n"), "got '3;4' in line 2"),
         (
             "a.csv",

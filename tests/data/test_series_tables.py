@@ -5,6 +5,7 @@ import pytest
 from folder_files import read, write_series
 
 from bpsta_cli.cli.main import run
+from bpsta_cli.data.datasets.series_tables import read as read_table
 from bpsta_cli.data.formats.series import steps
 from bpsta_cli.data.presets import preset
 from bpsta_cli.errors import DataError
@@ -43,6 +44,14 @@ def test_a_line_is_a_series_with_its_class_in_either_form(tmp_path):
     expected = [steps(row[:, None], 2, "x").tolist() for row in SERIES]
     assert stores[0].split("train").x.tolist() == expected
     assert stores[0].split("test").x.tolist() == expected[:2]
+
+
+def test_a_label_in_quotes_may_hold_a_comma(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.csv").write_text('"left, slow",1,2\n"said ""up""",3,4\n"left, slow",5,6\n')
+    table = read_table(tmp_path / "mine" / "train.csv")
+    assert table.labels == ("left, slow", 'said "up"', "left, slow")
+    assert table.x[:, :, 0].tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_series_of_several_channels_and_whole_numbers_as_classes_are_read_from_an_archive(tmp_path):

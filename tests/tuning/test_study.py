@@ -1,21 +1,23 @@
 """bpsta_cli/tuning: what is searched, what a trial is told by, and that a search goes on."""
 
 import dataclasses
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from bpsta_cli.config import validate
+from bpsta_cli.config import Params, Space, load_params, validate
 from bpsta_cli.data.store import Split, Store
 from bpsta_cli.errors import RunError, SettingsError
 from bpsta_cli.training import Stopped
 from bpsta_cli.training.run_directory import RunDir
 from bpsta_cli.tuning import front
 from bpsta_cli.tuning.held_out import without_test
-from bpsta_cli.tuning.space import Space, chosen_space
+from bpsta_cli.tuning.space import DEFAULT, chosen_space
 from bpsta_cli.tuning.study import Step, Study, Trial
 
 pytest.importorskip("optuna")
@@ -162,17 +164,47 @@ def test_a_space_that_cannot_be_searched_is_refused_with_its_key(text, said, tmp
     file = tmp_path / "space.yaml"
     file.write_text(f"trials: 2\nstartup: 1\nrules: {{bpsta: {{}}}}\n{text}\n")
     with pytest.raises(SettingsError) as refused:
-        chosen_space(file, "bpsta")
+        chosen_space(file, None, "bpsta")
     assert said in str(refused.value)
+    study = tmp_path / "params.yaml"
+    study.write_text(f"datasets: {{}}\nsearch:\n{textwrap.indent(file.read_text(), '  ')}")
+    with pytest.raises(SettingsError) as refused:
+        load_params(study)
+    assert said.replace("space.neuron", "search.space.neuron") in str(refused.value)
+    assert str(study) in str(refused.value)
 
 
 def test_a_setting_that_the_rule_does_not_have_is_refused_and_an_absent_file_named(tmp_path):
     file = tmp_path / "space.yaml"
     file.write_text("trials: 2\nstartup: 1\nspace: {}\nrules: {bpsta: {alfa: [0.1]}}\n")
     with pytest.raises(SettingsError, match=r"Did you mean alpha\?"):
-        chosen_space(file, "bpsta")
+        chosen_space(file, None, "bpsta")
     with pytest.raises(SettingsError, match="unusable space of settings"):
-        chosen_space(tmp_path / "none.yaml", "bpsta")
+        chosen_space(tmp_path / "none.yaml", None, "bpsta")
+
+
+def test_a_file_with_a_space_comes_before_the_studys_and_that_before_the_default_one(tmp_path):
+    file, without = tmp_path / "space.yaml", validate(Params, {"datasets": {}}, where="")
+    file.write_text(yaml.safe_dump(SPACE | {"trials": 5}))
+    study = without.model_copy(update={"search": validate(Space, SPACE, where="")})
+    assert chosen_space(file, study, "bpsta").trials == 5
+    assert chosen_space(None, study, "bpsta") is study.search
+    assert chosen_space(None, without, "bpsta").trials == chosen_space(None, None, "bpsta").trials == DEFAULT["trials"]
+    with pytest.raises(SettingsError, match="a rule without a space"):
+        chosen_space(None, study, "stbp")
+
+
+def test_the_demos_space_is_the_one_that_is_searched_where_no_file_is_named():
+    demo = load_params(Path(__file__).parents[2] / "params.yaml").search
+    assert demo == chosen_space(None, None, "bpsta")
+
+
+def test_what_is_searched_changes_the_settings_of_no_run():
+    run = {"digits-bpsta-T2-s0": {"dataset": "digits", "recipe": "digits", "method": "bpsta", "T": 2, "seed": 0}}
+    values = {"measured": run, "datasets": {"digits": EPOCH | {"batch_size": 50}}}
+    plain, searched = (validate(Params, values | more, where="") for more in ({}, {"search": SPACE}))
+    assert searched.search is not None
+    assert plain.settings_of(plain.run(next(iter(run)))) == searched.settings_of(searched.run(next(iter(run))))
 
 
 def test_the_front_is_what_no_other_trial_beats():
