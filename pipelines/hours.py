@@ -1,16 +1,16 @@
 """Tells how long the runs of a params.yaml would take, before they are begun.
 
-    python pipelines/hours.py pipelines/paper.yaml --like runs/mnist-bpsta-T8-s0
     python pipelines/hours.py pipelines/paper.yaml --step middle:3x32x32:T8:64:17.6
 
 It counts the multiply-accumulates of a forward pass, all inputs but the padding taken for non-zero, and asks how many
-of them a second of training gets through: as in runs that are finished here (--like), or as in a training step that was
-timed (--step). A network of another form gets through more or fewer, so that a half or the double may come out.
+of them a second of training gets through, which training steps tell that were timed here: STRUCTURE:CxHxW:T8:BATCH:MS.
+Of several --step, each run takes the one whose sample is most like its own in work. A network of other proportions gets
+through more or fewer, so that a half or the double may come out.
 """
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,9 +23,7 @@ from bpsta_cli.cli.output import print_error
 from bpsta_cli.config import RunSettings, load_params
 from bpsta_cli.data import catalogue
 from bpsta_cli.errors import BpstaError, SettingsError
-from bpsta_cli.reading import documents
 from bpsta_cli.rules import TWIN
-from bpsta_cli.training.run_directory import RunDir
 
 Shape = tuple[int, int, int]
 TRAINING_PASSES = 3
@@ -70,11 +68,24 @@ def macs(network: str, shape: Shape, classes: int) -> Macs:
     return Macs(found[0], sum(found[1:]))
 
 
-def work(settings: RunSettings) -> float:
-    """Multiply-accumulates of a whole training, evaluations counted as a third of a training step.
+@dataclass(frozen=True)
+class Part:
+    """Epochs of one kind in a run.
+
+    Attributes:
+        each: multiply-accumulates of a sample.
+        samples: of all epochs; one that is evaluated counts as a third of one that is trained on.
+    """
+
+    each: float
+    samples: float
+
+
+def parts(settings: RunSettings) -> tuple[Part, Part]:
+    """A run's epochs as the ReLU twin, and those with spikes.
 
     Raises:
-        DataError: a data set whose size only its files tell.
+        SettingsError: a data set whose size only its files tell.
         StructureError: the structure does not fit the data.
     """
     row, data = catalogue.get(settings.dataset), settings.data
@@ -87,53 +98,56 @@ def work(settings: RunSettings) -> float:
         )
     channels, height, width = row.shape
     side = data.size if row.kind == "events" and data.size else None
-    shape = (channels, side or height, side or width)
-    each = macs(data.network, shape, len(row.classes))
+    each = macs(data.network, (channels, side or height, side or width), len(row.classes))
     still = row.kind == "image"
-    twin = each.of(1 if still else settings.T, still=still)
-    spiking = each.of(settings.T, still=still)
-    train, test = (data.train_samples or row.counts[0]), row.counts[1]
-    epochs = data.epochs if settings.method == TWIN else data.warmup_epochs
-    total = 0.0
-    for macs_each, count in ((twin, epochs), (spiking, data.epochs - epochs)):
-        evaluations = math.ceil(count / settings.training.evaluate_every)
-        total += macs_each * (count * min(train, row.counts[0]) + evaluations * test / TRAINING_PASSES)
-    return total
+    train, test = min(data.train_samples or row.counts[0], row.counts[0]), row.counts[1] / TRAINING_PASSES
+    as_twin = data.epochs if settings.method == TWIN else data.warmup_epochs
+    twin, spiking = (
+        Part(each.of(T, still=still), epochs * train + math.ceil(epochs / settings.training.evaluate_every) * test)
+        for T, epochs in ((1 if still else settings.T, as_twin), (settings.T, data.epochs - as_twin))
+    )
+    return twin, spiking
 
 
-def rate_of_runs(runs: Iterable[Path]) -> float:
-    """Multiply-accumulates a second of finished runs.
+@dataclass(frozen=True)
+class Speed:
+    """What a timed step tells.
 
-    Raises:
-        RunError: no run, or none that is finished.
+    Attributes:
+        each: multiply-accumulates of a sample.
+        rate: of them a second.
     """
-    done = seconds = 0.0
-    for run in runs:
-        done += work(RunDir(run).info().settings)
-        seconds += sum(documents.json_object(run / "timings.json")["epoch_seconds"])
-    return done / seconds
+
+    each: float
+    rate: float
 
 
-def rate_of_step(text: str) -> float:
-    """Multiply-accumulates a second of a training step, from STRUCTURE:CxHxW:T8:BATCH:MILLISECONDS.
+def speed(step: str) -> Speed:
+    """What STRUCTURE:CxHxW:T8:BATCH:MILLISECONDS tells.
 
     Raises:
         SettingsError: another form.
         StructureError: a structure that cannot be read or does not fit the shape.
     """
-    if not (found := STEP.fullmatch(text)):
+    if not (found := STEP.fullmatch(step)) or not float(found["ms"]):
         raise SettingsError(
             "unusable --step",
             expected="STRUCTURE:CxHxW:T8:BATCH:MILLISECONDS, such as middle:3x32x32:T8:64:17.6",
-            got=text[:80],
+            got=step[:80],
             todo="Correct it.",
         )
     channels, height, width = map(int, found["shape"].split("x"))
-    each = macs(found["network"], (channels, height, width), 10)
-    return each.of(int(found["T"]), still=True) * int(found["batch"]) / (float(found["ms"]) / 1000)
+    each = macs(found["network"], (channels, height, width), 10).of(int(found["T"]), still=True)
+    return Speed(each, each * int(found["batch"]) / (float(found["ms"]) / 1000))
 
 
-def estimate(params: Path, only: str, rate: float) -> pd.DataFrame:
+def seconds(part: Part, speeds: Sequence[Speed]) -> float:
+    """How long epochs take, as fast as the step whose sample is most like theirs in work."""
+    most_like = min(speeds, key=lambda speed: abs(math.log(part.each / speed.each)))
+    return part.each * part.samples / most_like.rate
+
+
+def estimate(params: Path, only: str, speeds: Sequence[Speed]) -> pd.DataFrame:
     """A row for each recipe, T and kind of network: `COLUMNS`.
 
     Raises:
@@ -143,7 +157,7 @@ def estimate(params: Path, only: str, rate: float) -> pd.DataFrame:
     for run in study.runs.values():
         if re.search(only, run.name):
             settings = study.settings_of(run)
-            hours = work(settings) / rate / 3600
+            hours = sum(seconds(part, speeds) for part in parts(settings)) / 3600
             spiking = run.method != TWIN
             rows.append((run.dataset, run.recipe, settings.data.network, run.T, spiking, 1, hours, hours))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -153,28 +167,20 @@ def estimate(params: Path, only: str, rate: float) -> pd.DataFrame:
 
 def main(
     params: Annotated[Path, typer.Argument(help="The params.yaml whose runs are asked for.")],
-    like: Annotated[list[Path] | None, typer.Option(metavar="RUN", help="As fast as these finished runs.")] = None,
-    step: Annotated[str, typer.Option(help="As fast as this step: STRUCTURE:CxHxW:T8:BATCH:MILLISECONDS.")] = "",
+    step: Annotated[list[str], typer.Option(help="A step that was timed: STRUCTURE:CxHxW:T8:BATCH:MILLISECONDS.")],
     only: Annotated[str, typer.Option(metavar="REGEX", help="Only the runs whose names this finds.")] = "",
 ) -> None:
     """Print the hours of each kind of run, and of all, one after the other."""
     try:
-        if bool(like) == bool(step):
-            raise SettingsError(
-                "no measure of speed",
-                expected="--like RUN or --step",
-                got="both" if like else "neither",
-                todo="Add it.",
-            )
-        rate = rate_of_runs(like) if like else rate_of_step(step)
-        found = estimate(params, only, rate)
+        found = estimate(params, only, [speed(each) for each in step])
+    except re.error as error:
+        print_error(f"--only is no regular expression: {error}")
+        raise typer.Exit(2) from None
     except BpstaError as error:
         print_error(str(error))
         raise typer.Exit(2) from None
     typer.echo(found.to_markdown(index=False, floatfmt=".2f"))
-    typer.echo(
-        f"\n{rate / 1e9:,.1f} GMAC/s; {found.runs.sum():,} runs, {found.hours.sum():,.1f} hours one after the other"
-    )
+    typer.echo(f"\n{found.runs.sum():,} runs, {found.hours.sum():,.1f} hours one after the other")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """pipelines/hours.py: how long runs would take, from the work that is in them and a speed that was measured."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -35,50 +34,38 @@ def test_the_work_of_a_sample_is_what_its_layers_multiply():
 
 
 def test_a_training_is_its_epochs_as_the_twin_and_with_spikes_and_its_evaluations():
-    twin, spiking, evaluated = FIRST + OTHERS, FIRST + 8 * OTHERS, 10_000 / 3
-    assert hours.work(settings("stbp")) == pytest.approx(
-        twin * 2 * (1000 + evaluated) + spiking * 3 * (1000 + evaluated)
-    )
-    assert hours.work(settings("stbp", evaluate_every=3)) == pytest.approx(
-        twin * (2 * 1000 + evaluated) + spiking * (3 * 1000 + evaluated)
-    )
-    assert hours.work(settings("ann")) == pytest.approx(twin * 5 * (1000 + evaluated))
+    twin, spiking = hours.parts(settings("stbp"))
+    assert (twin.each, spiking.each) == (FIRST + OTHERS, FIRST + 8 * OTHERS)
+    assert (twin.samples, spiking.samples) == pytest.approx((2 * (1000 + 10_000 / 3), 3 * (1000 + 10_000 / 3)))
+    rarely = hours.parts(settings("stbp", evaluate_every=3))
+    assert [part.samples for part in rarely] == pytest.approx([2 * 1000 + 10_000 / 3, 3 * 1000 + 10_000 / 3])
+    assert [part.samples for part in hours.parts(settings("ann"))] == pytest.approx([5 * (1000 + 10_000 / 3), 0])
 
 
-def test_a_run_like_a_finished_one_takes_as_long_as_that_took(tmp_path, monkeypatch):
-    class Run:
-        def __init__(self, path):
-            self.settings = settings(path.name)
-
-        def info(self):
-            return self
-
-    monkeypatch.setattr(hours, "RunDir", Run)
-    for name, seconds in (("stbp", [1.0] * 5), ("ann", [2.0] * 5)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "timings.json").write_text(json.dumps({"epoch_seconds": seconds}))
-    rate = hours.rate_of_runs([tmp_path / "stbp"])
-    assert hours.work(settings("stbp")) / rate == pytest.approx(5.0)
-    both = hours.rate_of_runs([tmp_path / "stbp", tmp_path / "ann"])
-    assert both == pytest.approx((hours.work(settings("stbp")) + hours.work(settings("ann"))) / 15)
+def test_epochs_are_as_fast_as_the_timed_step_whose_sample_is_most_like_theirs():
+    slow, fast = hours.Speed(1e6, 1e9), hours.Speed(1e9, 1e12)
+    assert hours.seconds(hours.Part(2e6, 5000), [fast, slow]) == pytest.approx(10)
+    assert hours.seconds(hours.Part(2e8, 5000), [fast, slow]) == pytest.approx(1)
 
 
 def test_a_step_that_was_timed_tells_a_rate_and_another_form_of_it_is_refused():
-    rate = hours.rate_of_step(f"{NETWORK}:1x28x28:T8:64:20")
-    assert rate == pytest.approx((FIRST + 8 * OTHERS) * 64 / 0.020)
-    with pytest.raises(SettingsError, match="unusable --step: expected STRUCTURE:CxHxW:T8:BATCH:MILLISECONDS"):
-        hours.rate_of_step("middle:3x32x32:8:64:20")
+    found = hours.speed(f"{NETWORK}:1x28x28:T8:64:20")
+    assert (found.each, found.rate) == pytest.approx((FIRST + 8 * OTHERS, (FIRST + 8 * OTHERS) * 64 / 0.020))
+    for wrong in ("middle:3x32x32:8:64:20", "middle:3x32x32:T8:64:0"):
+        with pytest.raises(SettingsError, match="unusable --step: expected STRUCTURE:CxHxW:T8:BATCH:MILLISECONDS"):
+            hours.speed(wrong)
 
 
 def test_the_papers_own_runs_are_summed_by_kind():
-    found = hours.estimate(Path(hours.__file__).with_name("paper.yaml"), "^mnist-.*-T(4|8)-", 1e12)
+    paper = Path(hours.__file__).with_name("paper.yaml")
+    found = hours.estimate(paper, "^mnist-.*-T(4|8)-", [hours.Speed(1e9, 1e12)])
     assert list(found["recipe"]) == ["mnist", "mnist"]
     assert found["hours"].tolist() == pytest.approx((found["runs"] * found["hours_a_run"]).tolist())
     shorter, longer = found.set_index("T")["hours_a_run"][[4, 8]]
     assert 1.8 < longer / shorter < 2
 
 
-def test_a_data_set_of_the_users_own_has_no_size_that_is_known_before(monkeypatch):
+def test_a_data_set_of_the_users_own_has_no_size_that_is_known_before():
     own = settings("stbp").model_copy(update={"dataset": "folder"})
     with pytest.raises(SettingsError, match="a data set of unknown size"):
-        hours.work(own)
+        hours.parts(own)
