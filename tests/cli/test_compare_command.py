@@ -50,6 +50,17 @@ def refused(capsys, arguments):
     return capsys.readouterr().err
 
 
+def test_more_settings_than_runs_stand_in_rows_and_drawn_numbers_in_few_digits(runs, data, capsys):
+    drawn = data / "drawn"
+    options = ["--lr", "0.0070769071818131", "--T", "3", "--epochs", "1", "--out", str(drawn)]
+    assert run(["train", *TINY, *options, "--data-dir", str(data)]) == 0
+    capsys.readouterr()
+    assert run(["compare", *paths(runs, "low-0"), str(drawn)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["setting", "low-0", "drawn"] in lines
+    assert ["training.lr", "0.006", "0.00707691"] in lines
+
+
 def test_only_settings_that_differ_are_named_with_each_runs_value(runs, capsys):
     capsys.readouterr()
     assert run(["compare", *paths(runs, "low-0", "low-1", "alpha"), "--json"]) == 0
