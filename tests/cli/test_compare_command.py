@@ -222,6 +222,12 @@ def test_weights_are_hashed_once_for_all_that_was_measured_of_them(runs, data, t
     assert hashed == ["model.safetensors"]
 
 
+def test_a_report_of_nothing_says_how_runs_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "bpsta report RUN..." in refused(capsys, ["report"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_report_of_runs_that_are_not_finished_is_refused(unfinished, tmp_path, capsys):
     told = refused(capsys, ["report", unfinished, "--out", tmp_path / "out"])
     assert "bpsta train --resume --out RUN" in told
