@@ -29,7 +29,7 @@ def chosen_space(file: str | Path | None, study: Params | None, method: str) -> 
         SettingsError: an unusable file, no space for the method, or a dimension that cannot be searched.
     """
     if file is not None:
-        space = read_space(Path(file))
+        space = read_space(file)
     elif study is not None and study.search is not None:
         space = study.search
     else:
@@ -38,14 +38,14 @@ def chosen_space(file: str | Path | None, study: Params | None, method: str) -> 
     return space
 
 
-def read_space(file: Path) -> Space:
+def read_space(file: str | Path) -> Space:
     """The space in a file of its own.
 
     Raises:
         SettingsError: an unusable file, or a dimension that cannot be searched.
     """
     try:
-        return validate(Space, documents.yaml(file), where=str(file))
+        return validate(Space, documents.yaml(Path(file)), where=str(file))
     except (MissingError, UnreadableError) as broken:
         raise SettingsError(
             "unusable space of settings",
