@@ -42,7 +42,7 @@ def compare(
     comparison = side_by_side(found)
     for title, frame in (
         ("Results", comparison.results_display()),
-        ("Settings that differ", comparison.settings_display()),
+        ("Settings that differ", comparison.settings_narrow()),
     ):
         if len(frame.columns) > 1:
             output.table(title, list(frame.columns), frame.to_numpy().tolist())

@@ -5,7 +5,8 @@
     {"error": {"kind": "DataError", "message": "...", "problem": "...", "expected": "...", "got": "...", "todo": "...",
                "details": null}}
 
-Warnings, which people read on standard error, are gathered and stand in the object. Under torchrun the first process
+Warnings, which people read on standard error, are gathered and stand in the object. What code of the user's prints, a
+rule's or a logger's, goes to standard error: it would make the object unreadable. Under torchrun the first process
 writes the object, and the others' errors go to standard error, as for people.
 """
 
@@ -14,22 +15,28 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO
 
 from bpsta_cli.errors import BpstaError
 
-OPTION = "--json"
+OPTION, HELP = "--json", ("--help", "-h", "--version")
 _warnings: ContextVar[list[str] | None] = ContextVar("warnings", default=None)
 """Of this command line; None where it speaks to people."""
+_stream: ContextVar[TextIO | None] = ContextVar("stream", default=None)
+"""Where the object goes; None: to standard output."""
 
 
 @contextlib.contextmanager
 def spoken_to(arguments: Sequence[str]) -> Iterator[None]:
     """While the body runs, the command line of these arguments speaks as they ask."""
     before = _warnings.set([] if OPTION in arguments else None)
+    stream = _stream.set(sys.stdout)
+    alone = OPTION in arguments and not set(arguments).intersection(HELP)
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr) if alone else contextlib.nullcontext():
+            yield
     finally:
+        _stream.reset(stream)
         _warnings.reset(before)
 
 
@@ -49,7 +56,7 @@ def write(value: dict[str, Any]) -> None:
     """The object, with the warnings of this command line."""
     kept = _warnings.get()
     whole = {**value, "warnings": kept} if kept else value
-    sys.stdout.write(json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n")
+    (_stream.get() or sys.stdout).write(json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_error(error: BaseException, lines: Sequence[str]) -> None:

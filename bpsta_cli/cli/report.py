@@ -50,6 +50,13 @@ def report(
     """
     output = Output(as_json=as_json)
     _check(runs, {"--results": results, "--params": params}, out)
+    if not (runs or results or params or PARAMS.exists()):
+        raise SettingsError(
+            "nothing to report",
+            expected="runs, as bpsta report RUN..., or a study's params.yaml",
+            got="no RUN, and no params.yaml in this folder",
+            todo="Name run directories, or go to the study's folder.",
+        )
     written = _of_runs(runs, out or OUT) if runs else _of_study(results or RESULTS, params or PARAMS)
     for table in written.tables:
         if table.lead:

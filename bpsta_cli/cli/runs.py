@@ -10,6 +10,7 @@ from bpsta_cli.cli.progress import Bar
 from bpsta_cli.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
+    from bpsta_cli.config import RunSettings
     from bpsta_cli.data.store import Store
     from bpsta_cli.measurement import Opened
 
@@ -50,6 +51,27 @@ def measure(
     write_result(out, whole, made)
     output.result({**whole, "provenance": made})
     return results
+
+
+def refuse_other_data(out: Path, settings: "RunSettings") -> None:
+    """Refuse to train where a run of another data set is, before the data are fetched for it.
+
+    Raises:
+        RunError: there is one.
+    """
+    from bpsta_cli.training.run_directory import RunDir
+
+    try:
+        there = RunDir(out).info().settings.dataset if RunDir(out).exists else settings.dataset
+    except RunError:  # training itself tells what is damaged, or begins anew
+        return
+    if there != settings.dataset:
+        raise RunError(
+            "the run directory is taken",
+            expected="a new directory, or a run of the same settings, data and code",
+            got=f"{out} with another setting of dataset ({there} there, {settings.dataset} asked for)",
+            todo="Choose another --out, or replace the run with --overwrite.",
+        )
 
 
 def warn_unchecked(store: "Store", output: Output) -> None:

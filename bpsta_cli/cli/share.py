@@ -30,7 +30,10 @@ def share(
         ),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository of the Hub a private one.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run in the folder.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace another run in the folder, or a README.md that is no model card."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a model card (README.md) of a run, and hand the run on: weights, settings, result and history.
@@ -58,7 +61,7 @@ def share(
     if to is not None and (named := paths_in(found)):
         output.warn(f"settings.json names paths of this machine: {', '.join(named)}")
     if to is None:
-        written = str(write_card(found, licence=licence))
+        written = str(write_card(found, licence=licence, overwrite=overwrite))
     elif on_hub:
         written = share_to_hub(found, to, licence=licence, private=private)
     else:

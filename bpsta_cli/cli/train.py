@@ -11,7 +11,7 @@ from bpsta_cli.cli.interruption import Interruption, StoppedCommand
 from bpsta_cli.cli.options import NO_FOLDER, DataDir, Device, Json, ParamsFile, RunName, Threads
 from bpsta_cli.cli.output import Output, percent
 from bpsta_cli.cli.progress import Bar
-from bpsta_cli.cli.runs import require_finite, use_threads, warn_unchecked
+from bpsta_cli.cli.runs import refuse_other_data, require_finite, use_threads, warn_unchecked
 from bpsta_cli.cli.schema import Given, rule_section, section, with_settings
 from bpsta_cli.cli.train_settings import chosen_settings, settings_of_run
 from bpsta_cli.config import DatasetSettings, NeuronSettings, RunSettings, TrainingSettings
@@ -190,6 +190,8 @@ def _run(
     use_threads(threads)
     place = meeting.own_device(resolve_device(device))
     training.check(settings)
+    if not overwrite:
+        refuse_other_data(out, settings)
     with Bar("samples") as bar:
 
         def prepared() -> "Store":

@@ -71,7 +71,7 @@ def tune(
     was stopped.
     """
     require_positive("trials", trials)
-    from bpsta_cli.tuning.space import chosen_space
+    from bpsta_cli.tuning.space import check_values, chosen_space
 
     if method is not None and method.endswith(".py"):
         rules.find(method)  # named on this command line: run here, and for no other settings
@@ -82,6 +82,13 @@ def tune(
     given = {
         group: {name: each for name, each in values.items() if each is not None} for group, values in chosen.items()
     }
+    if dataset is None and run is None:
+        raise SettingsError(
+            "no data set",
+            expected="--dataset NAME, or --params FILE --run NAME",
+            got="neither",
+            todo="bpsta prepare --list shows all.",
+        )
     settings = chosen_settings(params, run, {**given, "neuron": {}, "rule": {}, "training": {}}, [])
     if settings.method == rules.TWIN:
         raise SettingsError(
@@ -96,6 +103,7 @@ def tune(
 
     training.check(settings)
     searched = chosen_space(space, load_params(params) if params else None, settings.method)
+    check_values(searched, settings)
     if seed is not None:
         searched = searched.model_copy(update={"seed": seed})
     require_optuna()
@@ -135,6 +143,8 @@ def _search(
     if unbeaten:
         table = front.display(unbeaten)
         output.table("Trials that no other one beats", list(table.columns), table.to_numpy().tolist())
+    elif found and not code:
+        output.warn(f"no trial could be trained; {out / front.ALL} has the reasons")
     output.say("Written: " + ", ".join(map(str, written)))
     if code:
         raise StoppedCommand(code)

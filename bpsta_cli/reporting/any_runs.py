@@ -24,6 +24,8 @@ FACTS = {"data_hash": "data", "split": "split", "rule_sha256": "rule file"}
 """Keys of settings.json beside the settings, and what a reader is told of them."""
 SOURCES = ("data", "split", "init_from")
 """Facts beside the groups of settings that make another experiment of a run."""
+HELD_OUT = "in place of the test part"
+"""What the split of a run says whose results are of held-out training samples: a trial of a search."""
 SHORT = 12
 """Characters of a hash that are shown."""
 
@@ -56,6 +58,14 @@ class AnyRun:
         return str(self.metrics.get("method", self.settings.label))
 
     @property
+    def rule(self) -> str:
+        """The learning rule's name; of a file of one's own as in `method`, before the end the file's name."""
+        file = Path(self.settings.method)
+        if file.suffix != ".py":
+            return self.settings.method
+        return str(self.metrics.get("method", file.name))
+
+    @property
     def kind(self) -> tuple[str, str, int]:
         """Data set, method and T: runs of which these are the same are alike."""
         return self.settings.dataset, self.method, self.settings.T
@@ -66,7 +76,7 @@ class AnyRun:
         others = {title: self.recorded.get(key) or None for key, title in FACTS.items()}
         others["code"] = self.provenance.get("code")
         shown = {key: value if key == "split" or value is None else value[:SHORT] for key, value in others.items()}
-        return {**self.settings.flat(), **shown}
+        return {**self.settings.flat(), "method": self.rule, **shown}
 
     def measured(self, kind: records.Kind) -> dict[str, Any]:
         """The measurement in the directory; empty where there is none, or where it is of other weights."""

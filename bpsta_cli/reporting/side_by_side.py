@@ -11,7 +11,7 @@ import pandas as pd
 
 from bpsta_cli import files
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.reporting.any_runs import AnyRun, differing, said
+from bpsta_cli.reporting.any_runs import HELD_OUT, AnyRun, differing, said
 from bpsta_cli.reporting.artifacts import grid
 from bpsta_cli.reporting.drawing import OTHERS, STYLES, new_figure, save
 
@@ -26,6 +26,8 @@ RESULTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_accuracy": ("train accuracy, %", lambda value: f"{100 * value:.2f}"),
 }
 """Keys of metrics.json, the heading of each, and how it is shown."""
+DIGITS = 6
+"""Of a number that a search drew; files for machines have all of them."""
 PANELS = {
     "accuracy": ("test accuracy, %", 100),
     "train_loss": ("training loss", 1),
@@ -64,8 +66,15 @@ class Comparison:
 
     def settings_display(self) -> pd.DataFrame:
         """A row a run, with the settings that differ, every cell text."""
-        shown = {key: [said(value) for value in values] for key, values in self.settings.items()}
+        shown = {key: _texts(values) for key, values in self.settings.items()}
         return pd.DataFrame({"run": [run.name for run in self.runs], **shown})
+
+    def settings_narrow(self) -> pd.DataFrame:
+        """The same with a row a setting where these are more than the runs, so that it fits a terminal."""
+        if len(self.settings) <= len(self.runs):
+            return self.settings_display()
+        rows = [[key, *_texts(values)] for key, values in self.settings.items()]
+        return pd.DataFrame(rows, columns=["setting", *(run.name for run in self.runs)])
 
     def results_display(self) -> pd.DataFrame:
         """A row a run, with what it came to, every cell text; a dash of what it does not have."""
@@ -83,10 +92,13 @@ class Comparison:
     def note(self) -> str:
         """What of the results a reader must know."""
         chosen = [run.name for run in self.runs if run.settings.training.selection == "test"]
+        held_out = [run.name for run in self.runs if HELD_OUT in str(run.recorded.get("split"))]
         open_ones = [run.name for run in self.runs if not run.metrics]
         lines = [f"{self.same} other settings are the same."]
         if open_ones:
             lines.append(f"Not finished: {', '.join(open_ones)}.")
+        if held_out:
+            lines.append(f"Of held-out training samples, not of the test part: {', '.join(held_out)}.")
         if chosen:
             lines.append(f"The epoch was chosen on the test part: {', '.join(chosen)}.")
         return " ".join(lines)
@@ -111,6 +123,12 @@ def compare(runs: list[AnyRun]) -> Comparison:
     different = differing(runs)
     keys = {key for run in runs for key in run.facts}
     return Comparison(runs, different, len(keys) - len(different), [_result(run) for run in runs])
+
+
+def _texts(values: list[Any]) -> list[str]:
+    """A setting's values for readers: numbers that were drawn in few digits, where these tell them apart as well."""
+    short = [float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for value in values]
+    return [said(value) for value in (short if len(set(map(str, short))) == len(set(map(str, values))) else values)]
 
 
 def _result(run: AnyRun) -> dict[str, Any]:
@@ -151,7 +169,7 @@ def write(comparison: Comparison, path: Path) -> None:
             "## Results\n",
             grid(comparison.results_display(), ["run"]),
             "## Settings that differ\n",
-            grid(comparison.settings_display()),
+            grid(comparison.settings_narrow()),
             comparison.note() + "\n",
         ]
         files.write_text(path, "\n".join(parts))

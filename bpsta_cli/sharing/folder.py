@@ -1,5 +1,6 @@
 """A run's folder, complete: weights, settings, result, history and model card, and nothing else of the machine."""
 
+import os
 from pathlib import Path
 
 from bpsta_cli import files
@@ -8,9 +9,11 @@ from bpsta_cli.reading import content
 from bpsta_cli.reading.regular import WEIGHTS
 from bpsta_cli.reporting.any_runs import AnyRun, read_runs
 from bpsta_cli.sharing.contents import SHARED
-from bpsta_cli.sharing.model_card import NAME, card
+from bpsta_cli.sharing.model_card import LIBRARY, NAME, card
 from bpsta_cli.training.run_directory import RunDir
 
+FRONT = f"library_name: {LIBRARY}"
+"""A line of a model card's front matter."""
 PATHS = ("data.source", "init_from", "method")
 """Settings that may be paths of this machine."""
 
@@ -35,17 +38,20 @@ def paths_in(run: AnyRun) -> list[str]:
     return [f"{key}: {flat[key]}" for key in PATHS if "/" in str(flat.get(key) or "")]
 
 
-def write_card(run: str | Path | AnyRun, *, licence: str | None = None) -> Path:
+def write_card(run: str | Path | AnyRun, *, licence: str | None = None, overwrite: bool = False) -> Path:
     """Write the model card into a run's own folder.
 
     Args:
         run: its directory, or what `finished` gave.
         licence: of the weights.
+        overwrite: replace a README.md there that is no model card.
 
     Raises:
-        RunError: as `finished`.
+        RunError: as `finished`, or such a README.md is there.
     """
     found = finished(run)
+    if not overwrite:
+        _refuse_taken(found.path, [NAME])
     name = found.path.resolve().name
     return _write_card(found, found.path, name=name, where=name, licence=licence)
 
@@ -59,23 +65,39 @@ def share_to_folder(
         run: its directory, or what `finished` gave.
         target: the folder; made where it is not there.
         licence: of the weights.
-        overwrite: replace another run there.
+        overwrite: replace another run there, or files that are called as its files are.
 
     Raises:
-        RunError: as `finished`, or another run is in the folder.
+        RunError: as `finished`, or another run or such a file is in the folder.
     """
     found, target = finished(run), Path(target)
     there = target / "settings.json"
-    if there.is_file() and content(there) != content(found.path / "settings.json") and not overwrite:
-        raise RunError(
-            "the folder is taken",
-            expected="a new folder, or one with the same run",
-            got=f"{target} with another run",
-            todo="Choose another one, or replace the run with --overwrite.",
-        )
+    if not overwrite and there.is_file():
+        if content(there) != content(found.path / "settings.json"):
+            raise _taken(target, "another run")
+        _refuse_taken(target, [NAME])
+    elif not overwrite:
+        _refuse_taken(target, [*SHARED, NAME])
     name = target.resolve().name
     bundle(found, target, name=name, where=name, licence=licence)
     return target
+
+
+def _refuse_taken(folder: Path, names: list[str]) -> None:
+    """Refuse a folder with a file of these names that is of something else; a README.md may be a model card."""
+    for name in names:
+        file = folder / name
+        if os.path.lexists(file) and not (name == NAME and FRONT.encode() in content(file)):
+            raise _taken(folder, f"a {name} of something else")
+
+
+def _taken(folder: Path, what: str) -> RunError:
+    return RunError(
+        "the folder is taken",
+        expected="a new folder, or one with the same run and its model card",
+        got=f"{folder} with {what}",
+        todo="Choose another one, or replace that with --overwrite.",
+    )
 
 
 def bundle(run: AnyRun, target: Path, *, name: str, where: str, licence: str | None) -> None:

@@ -120,10 +120,12 @@ def _told(where: str, expected: str) -> Iterator[None]:
     except BpstaError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
+        away = type(error).__name__ == "LocalEntryNotFoundError"  # it says at length that the cache has none either
+        cause = (away and error.__cause__) or error
+        reason = " ".join(str(cause).split()).rstrip(".")
         raise RunError(
             f"the Hub and {where}",
             expected=expected,
-            got=f"{type(error).__name__}: {reason}",
+            got=f"{type(cause).__name__}: {reason}",
             todo="Check the name, the network, and the token (hf auth login).",
         ) from error

@@ -95,7 +95,7 @@ def _facts(run: AnyRun) -> dict[str, Any]:
     row = _row(settings.dataset)
     title = row.title if row else settings.dataset
     rule = ", ".join(f"{key} = {said(value)}" for key, value in settings.rule.items())
-    method = Path(settings.method).name if settings.method.endswith(".py") else settings.method
+    file = Path(settings.method).name if settings.method.endswith(".py") else ""
     shape = "x".join(map(str, run.recorded["input_shape"]))
     chosen = SELECTION.get(metrics["selection"], metrics["selection"])
     table = {
@@ -104,7 +104,7 @@ def _facts(run: AnyRun) -> dict[str, Any]:
         "classes": str(len(run.recorded["classes"])),
         "structure": f"`{metrics['network']}`, input {shape}",
         "time steps": str(settings.T),
-        "learning rule": f"{method}{f' ({rule})' if rule else ''}",
+        "learning rule": f"{run.rule}{f' ({rule})' if rule else ''}",
         "test accuracy": f"{100 * metrics['accuracy']:.2f} % (seed {settings.seed}, one run)",
         "test loss": f"{metrics['loss']:.4f}",
         "firing rate": "-" if metrics["firing_rate"] is None else f"{metrics['firing_rate']:.4f}",
@@ -119,7 +119,7 @@ def _facts(run: AnyRun) -> dict[str, Any]:
         "shape": f"[{settings.T}, B, {', '.join(map(str, run.recorded['input_shape']))}]",
         "outputs": len(run.recorded["classes"]),
         "classes": [_plain(each) for each in run.recorded["classes"][:MOST_CLASSES]],
-        "rule_file": method if settings.method.endswith(".py") else "",
+        "rule_file": file,
         "rule_sha256": run.recorded.get("rule_sha256", ""),
         "commit": _plain(str(made.get("commit", "not recorded"))),
         "libraries": _plain(", ".join(f"{key} {value}" for key, value in made.get("libraries", {}).items())),

@@ -7,6 +7,7 @@ from bpsta_cli.config import RunSettings
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.sources import SplitName
 from bpsta_cli.data.store import Split, Store
+from bpsta_cli.reporting.any_runs import HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,5 @@ def without_test(store: Store, settings: RunSettings) -> HeldOut:
     training, validation = training_parts(settings, store)
     assert validation is not None
     how = "the data set's own" if store.has_validation else f"drawn by seed {settings.seed}"
-    division = (
-        f"{len(training)} training samples, {len(validation)} held out ({how}) in place of the test part, "
-        "which is not there"
-    )
+    division = f"{len(training)} training samples, {len(validation)} held out ({how}) {HELD_OUT}, which is not there"
     return HeldOut(store.path, store.manifest, store.checked, training, validation, division)

@@ -1,7 +1,7 @@
 """The search: Optuna asks for settings, a training answers with accuracy and firing rate, a file keeps both."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,8 @@ from bpsta_cli.tuning.space import distribution
 
 SEARCH, RECORD = "search.json", "trials.sqlite"
 """What is searched, and Optuna's record of every trial."""
+MOST = 3
+"""So many differences to another search are named."""
 OWN_FAULTS = (SettingsError, StructureError, TrainingError, MemoryExhaustedError)
 """What a trial's settings may cause: the trial has failed, and the search goes on."""
 State = Literal["running", "finished", "failed"]
@@ -224,14 +226,24 @@ class Study:
             files.write_checked_json(file, what)
             return
         there = documents.json_object(file)
-        different = [key for key in what if there.get(key) != what[key]]
-        if different:
+        old, new = _flat(there), _flat(what)
+        if different := [key for key in {**old, **new} if old.get(key) != new.get(key)]:
+            named = [f"{key} ({old.get(key)} there, {new.get(key)} asked for)" for key in different[:MOST]]
             raise SettingsError(
                 "another search",
-                expected=f"the {', '.join(different)} that {file} holds",
-                got="others",
+                expected=f"the one that {file} holds",
+                got=", ".join(named) + (f" and {len(different) - MOST} more" if len(different) > MOST else ""),
                 todo="Name another --out, or remove the folder.",
             )
+
+
+def _flat(search: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A search by the keys of what is in it, "settings.data.epochs" and the like."""
+    found: dict[str, Any] = {}
+    for key, value in search.items():
+        inside = isinstance(value, Mapping)
+        found |= _flat(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
+    return found
 
 
 def _measured(settings: RunSettings) -> RunSettings:

@@ -355,3 +355,18 @@ def test_with_json_a_training_says_nothing_but_its_object_and_warnings_stand_in_
     assert printed.err == ""
     assert found["run"] == str(tmp_path / "run")
     assert any("silent" in warning for warning in found["warnings"])
+
+
+def test_what_a_logger_of_ones_own_prints_does_not_spoil_the_object(data, tmp_path, capsys):
+    bell = tmp_path / "bell.py"
+    bell.write_text(
+        "from bpsta_cli import tracking\n\n\n@tracking.register\nclass Bell:\n    name = 'bell'\n\n"
+        "    def start(self, run):\n        print('started')\n\n    def epoch(self, row):\n        pass\n\n"
+        "    def finish(self, end):\n        pass\n"
+    )
+    line = ["train", *TINY, "--data-dir", str(data), "--out", str(tmp_path / "run"), "--log", str(bell)]
+    capsys.readouterr()
+    assert run([*line, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["run"] == str(tmp_path / "run")
+    assert printed.err == "started\n"

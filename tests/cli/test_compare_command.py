@@ -50,6 +50,17 @@ def refused(capsys, arguments):
     return capsys.readouterr().err
 
 
+def test_more_settings_than_runs_stand_in_rows_and_drawn_numbers_in_few_digits(runs, data, capsys):
+    drawn = data / "drawn"
+    options = ["--lr", "0.0070769071818131", "--T", "3", "--epochs", "1", "--out", str(drawn)]
+    assert run(["train", *TINY, *options, "--data-dir", str(data)]) == 0
+    capsys.readouterr()
+    assert run(["compare", *paths(runs, "low-0"), str(drawn)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["setting", "low-0", "drawn"] in lines
+    assert ["training.lr", "0.006", "0.00707691"] in lines
+
+
 def test_only_settings_that_differ_are_named_with_each_runs_value(runs, capsys):
     capsys.readouterr()
     assert run(["compare", *paths(runs, "low-0", "low-1", "alpha"), "--json"]) == 0
@@ -209,6 +220,12 @@ def test_weights_are_hashed_once_for_all_that_was_measured_of_them(runs, data, t
     assert found.energy["samples"] == 20
     assert found.latency["accuracy_at"]
     assert hashed == ["model.safetensors"]
+
+
+def test_a_report_of_nothing_says_how_runs_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "bpsta report RUN..." in refused(capsys, ["report"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_report_of_runs_that_are_not_finished_is_refused(unfinished, tmp_path, capsys):

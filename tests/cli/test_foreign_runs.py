@@ -1,6 +1,7 @@
 """A run that came from elsewhere: its rule file is run only at the user's word, and only unchanged."""
 
 import hashlib
+import json
 import py_compile
 import shutil
 from importlib.machinery import SourceFileLoader
@@ -86,6 +87,18 @@ def test_no_command_runs_the_file_that_a_run_names_and_each_says_how_to(command,
     assert not (foreign / "was-run").exists()
     assert run([*arguments, "--trust-rule", str(foreign / "leaky.py")]) == 0
     assert (foreign / "was-run").exists()
+
+
+def test_beside_other_runs_its_rule_has_its_registered_name_and_no_path_of_it_is_shown(foreign, data, tmp_path, capsys):
+    assert run(["share", str(foreign / "run")]) == 0
+    assert "| learning rule | leaky-gradient" in (foreign / "run" / "README.md").read_text()
+    other = tmp_path / "other"
+    assert run([*TINY, "--data-dir", str(data), "--out", str(other)]) == 0
+    capsys.readouterr()
+    assert run(["compare", str(foreign / "run"), str(other), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["settings"]["method"] for each in found["runs"]] == ["leaky-gradient", "bpsta"]
+    assert not (foreign / "was-run").exists()
 
 
 def test_a_file_is_known_by_its_content_wherever_it_lies(mailed, foreign, data, capsys):

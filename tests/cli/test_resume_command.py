@@ -70,6 +70,11 @@ def test_another_setting_is_refused_with_key_old_and_new_value(data, trained, ca
     assert {name: (trained / name).read_bytes() for name in FILES} == before
 
 
+def test_a_run_of_another_data_set_is_refused_before_data_are_fetched(data, trained, capsys):
+    assert resume(data, trained, "--dataset", "mnist", "--source", str(data / "nothing")) == 2
+    assert "dataset (digits there, mnist asked for)" in " ".join(capsys.readouterr().err.split())
+
+
 def test_where_there_is_no_run_nothing_is_resumed(data, tmp_path, capsys):
     assert resume(data, tmp_path / "none") == 2
     assert "not a run" in capsys.readouterr().err

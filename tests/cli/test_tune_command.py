@@ -38,6 +38,8 @@ def test_a_search_writes_its_trials_and_their_front_as_tables_and_a_picture(line
     assert [trial["number"] for trial in found["trials"]] == [0, 1]
     assert set(found["front"]) <= {0, 1}
     assert [(out / f"front.{ending}").read_bytes() for ending in ("png", "svg")] == pictures
+    assert run(["compare", str(out / "trial-000"), str(out / "trial-001")]) == 0
+    assert "Of held-out training samples, not of the test part: trial-000, trial-001." in capsys.readouterr().out
 
 
 def test_a_signal_keeps_the_search_and_ends_with_its_exit_code(line, tmp_path, capsys, monkeypatch):
@@ -68,6 +70,20 @@ def test_without_optuna_one_line_names_the_extra(line, tmp_path, capsys, monkeyp
     assert 'pip install "bpsta-cli[study]"' in said
     assert said.count("\n") == 1
     assert not (tmp_path / "search").exists()
+
+
+def test_where_no_trial_could_be_trained_a_warning_says_so(line, tmp_path, capsys):
+    space = tmp_path / "space.yaml"
+    space.write_text("trials: 1\nstartup: 1\nspace: {data: {network: [8X3]}}\nrules: {bpsta: {}}\n")
+    assert run([*line, "--space", str(space)]) == 0
+    assert "no trial could be trained" in capsys.readouterr().err
+
+
+def test_without_a_data_set_no_option_of_another_command_is_named(capsys):
+    assert run(["tune"]) == 2
+    said = capsys.readouterr().err
+    assert "--dataset NAME" in said
+    assert "--resume" not in said
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,25 @@ def test_sharing_again_is_the_same_and_another_run_is_not_overwritten_unasked(tr
     assert (shared / "settings.json").read_bytes() == (other / "settings.json").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["README.md", "model.safetensors"])
+def test_files_of_something_else_are_not_overwritten_unasked(trained, tmp_path, capsys, name):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / name).write_text("mine")
+    assert f"with a {name} of something else" in told(capsys, trained, "--to", project, code=2).err
+    assert {file.name: file.read_text() for file in project.iterdir()} == {name: "mine"}
+    told(capsys, trained, "--to", project, "--overwrite")
+    assert {file.name for file in project.iterdir()} == FILES
+
+
+def test_a_readme_of_ones_own_in_the_run_is_kept_until_it_may_go(trained, capsys):
+    (trained / "README.md").write_text("notes")
+    assert "a README.md of something else" in told(capsys, trained, code=2).err
+    assert (trained / "README.md").read_text() == "notes"
+    told(capsys, trained, "--overwrite")
+    assert (trained / "README.md").read_text().startswith("---\n")
+
+
 def test_paths_of_this_machine_are_told_before_they_leave_it(trained, tmp_path, capsys, monkeypatch):
     from bpsta_cli.sharing import folder
 

@@ -17,7 +17,7 @@ from bpsta_cli.training import Stopped
 from bpsta_cli.training.run_directory import RunDir
 from bpsta_cli.tuning import front
 from bpsta_cli.tuning.held_out import without_test
-from bpsta_cli.tuning.space import DEFAULT, chosen_space
+from bpsta_cli.tuning.space import DEFAULT, check_values, chosen_space
 from bpsta_cli.tuning.study import Step, Study, Trial
 
 pytest.importorskip("optuna")
@@ -143,8 +143,11 @@ def test_a_record_that_cannot_be_opened_is_named(base, tmp_path):
 def test_another_search_in_the_same_folder_is_refused(base, tmp_path):
     study(base, tmp_path)
     study(base, tmp_path, trials=9)
-    with pytest.raises(SettingsError, match="another search: expected the seed that"):
+    with pytest.raises(SettingsError, match=r"another search: .*got seed \(0 there, 1 asked for\)\."):
         study(base, tmp_path, seed=1)
+    longer = base.model_copy(update={"data": base.data.model_copy(update={"epochs": 2})})
+    with pytest.raises(SettingsError, match=r"settings\.data\.epochs \(1 there, 2 asked for\)"):
+        study(longer, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,25 @@ def test_a_space_that_cannot_be_searched_is_refused_with_its_key(text, said, tmp
         load_params(study)
     assert said.replace("space.neuron", "search.space.neuron") in str(refused.value)
     assert str(study) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"space": {"training": {"lr": [0.1, 0.2, "logg"]}}}, "training.lr cannot have"),
+        ({"space": {"training": {"lr": [-0.1, 0.2, "linear"]}}}, "greater than 0, got -0.1"),
+        ({"space": {"training": {"loss": ["mse", "ms"]}}}, "got 'ms'"),
+        ({"rules": {"bpsta": {"alpha": [0.1, -1]}}}, "rule.alpha cannot have"),
+    ],
+)
+def test_a_value_that_a_setting_cannot_have_is_refused_before_a_trial_is_trained(base, space, said):
+    with pytest.raises(SettingsError, match=said):
+        check_values(validate(Space, SPACE | space, where="the space"), base)
+
+
+def test_values_that_go_together_with_others_of_the_space_are_none_to_refuse(base):
+    space = {"space": {"data": {"epochs": [1, 3], "warmup_epochs": [0, 2]}}}
+    check_values(validate(Space, SPACE | space, where="the space"), base)
 
 
 def test_a_setting_that_the_rule_does_not_have_is_refused_and_an_absent_file_named(tmp_path):
