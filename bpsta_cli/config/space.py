@@ -23,8 +23,8 @@ Dimensions = dict[str, list[Any]]
 class Space(Strict):
     """What is searched, and for how long."""
 
-    trials: int = Field(ge=1, description="of every method")
-    startup: int = Field(ge=1, description="of them drawn at random")
+    trials: int = Field(20, ge=1, description="of every method")
+    startup: int = Field(8, ge=1, description="of them drawn at random")
     seed: int = Field(0, ge=0)
     space: dict[Literal["training", "data"], Dimensions] = Field(description="settings of every method")
     rules: dict[str, Dimensions] = Field(description="rule -> settings of its own")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bpsta_cli import kernels
+from bpsta_cli.errors import StructureError
 from bpsta_cli.kernels import dispatch
 from bpsta_cli.network.dropout import NeuronDropout
 from bpsta_cli.network.fusion import Layers
@@ -107,7 +108,18 @@ class Network(nn.Module):
         return votes
 
     def layer_input(self, x: Tensor) -> Tensor:
-        """The part of the input that the layers work on: of a constant input the twin needs a single step."""
+        """The part of the input that the layers work on: of a constant input the twin needs a single step.
+
+        Raises:
+            StructureError: the input is not [T, B, C, H, W]; without time a batch would be taken for it.
+        """
+        if x.dim() != 5:
+            raise StructureError(
+                "network input of unusable axes",
+                expected="[T, B, C, H, W], time first",
+                got=f"shape {list(x.shape)}",
+                todo="Of images [B, C, H, W], shown at every step: images.expand(T, -1, -1, -1, -1).",
+            )
         return x[:1] if not self.spiking and is_constant(x) else x
 
     def forward(self, x: Tensor) -> Tensor:

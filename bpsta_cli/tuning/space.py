@@ -9,8 +9,6 @@ from bpsta_cli.errors import SettingsError
 from bpsta_cli.reading import MissingError, UnreadableError, documents
 
 DEFAULT: dict[str, Any] = {
-    "trials": 20,
-    "startup": 8,
     "space": {"training": {"lr": [0.002, 0.02, "log"], "spike_penalty": [0.0, 0.001, 0.003, 0.01, 0.03]}},
     "rules": {"stbp": {"surrogate_width": [0.5, 2.0, "log"]}, "bpsa": {}, "bpsta": {"alpha": [0.0, 0.5, "linear"]}},
 }

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bpsta_cli import kernels
-from bpsta_cli.errors import SettingsError
+from bpsta_cli.errors import SettingsError, StructureError
 from bpsta_cli.network import build
 
 RULES = ("stbp", "bpsa", "bpsta")
@@ -151,3 +151,10 @@ def test_sparse_convolutions_change_no_bit_of_the_votes(structure):
         network.convolution = "sparse"
         assert torch.equal(network.votes(x), expected)
     assert 0 < expected.mean() < 1
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 8, 8), (1, 8, 8), (64, 64)])
+def test_an_input_without_time_is_refused_and_not_taken_for_another(shape):
+    network = build("64FC-10Voting", input_shape=(1, 8, 8), classes=10)
+    with pytest.raises(StructureError, match=r"expected \[T, B, C, H, W\], time first, got shape"):
+        network(torch.rand(*shape))
