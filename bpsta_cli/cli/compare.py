@@ -1,13 +1,16 @@
 """`bpsta compare`: runs side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bpsta_cli.cli.options import Json, Runs
 from bpsta_cli.cli.output import Output
 from bpsta_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def compare(
@@ -42,7 +45,7 @@ def compare(
     comparison = side_by_side(found)
     for title, frame in (
         ("Results", comparison.results_display()),
-        ("Settings that differ", comparison.settings_display()),
+        ("Settings that differ", _upright(comparison.settings_display())),
     ):
         if len(frame.columns) > 1:
             output.table(title, list(frame.columns), frame.to_numpy().tolist())
@@ -51,3 +54,10 @@ def compare(
         write(comparison, path)
         output.say(f"Written: {path}")
     output.result({**comparison.as_json(), "files": [str(path) for path in out or []]})
+
+
+def _upright(settings: "pd.DataFrame") -> "pd.DataFrame":
+    """A row a run, or a row a setting where these are more: many columns leave no room for their names."""
+    if len(settings.columns) - 1 <= len(settings):
+        return settings
+    return settings.set_index("run").T.rename_axis(index="setting", columns=None).reset_index()

@@ -41,7 +41,7 @@ def chosen_settings(params: Path | None, name: str | None, given: Given, pairs: 
             expected="--dataset NAME, --run NAME that says which, or --resume --out RUN for a run that is there"
             if line is None
             else "--dataset NAME, or --run NAME that says which",
-            got="neither" if line is None else "both",
+            got="none of them" if line is None else "both",
             todo="bpsta prepare --list shows all.",
         )
     return _settings(study, line, given, pairs)

@@ -56,6 +56,13 @@ def test_help_of_every_command_loads_no_torch():
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+def test_without_a_command_the_help_is_shown_and_no_error_without_words(capsys):
+    assert run([]) == 2
+    printed = capsys.readouterr()
+    assert "Usage: bpsta" in printed.out
+    assert printed.err == ""
+
+
 def test_every_option_is_explained_with_its_default(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     for command in ("prepare", "train", "eval", "energy", "latency", "compare", "report", "share", "rules"):
@@ -177,6 +184,7 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
         (["latency", "nowhere", "--samples", "0"], "--samples of at least 1"),
         (["report", "--params", "nowhere.yaml"], "no such settings file"),
         (["fly"], "fly"),
+        (["trian"], "Did you mean 'train'?\n"),
     ],
 )
 def test_a_mistake_is_explained_in_two_lines_and_leaves_nothing_behind(

@@ -153,6 +153,10 @@ def test_a_hub_out_of_reach_is_told(trained, monkeypatch, capsys):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert run(["share", str(trained), "--to", "hub:me/tiny"]) == 2
     assert "Connection refused" in capsys.readouterr().err
+    assert run(["eval", "hub:me/tiny"]) == 2
+    told, debug = capsys.readouterr().err.strip().splitlines()
+    assert "Connection refused" in told
+    assert "--debug" in debug
 
 
 @pytest.mark.parametrize("place", ["hub:", "hub:tiny", "hub:a/b/c", "hub:me/tiny@", "hub:../x", "hub:me/x y"])
