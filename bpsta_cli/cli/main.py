@@ -4,6 +4,7 @@ import inspect
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
@@ -128,9 +129,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return streams.BROKEN_PIPE
     except Exception as error:
         lines = explanation(error)
-        if lines is None or debug:
+        if lines is None:
             raise
-        _say_error(error, lines)
+        if debug:
+            traceback.print_exception(error)
+        if not debug or machine.listens():
+            _say_error(error, lines)
         return USER_ERROR
     if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
         _say_error(KeyboardInterrupt(), ["interrupted; the same command again goes on where it can"])

@@ -249,7 +249,7 @@ def test_other_data_than_the_run_was_trained_on_are_refused(capsys, data, traine
 def test_debug_shows_the_traceback(tmp_path):
     command = [sys.executable, "-m", "bpsta_cli", "eval", str(tmp_path), "--debug"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "not a run" in done.stderr
 
@@ -339,6 +339,8 @@ def test_the_list_breaks_no_name_in_80_columns_and_tells_all_of_a_data_set_by_it
     told = capsys.readouterr().out
     for text in ("licence: CC BY 4.0", "split: official: subjects 1-23", "doi:10.1109/CVPR.2017.781"):
         assert text in told
+    assert run(["prepare", "--list", "--dataset", "dvs-gesture", "--data-dir", str(data)]) == 0
+    assert capsys.readouterr().out == told
 
 
 def test_with_json_an_error_is_one_object_on_standard_output_and_nothing_on_the_other(capsys, data):
