@@ -86,6 +86,18 @@ def _of_runs(runs: list[Path], out: Path) -> "RunsReport":
 
 
 def _of_study(results: Path, params: Path) -> "Report":
+    """The report of the study.
+
+    Raises:
+        SettingsError: there is none here.
+    """
     from bpsta_cli.reporting import write_report
 
+    if params == PARAMS and not params.exists():
+        raise SettingsError(
+            "no study in this folder",
+            expected=f"{PARAMS}, or run directories to report",
+            got="neither",
+            todo="Write bpsta report RUN..., or name the file with --params.",
+        )
     return write_report(results, params)

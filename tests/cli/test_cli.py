@@ -183,6 +183,8 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
         (["energy", "."], "not a run"),
         (["latency", "nowhere", "--samples", "0"], "--samples of at least 1"),
         (["report", "--params", "nowhere.yaml"], "no such settings file"),
+        (["report"], "Write bpsta report RUN..."),
+        (["tune"], "expected --dataset NAME, or --run NAME of --params, got none of them"),
         (["fly"], "fly"),
         (["trian"], "Did you mean 'train'?\n"),
     ],
