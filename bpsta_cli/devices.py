@@ -23,8 +23,8 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as refused:
         raise SettingsError(
             "unusable device",
-            expected="auto, cpu, or cuda where torch finds a GPU; one with float64",
-            got=f"{name!r} ({str(refused).splitlines()[0][:80]})",
+            expected="auto, cpu, or cuda where torch finds a GPU, with float64",
+            got=f"{name!r} ({str(refused).splitlines()[0][:80].strip()})",
             todo="Use --device cpu.",
         ) from None
     return device

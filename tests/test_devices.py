@@ -23,5 +23,5 @@ def test_a_device_without_float64_is_refused(monkeypatch):
             )
 
     monkeypatch.setattr(torch, "empty", empty)
-    with pytest.raises(SettingsError, match=r"one with float64, got 'mps' \(Cannot convert a MPS.* Use --device cpu\."):
+    with pytest.raises(SettingsError, match=r"with float64, got 'mps' \(Cannot convert a MPS.* Use --device cpu\."):
         resolve_device("mps")

@@ -43,7 +43,7 @@ def energy(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Energy of trained runs per sample, by four accounts, and the ReLU twin's over it.
+    """Estimate the energy of a sample by four accounts, and how many times as much the ReLU twin needs.
 
     paper: Eq. 1, operations at 0.1 pJ a spike against 4.6 pJ. counted: the operations that really happen, neuron
     updates among them. memory: the same with addresses, reads and writes (Lemaire et al. 2022). quantised: against

@@ -29,7 +29,7 @@ _NO_MEMORY = re.compile(
 
 
 def explanation(error: BaseException) -> list[str] | None:
-    """The lines to tell of an error that the user can mend; None for one that is ours."""
+    """The lines to tell of an error that the user can mend, none where all is said; None for one that is ours."""
     if isinstance(error, BpstaError):
         more = ["With --debug: the details, and what can be done by hand."] if getattr(error, "__notes__", []) else []
         return [*error.lines(), *more]
@@ -38,8 +38,11 @@ def explanation(error: BaseException) -> list[str] | None:
     if isinstance(error, UsageError):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "bpsta"
-        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        return [f"{message}.", f"`{command} --help` explains every option."]
+        message = error.format_message()  # type: ignore[attr-defined]
+        if not message:  # a command without arguments, whose help was shown
+            return []
+        ended = message if message.endswith(("?", ".")) else f"{message}."
+        return [ended, f"`{command} --help` explains every option."]
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         return out_of_memory(str(error))
     return _of_system(error) if isinstance(error, OSError) else _of_package(error)

@@ -59,7 +59,7 @@ def latency(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """How many time steps a decision needs: accuracy after every step, early exit, and measured time.
+    """Measure how many steps a decision needs: accuracy after every step, early exit, and time on the clock.
 
     Accuracy of the votes so far after each time step of one forward pass, and what ending a sample's pass early
     costs and saves. Several runs are gathered by method and T, over seeds.

@@ -1,9 +1,12 @@
 """The console script: registers the commands and turns known errors into one line and exit code 2."""
 
+import inspect
 import os
 import re
 import sys
+import traceback
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -44,20 +47,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("prepare")(prepare.prepare)
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("energy")(energy.energy)
-app.command("latency")(latency.latency)
-app.command("export")(export.export)
-app.command("tune")(tune.tune)
-app.command("compare")(compare.compare)
-app.command("verify")(verify.verify)
-app.command("report")(report.report)
-app.command("share")(share.share)
-app.command("rules")(rules.rules)
-app.command("doctor")(doctor.doctor)
+
+
+def _command(name: str, function: Callable[..., None]) -> None:
+    """Register a command. Its docstring is its help, a paragraph a line: the terminal's width breaks it."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    app.command(name, help="\n\n".join(text.replace("\n", " ") for text in paragraphs))(function)
+
+
+_command("prepare", prepare.prepare)
+_command("train", train.train)
+_command("eval", evaluate.evaluate)
+_command("predict", predict.predict)
+_command("energy", energy.energy)
+_command("latency", latency.latency)
+_command("export", export.export)
+_command("tune", tune.tune)
+_command("compare", compare.compare)
+_command("verify", verify.verify)
+_command("report", report.report)
+_command("share", share.share)
+_command("rules", rules.rules)
+_command("doctor", doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:
@@ -118,9 +129,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return streams.BROKEN_PIPE
     except Exception as error:
         lines = explanation(error)
-        if lines is None or debug:
+        if lines is None:
             raise
-        _say_error(error, lines)
+        if debug:
+            traceback.print_exception(error)
+        if not debug or machine.listens():
+            _say_error(error, lines)
         return USER_ERROR
     if code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
         _say_error(KeyboardInterrupt(), ["interrupted; the same command again goes on where it can"])

@@ -63,7 +63,8 @@ def prepare(
     """Download or read a data set and store it, ready to train from. A second call does nothing."""
     output = Output(as_json=as_json)
     if list_all:
-        listing.show(output, data_dir, names or [])
+        asked = given["run"].get("dataset")
+        listing.show(output, data_dir, [*(names or []), *([asked] if asked else [])])
         return
     if names:
         raise SettingsError(

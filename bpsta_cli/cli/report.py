@@ -50,13 +50,6 @@ def report(
     """
     output = Output(as_json=as_json)
     _check(runs, {"--results": results, "--params": params}, out)
-    if not (runs or results or params or PARAMS.exists()):
-        raise SettingsError(
-            "nothing to report",
-            expected="runs, as bpsta report RUN..., or a study's params.yaml",
-            got="no RUN, and no params.yaml in this folder",
-            todo="Name run directories, or go to the study's folder.",
-        )
     written = _of_runs(runs, out or OUT) if runs else _of_study(results or RESULTS, params or PARAMS)
     for table in written.tables:
         if table.lead:
@@ -93,6 +86,18 @@ def _of_runs(runs: list[Path], out: Path) -> "RunsReport":
 
 
 def _of_study(results: Path, params: Path) -> "Report":
+    """The report of the study.
+
+    Raises:
+        SettingsError: there is none here.
+    """
     from bpsta_cli.reporting import write_report
 
+    if params == PARAMS and not params.exists():
+        raise SettingsError(
+            "no study in this folder",
+            expected=f"{PARAMS}, or run directories to report",
+            got="neither",
+            todo="Write bpsta report RUN..., or name the file with --params.",
+        )
     return write_report(results, params)

@@ -131,7 +131,8 @@ def train(
     if out is not None and resume and params is None and run is None and "dataset" not in given["run"]:
         settings = settings_of_run(out, given, rule_option or [])
     else:
-        settings = chosen_settings(params, run, given, rule_option or [])
+        other = ", or --resume --out RUN for a run that is there"
+        settings = chosen_settings(params, run, given, rule_option or [], or_else=other)
     if launcher.launched() and out is None:
         raise SettingsError(
             "no run directory for all processes",

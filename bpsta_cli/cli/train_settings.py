@@ -21,7 +21,9 @@ from bpsta_cli.errors import SettingsError
 WHERE = "the options"
 
 
-def chosen_settings(params: Path | None, name: str | None, given: Given, pairs: list[str]) -> RunSettings:
+def chosen_settings(
+    params: Path | None, name: str | None, given: Given, pairs: list[str], *, or_else: str = ""
+) -> RunSettings:
     """The settings of a params.yaml, of its line `name`, or of a data set's recipe, with the options on top.
 
     Args:
@@ -29,6 +31,7 @@ def chosen_settings(params: Path | None, name: str | None, given: Given, pairs: 
         name: of a line of it; None: the data set is among the options.
         given: the options that were given, by section.
         pairs: settings of the learning rule as NAME=VALUE.
+        or_else: what else the command takes in place of a data set, for its error.
 
     Raises:
         SettingsError: no data set or two, an unusable file, or settings that cannot be used.
@@ -38,10 +41,8 @@ def chosen_settings(params: Path | None, name: str | None, given: Given, pairs: 
     if ("dataset" not in given["run"]) == (line is None):
         raise SettingsError(
             "no data set" if line is None else "two data sets",
-            expected="--dataset NAME, --run NAME that says which, or --resume --out RUN for a run that is there"
-            if line is None
-            else "--dataset NAME, or --run NAME that says which",
-            got="neither" if line is None else "both",
+            expected="--dataset NAME, or --run NAME of --params" + (or_else if line is None else ""),
+            got="none of them" if line is None else "both",
             todo="bpsta prepare --list shows all.",
         )
     return _settings(study, line, given, pairs)

@@ -65,10 +65,10 @@ def tune(
     data_dir: DataDir = NO_FOLDER,
     as_json: Json = False,
 ) -> None:
-    """Search settings for high accuracy and few spikes, by Optuna; each trial is a run, and the front a table.
+    """Search settings for high accuracy and few spikes, by Optuna; each trial is a run, and the front is a table.
 
-    Trials are told by held-out training samples; the test part is not read. The same command goes on with a search that
-    was stopped.
+    Trials are judged by held-out training samples; the test part is not read. The same command goes on with a
+    search that was stopped.
     """
     require_positive("trials", trials)
     from bpsta_cli.tuning.space import check_values, chosen_space
@@ -82,13 +82,6 @@ def tune(
     given = {
         group: {name: each for name, each in values.items() if each is not None} for group, values in chosen.items()
     }
-    if dataset is None and run is None:
-        raise SettingsError(
-            "no data set",
-            expected="--dataset NAME, or --params FILE --run NAME",
-            got="neither",
-            todo="bpsta prepare --list shows all.",
-        )
     settings = chosen_settings(params, run, {**given, "neuron": {}, "rule": {}, "training": {}}, [])
     if settings.method == rules.TWIN:
         raise SettingsError(

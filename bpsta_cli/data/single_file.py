@@ -70,6 +70,15 @@ def read(path: str | Path, dataset: str, settings: DatasetSettings, *, T: int, s
     return Sample(x, 1 / folder.FULL_SCALE[kind])
 
 
+_SAID = {
+    "image": "an image",
+    "events": "events (.npz, .npy, .bin, .aedat)",
+    "speech": "sound (.wav)",
+    "series": "a series (.npz, .csv)",
+}
+"""The kinds of files as messages call them."""
+
+
 def _kind(path: Path, row: Dataset, shape: Shape) -> Kind:
     """What the file is, which is what the run was trained on."""
     if path.is_dir():
@@ -80,7 +89,7 @@ def _kind(path: Path, row: Dataset, shape: Shape) -> Kind:
     events = shape[0] == 2  # images, sound and series have one or three channels
     wanted = [row.kind] if not row.user_supplied else ["events"] if events else ["image", "speech", "series"]
     if kind is None or kind not in wanted:
-        expected = " or ".join(wanted) + f" (of {folder.FILES})"
+        expected = " or ".join(_SAID.get(each, each) for each in wanted)
         problem = f"a file of another kind than {row.name}"
         raise DataError(problem, expected=expected, got=str(path), todo="Leave it out.")
     return kind

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bpsta_cli.reporting.any_runs import AnyRun
 
 PREFIX = "hub:"
+SHORT = 120
+"""Letters that are told of what the Hub's client says."""
 _ID = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -102,7 +104,7 @@ def fetch(where: str) -> Path:
     require("huggingface_hub")
     from huggingface_hub import snapshot_download
 
-    with _told(where, "a run that bpsta share put there, and a network"):
+    with _told(where, "a run that bpsta share put there, and a connection to it"):
         return Path(
             snapshot_download(place.repo, revision=place.revision, allow_patterns=list(SHARED), endpoint=_endpoint())
         )
@@ -120,12 +122,21 @@ def _told(where: str, expected: str) -> Iterator[None]:
     except BpstaError:
         raise
     except Exception as error:
-        away = type(error).__name__ == "LocalEntryNotFoundError"  # it says at length that the cache has none either
-        cause = (away and error.__cause__) or error
-        reason = " ".join(str(cause).split()).rstrip(".")
-        raise RunError(
+        told = RunError(
             f"the Hub and {where}",
             expected=expected,
-            got=f"{type(cause).__name__}: {reason}",
+            got=_in_short(error),
             todo="Check the name, the network, and the token (hf auth login).",
-        ) from error
+        )
+        told.add_note(f"{type(error).__name__}: {error}")
+        raise told from error
+
+
+def _in_short(error: Exception) -> str:
+    """The beginning of what the client says, which goes on with advice; the whole is a note of the error."""
+    if type(error).__name__ == "LocalEntryNotFoundError" and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # "not in the cache": the reason is why the Hub was not reached
+    reason = " ".join(str(error).split()).rstrip(".")
+    if len(reason) > SHORT:
+        reason = f"{reason[:SHORT].rpartition(' ')[0]} ..."
+    return f"{type(error).__name__}: {reason}"

@@ -56,6 +56,13 @@ def test_help_of_every_command_loads_no_torch():
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+def test_without_a_command_the_help_is_shown_and_no_error_without_words(capsys):
+    assert run([]) == 2
+    printed = capsys.readouterr()
+    assert "Usage: bpsta" in printed.out
+    assert printed.err == ""
+
+
 def test_every_option_is_explained_with_its_default(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     for command in ("prepare", "train", "eval", "energy", "latency", "compare", "report", "share", "rules"):
@@ -176,7 +183,10 @@ def test_params_yaml_gives_the_settings_and_options_override_it(capsys, data, tm
         (["energy", "."], "not a run"),
         (["latency", "nowhere", "--samples", "0"], "--samples of at least 1"),
         (["report", "--params", "nowhere.yaml"], "no such settings file"),
+        (["report"], "Write bpsta report RUN..."),
+        (["tune"], "expected --dataset NAME, or --run NAME of --params, got none of them"),
         (["fly"], "fly"),
+        (["trian"], "Did you mean 'train'?\n"),
     ],
 )
 def test_a_mistake_is_explained_in_two_lines_and_leaves_nothing_behind(
@@ -241,7 +251,7 @@ def test_other_data_than_the_run_was_trained_on_are_refused(capsys, data, traine
 def test_debug_shows_the_traceback(tmp_path):
     command = [sys.executable, "-m", "bpsta_cli", "eval", str(tmp_path), "--debug"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "not a run" in done.stderr
 
@@ -331,6 +341,8 @@ def test_the_list_breaks_no_name_in_80_columns_and_tells_all_of_a_data_set_by_it
     told = capsys.readouterr().out
     for text in ("licence: CC BY 4.0", "split: official: subjects 1-23", "doi:10.1109/CVPR.2017.781"):
         assert text in told
+    assert run(["prepare", "--list", "--dataset", "dvs-gesture", "--data-dir", str(data)]) == 0
+    assert capsys.readouterr().out == told
 
 
 def test_with_json_an_error_is_one_object_on_standard_output_and_nothing_on_the_other(capsys, data):

@@ -83,6 +83,15 @@ def test_a_setting_that_a_run_does_not_have_is_a_dash(runs, capsys):
     assert "other settings are the same" in printed
 
 
+def test_where_more_settings_differ_than_runs_each_has_a_row_with_its_whole_name(runs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    for names, rows in ((("low-0", "base"), True), (("low-0", "low-1"), False)):
+        assert run(["compare", *paths(runs, *names)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.split()[:1] == ["setting"] for line in lines) is rows
+        assert any(line.split() == ["rule.surrogate_width", "-", "1.0"] for line in lines) is rows
+
+
 def test_picture_and_table_are_written_by_their_ending_and_again_the_same(runs, tmp_path):
     files = [tmp_path / f"{stem}.{ending}" for ending in ("png", "svg", "csv", "md", "json") for stem in ("one", "two")]
     arguments = [part for file in files for part in ("--out", str(file))]

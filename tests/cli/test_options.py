@@ -31,6 +31,12 @@ def test_the_options_of_all_commands_are_the_listed_ones():
     assert found() == LIST.read_text(encoding="utf-8").splitlines()
 
 
+def test_a_paragraph_of_the_help_is_broken_by_the_terminals_width_alone():
+    for name, command in typer.main.get_command(app).commands.items():
+        assert command.help, name
+        assert "\n" not in command.help.replace("\n\n", ""), name
+
+
 def test_every_setting_of_a_run_is_an_option_of_train_under_its_own_name():
     fields = {"dataset", "method", "T", "seed", "init_from"}
     for model in (DatasetSettings, NeuronSettings, TrainingSettings):

@@ -256,7 +256,7 @@ def test_auto_takes_the_kernel_for_what_it_supports_and_says_why_not():
     )
     assert dispatch.choose(rule=Own()) == (
         "reference",
-        "cpu does not support this: it knows the rules stbp, bpsa and bpsta, and not Own",
+        "cpu does not support this: it knows the rules stbp, bpsa and bpsta, and not own",
     )
     assert library.unsupported_reason(torch.device("cuda:1"), torch.float32, None) == (
         "it runs on the CPU and the input is on cuda"
@@ -272,7 +272,7 @@ def test_a_kernel_asked_for_by_name_where_it_is_unsupported_is_refused_with_the_
         'unusable backend "cpu": expected one that supports this input and rule here, got one that does not: it has '
         'float32 and float64 and the input is bfloat16. "auto" takes "reference" instead, with the same spikes.'
     )
-    with pytest.raises(SettingsError, match="and not Own"):
+    with pytest.raises(SettingsError, match="and not own"):
         LIF(Own(), backend="cpu")
 
 

@@ -333,7 +333,7 @@ class Own(rules.BPSTA):
 def test_the_backend_says_what_it_does_not_support():
     assert dispatch.choose("gpu") == ("gpu", "asked for by name")
     assert LIF(backend="gpu").backend == "gpu"
-    with pytest.raises(SettingsError, match="it knows the rules stbp, bpsa and bpsta, and not Own"):
+    with pytest.raises(SettingsError, match="it knows the rules stbp, bpsa and bpsta, and not own"):
         LIF(Own(), backend="gpu")
     with pytest.raises(SettingsError, match="it has no float8_e5m2"):
         dispatch.choose("gpu", dtype=torch.float8_e5m2)

@@ -1,4 +1,4 @@
-"""The first sentence of the report: claims borne out, contradicted and left open, and the main one in words."""
+"""The first two sentences of the report: claims borne out, contradicted and left open, and the main one in words."""
 
 import pytest
 from made_up_runs import a_run, study, two_rules
@@ -56,26 +56,26 @@ def test_the_papers_own_data_go_before_stand_ins():
     runs = [*better(), *worse(dataset="digits")]
     stand_ins = {"n-mnist": "digits"}
     assert said(entry("a", main="true"), runs=runs, stand_ins=stand_ins) == (
-        START.format(1) + "bear out 1, contradict none and leave none open on the paper's own data; the main one, that "
-        "bpsta is above stbp, they bear out on MNIST (+5.00 points)."
+        START.format(1) + "bear out 1, contradict none and leave none open on the paper's own data. The main one is "
+        "that bpsta is above stbp: these runs bear it out on MNIST (+5.00 points)."
     )
     only = said(entry("a", main="true"), runs=runs[6:], stand_ins=stand_ins)
     assert "contradict 1 and leave none open on stand-ins for the paper's data" in only
-    assert only.endswith("they contradict on digits (-5.00 points).")
+    assert only.endswith("these runs contradict it on digits (-5.00 points).")
 
 
 def test_of_the_main_claim_every_data_set_is_named_with_what_came_of_it():
     runs = [*better(), *two_rules(dataset="n-mnist"), *worse(dataset="cifar10")]
     assert said(entry("a", main="true"), runs=runs).endswith(
-        "the main one, that bpsta is above stbp, they bear out on MNIST (+5.00 points), contradict on CIFAR10 (-5.00 "
-        "points) and leave open on N-MNIST (+3.00 points)."
+        "The main one is that bpsta is above stbp: these runs bear it out on MNIST (+5.00 points), contradict it on "
+        "CIFAR10 (-5.00 points) and leave it open on N-MNIST (+3.00 points)."
     )
 
 
 def test_where_nothing_was_tested_the_sentence_says_so():
     assert said(entry("a", main="true"), entry("b"), runs=[]) == START.format(2) + "test none."
     untested = said(entry("a", "bpsa", "stbp", main="true"), entry("b"), runs=better())
-    assert untested.endswith("the main one, that bpsa is above stbp, they do not test.")
+    assert untested.endswith("The main one is that bpsa is above stbp: these runs do not test it.")
 
 
 def test_one_claim_of_the_texts_is_the_main_one():

@@ -90,7 +90,7 @@ def _source(dataset: Dataset, root: Path, layout: Layout) -> Source:
                 f"{dataset.title} has no {split} split here",
                 expected=f"recordings in {' or '.join(str(root / mark) for mark in layout.marks[split])}",
                 got="none",
-                todo="Fetch that split too, or hold out training recordings with a test fraction."
+                todo="Fetch that split too, or hold out training recordings with --test-fraction 0.2."
                 if split == "test"
                 else "Fetch that split too.",
             )

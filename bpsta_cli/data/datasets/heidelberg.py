@@ -80,7 +80,7 @@ def _find(
                 f"{dataset.title} has no {split} split here",
                 expected=str(here / names[split]),
                 got="no such file",
-                todo="Fetch it too, or hold out training recordings with a test fraction.",
+                todo="Fetch it too, or hold out training recordings with --test-fraction 0.2.",
             )
         return _recordings(dataset, files[split])
 
@@ -106,9 +106,10 @@ def _recordings(dataset: Dataset, file: Path) -> Recordings:
     try:
         with hdf5.structure(file) as found:
             labels, keys = found.plain(_LABELS), found.texts(_KEYS)
-            rows = _rows(file, found.ragged(_TIMES), found.ragged(_UNITS))
+            times, units = found.ragged(_TIMES), found.ragged(_UNITS)
     except UnreadableError as refused:
         raise damaged(file, refused.expected, refused.got) from None
+    rows = _rows(file, times, units)
     if len(labels) != len(rows):
         raise damaged(file, f"{len(rows):,} {_LABELS}, one for each recording", f"{len(labels):,}")
     return Recordings(rows, _numbers(dataset, file, labels, keys), read)
@@ -137,7 +138,8 @@ def _numbers(dataset: Dataset, file: Path, labels: npt.NDArray[Any], keys: Seque
         got = f"'{unknown[0][:40]}'" if unknown else "a name twice"
         raise damaged(file, f"{dataset.title}'s words as {_KEYS}: {', '.join(dataset.classes[:3])}, ...", got)
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(keys):
-        raise damaged(file, f"{_LABELS} from 0 to {len(keys) - 1}, one for each of {_KEYS}", f"{labels.dtype}, others")
+        got = f"{labels.dtype} from {labels.min()} to {labels.max()}"
+        raise damaged(file, f"whole {_LABELS} from 0 to {len(keys) - 1}, the numbers of {_KEYS}", got)
     numbers = np.array([place[_plain(key)] for key in keys], dtype=np.int64)
     return numbers[labels.astype(np.int64)]
 
@@ -181,9 +183,10 @@ def read_single(path: Path) -> Events:
     file, number = (path, 0) if named is None else (Path(named[1]), int(named[2]))
     try:
         with hdf5.structure(file) as found:
-            rows = _rows(file, found.ragged(_TIMES), found.ragged(_UNITS))
+            times, units = found.ragged(_TIMES), found.ragged(_UNITS)
     except UnreadableError as refused:
         raise damaged(file, refused.expected, refused.got) from None
+    rows = _rows(file, times, units)
     if number >= len(rows) or (named is None and len(rows) > 1):
         raise DataError(
             f"no single recording in {path}",

@@ -56,7 +56,7 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | No
     if dtype not in DTYPES:
         return f"it has float32 and float64 and the input is {str(dtype).removeprefix('torch.')}"
     if rule is not None and rule_code(rule) is None:
-        return f"it knows the rules stbp, bpsa and bpsta, and not {type(rule).__name__}"
+        return f"it knows the rules stbp, bpsa and bpsta, and not {rule.name}"
     return str(_unusable())
 
 

@@ -42,7 +42,7 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype, rule: Rule | No
     if dtype not in DTYPES:
         return f"it has no {str(dtype).removeprefix('torch.')}"
     if rule is not None and rule_code(rule) is None:
-        return f"it knows the rules stbp, bpsa and bpsta, and not {type(rule).__name__}"
+        return f"it knows the rules stbp, bpsa and bpsta, and not {rule.name}"
     if device.type != default_device().type:
         return f"it runs on {default_device().type} and the input is on {device.type}"
     return str(_tested(device))

@@ -1,4 +1,4 @@
-"""What the lines of the claims come to: one plain sentence for readers in a hurry, and the counts behind it."""
+"""What the lines of the claims come to: two plain sentences for readers in a hurry, and the counts behind them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -23,7 +23,7 @@ OUTCOMES = {
     OPEN: "leave {} open",
 }
 """What becomes of a claim over the data sets that it was tested on, and how the sentence counts it."""
-OF_LINES = {"holds": "bear out", "fails": "contradict", "not told apart": "leave open"}
+OF_LINES = {"holds": "bear it out", "fails": "contradict it", "not told apart": "leave it open"}
 """What a line's verdict does to its claim."""
 RULE = (
     "A claim is borne out where it holds on some data set and fails on none, contradicted the other way round, open "
@@ -33,7 +33,7 @@ RULE = (
 
 
 def finding(found: Sequence[Line]) -> str:
-    """How many claims the runs bear out, contradict and leave open, and what they say of the main one: a sentence."""
+    """How many claims the runs bear out, contradict and leave open, and what they say of the main one."""
     claims: dict[str, list[Line]] = {}
     for line in found:
         claims.setdefault(line.claim.id, []).append(line)
@@ -95,10 +95,10 @@ def _of_main(found: Sequence[Line]) -> str:
     lines = [line for line in found if line.claim.main]
     if not lines:
         return ""
-    name = f"; the main one, that {lines[0].claim.claim}, they "
+    name = f". The main one is that {lines[0].claim.claim}: these runs "
     shown = _strongest(lines)
     if not shown:
-        return f"{name}do not test"
+        return f"{name}do not test it"
     said = []
     for verdict, words in OF_LINES.items():
         if same := [f"{data_of(line)} ({_by(line)})" for line in shown if line.verdict == verdict]:
