@@ -9,7 +9,8 @@ from small_stores import write_store
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.data.store import verified
-from bpsta_cli.rules import registry
+from bpsta_cli.rules import registry as rules
+from bpsta_cli.tracking import registry as loggers
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: the GPU's kernels then run here
@@ -64,8 +65,8 @@ def _data_go_into_no_folder_of_the_users(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _rules_that_a_file_of_tests_registers_end_with_it():
-    tables = (registry._rules, registry._files, registry._hashes)
+def _rules_and_loggers_that_a_file_of_tests_registers_end_with_it():
+    tables = (rules._rules, rules._files, rules._hashes, loggers._loggers)
     before = [dict(table) for table in tables]
     yield
     for table, kept in zip(tables, before, strict=True):
