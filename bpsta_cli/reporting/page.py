@@ -34,8 +34,8 @@ VERDICTS = {"holds": "hold", "fails": "fail", "not-told-apart": "not told apart"
 """The marks of claims, and what their counts are called."""
 SENTENCE = re.compile(r"(?<=[a-z0-9)%'][.]) (?=[A-Z])")
 """Between two sentences of a note."""
-TIE = re.compile(r" (?=[=<±%])|(?<=[=<±]) ")
-"""A space at which a cell's line does not end: that of "T = 8", "p < 0.001", "98.1 ± 0.2 %"."""
+TIE = re.compile(r" (?=[=<±%])|(?<=[=<±]) |(?<=\bp) (?=\d)")
+"""A space at which a cell's line does not end: that of "T = 8", "p < 0.001", "p 0.02", "98.1 ± 0.2 %"."""
 PIXELS = 4 / 3
 """CSS pixels a point, in which matplotlib gives an SVG file's size."""
 

@@ -16,7 +16,7 @@ from bpsta_cli.reporting import write_report
 from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.collect import collect
 from bpsta_cli.reporting.origin import Origin
-from bpsta_cli.reporting.page import section, sentences, shown_table, with_notes_once, write_page
+from bpsta_cli.reporting.page import TIE, section, sentences, shown_table, with_notes_once, write_page
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = {"laptop": (1366, 768), "phone": (390, 844)}
@@ -135,6 +135,11 @@ def test_every_value_of_every_table_stands_in_the_page(report, page):
     for figure in report.figures:
         for sentence in sentences(figure.caption):
             assert sentence in words
+
+
+def test_a_line_ends_at_no_space_that_ties_a_number_to_what_it_is_of():
+    tied = TIE.sub("_", "T = 8, p 0.02, Holm 1; p < 0.001; 98.1 ± 0.2 %, step 3")
+    assert tied == "T_=_8, p_0.02, Holm 1; p_<_0.001; 98.1_±_0.2_%, step 3"
 
 
 def test_what_was_found_stands_first_then_pictures_then_tables_that_fold(page):

@@ -198,6 +198,8 @@ def test_energy_stands_beside_the_twins_accuracy_and_the_papers_values():
         ["bpsta", 0.125, 23.1, 16]
     ]
     assert alone[["accuracy_percent", "firing_rate_mean", "trained_on"]].isna().all(axis=None)
+    shown = found.display["twin; quantised, %"]
+    assert shown.tolist() == ["97.00; -" if dataset == "mnist" else "-" for dataset in found.frame["dataset"]]
 
 
 def test_energy_stands_beside_the_quantised_twins_accuracy():

@@ -48,7 +48,8 @@ FIELDS = (
 
 def _twins(row: Row) -> str:
     """Accuracies of the ReLU twin and of its quantised form: one column, so that the table fits a screen."""
-    return "; ".join(number(row, f"{name}_percent", 2) for name in ("twin", "quantised_twin"))
+    both = [number(row, f"{name}_percent", 2) for name in ("twin", "quantised_twin")]
+    return "-" if set(both) == {"-"} else "; ".join(both)
 
 
 COLUMNS: Columns = {
