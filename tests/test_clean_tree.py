@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 VOLATILE = {"provenance", "commit", "code", "python", "libraries", "machine", "device", "threads", "kernel"}
 VOLATILE |= {"seconds", "time", "date", "timestamp", "clock", "epoch_seconds"}
 """Names of what may change although the result is the same; provenance.json alone has them."""
+PROVENANCES = ("results/provenance.json", "results/lite/provenance.json")
 OWN = ("provenance.json", "model.safetensors", "state.pt", "timings.json")
 """What a run directory and a measurement have beside their results; git has none of it."""
 NAME = "digits-bpsta-T2-s0"
@@ -42,7 +43,7 @@ def names(path, text):
 
 def in_index():
     listed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, check=True, capture_output=True, text=True)
-    return [path for path in listed.stdout.split() if path != "results/provenance.json"]
+    return [path for path in listed.stdout.split() if path not in PROVENANCES]
 
 
 def test_no_committed_result_holds_what_changes_by_making_it_again():
