@@ -5,7 +5,7 @@ from collections.abc import Container
 from pydantic import ValidationInfo
 
 from bpsta_cli import rules
-from bpsta_cli.config.validation import unknown_key
+from bpsta_cli.config.validation import place_of, unknown_key
 from bpsta_cli.errors import SettingsError
 
 RuleSettings = dict[str, rules.Value]
@@ -18,7 +18,7 @@ def settings_of_method(method: str, values: RuleSettings, key: str, info: Valida
     rule = rules.known(method)
     if rule is None and method != rules.TWIN:
         return values
-    where = (info.context or {}).get("where", "the settings")
+    where = place_of(info)
     own = {} if rule is None else {each.name: each for each in rules.settings_of(rule)}
     values = of_its_own(own, values)
     for name, value in values.items():

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from bpsta_cli import rules
 from bpsta_cli.config.run_settings import DatasetSettings, StoreSettings, TrainingSettings
-from bpsta_cli.config.validation import Strict, unknown_key
+from bpsta_cli.config.validation import Strict, place_of, unknown_key
 from bpsta_cli.errors import SettingsError
 
 SCALES = ("log", "linear")
@@ -36,22 +36,22 @@ class Space(Strict):
             for name, values in settings.items():
                 key = f"space.{group}.{name}"
                 if name not in GROUPS[group].model_fields:
-                    raise unknown_key(key, GROUPS[group].model_fields, _where(info))
+                    raise unknown_key(key, GROUPS[group].model_fields, place_of(info))
                 if name in FIXED[group]:
                     raise SettingsError(
-                        f"a setting that cannot be searched in {_where(info)}",
+                        f"a setting that cannot be searched in {place_of(info)}",
                         expected="one that leaves all trials the same samples",
                         got=key,
                         todo="Leave it out of the space, and set it for all trials.",
                     )
-                _check_dimension(key, values, _where(info))
+                _check_dimension(key, values, place_of(info))
         return space
 
     @field_validator("rules")
     @classmethod
     def _are_settings_of_the_rules(cls, own: dict[str, Dimensions], info: ValidationInfo) -> dict[str, Dimensions]:
         for rule in own.keys() & set(rules.names()):  # another one may be a rule of the user's own, run later
-            _check_rule(rule, own[rule], _where(info))
+            _check_rule(rule, own[rule], place_of(info))
         return own
 
     def of(self, rule: str) -> Dimensions:
@@ -70,10 +70,6 @@ class Space(Strict):
         _check_rule(rule, self.rules[rule], "the space of settings")
         shared = {f"{group}.{name}": each for group, inside in self.space.items() for name, each in inside.items()}
         return shared | {f"rule.{name}": each for name, each in self.rules[rule].items()}
-
-
-def _where(info: ValidationInfo) -> str:
-    return str((info.context or {}).get("where", "the space of settings"))
 
 
 def _check_rule(rule: str, dimensions: Dimensions, where: str) -> None:

@@ -10,7 +10,7 @@ from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, settings_of_method
 from bpsta_cli.config.run_settings import DatasetSettings, NeuronSettings, RunSettings, Steps, TrainingSettings
 from bpsta_cli.config.space import Space
-from bpsta_cli.config.validation import NAME, Name, Strict, validate
+from bpsta_cli.config.validation import NAME, Name, Strict, place_of, validate
 from bpsta_cli.config.variants import Variant, checked, merged_training
 from bpsta_cli.errors import SettingsError, did_you_mean
 from bpsta_cli.reading import MissingError, UnreadableError, documents
@@ -56,7 +56,7 @@ class Params(Strict):
         for name in datasets:
             if not re.fullmatch(NAME, name):
                 raise SettingsError(
-                    f"unusable name in {(info.context or {}).get('where', 'the settings')}",
+                    f"unusable name in {place_of(info)}",
                     expected="datasets: small letters, digits and single hyphens, as it becomes part of paths",
                     got=repr(name)[:80],
                     todo="Rename it, and the recipe of its runs.",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from bpsta_cli.errors import SettingsError, did_you_mean
 
@@ -22,6 +22,11 @@ class Strict(BaseModel):
     """Unknown keys are errors: a misspelt key must never pass for a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+def place_of(info: ValidationInfo) -> str:
+    """What `validate` was told of where the values stand, for a validator's own errors."""
+    return str((info.context or {}).get("where", "the settings"))
 
 
 def validate(model: type[Model], values: Any, *, where: str) -> Model:

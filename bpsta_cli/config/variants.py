@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo
 from bpsta_cli import rules
 from bpsta_cli.config.rule_settings import RuleSettings, settings_of_method
 from bpsta_cli.config.run_settings import TrainingSettings
-from bpsta_cli.config.validation import NAME, Strict, unknown_key, validate
+from bpsta_cli.config.validation import NAME, Strict, place_of, unknown_key, validate
 from bpsta_cli.errors import SettingsError, did_you_mean
 
 
@@ -27,7 +27,7 @@ def checked(variants: dict[str, Variant], training: TrainingSettings, info: Vali
         SettingsError: a name that is none or another rule's, a method that is no rule, or a setting that the rule or
             training does not have or take.
     """
-    where = (info.context or {}).get("where", "the settings")
+    where = place_of(info)
     for name, variant in variants.items():
         _check_name(name, variant.method, where)
         settings_of_method(variant.method, variant.rule, f"variants.{name}.rule", info)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from urllib.error import URLError
 
+import h5py
 import numpy as np
 import pytest
 from heidelberg_files import spikes, write_heidelberg, write_part
@@ -158,6 +159,16 @@ def test_a_file_of_other_values_is_refused_by_name(tmp_path, recordings, labels,
     with pytest.raises(DataError, match=message) as caught:
         prepare("shd", Preparation(T=2), source=tmp_path, data_dir=tmp_path)
     assert "shd_train.h5" in str(caught.value)
+
+
+def test_labels_that_are_no_numbers_are_refused_by_their_type(tmp_path):
+    file = write_part(tmp_path / "shd_train.h5", [GOOD], [0], WORDS, form="whole")
+    with h5py.File(file, "a") as root:
+        del root["labels"]
+        root["labels"] = np.array([b"zero"])
+    write_part(tmp_path / "shd_test.h5", [GOOD], [0], WORDS, form="whole")
+    with pytest.raises(DataError, match=r"expected whole labels from 0 to 19, .*, got \|S4"):
+        prepare("shd", Preparation(T=2), source=tmp_path, data_dir=tmp_path)
 
 
 def test_the_recipe_cuts_by_time_and_trains_and_predict_reads_the_sample_of_the_store(tmp_path, capsys):

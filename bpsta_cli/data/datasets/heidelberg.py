@@ -137,8 +137,9 @@ def _numbers(dataset: Dataset, file: Path, labels: npt.NDArray[Any], keys: Seque
     if unknown or len(set(keys)) != len(keys):
         got = f"'{unknown[0][:40]}'" if unknown else "a name twice"
         raise damaged(file, f"{dataset.title}'s words as {_KEYS}: {', '.join(dataset.classes[:3])}, ...", got)
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(keys):
-        got = f"{labels.dtype} from {labels.min()} to {labels.max()}"
+    whole = labels.dtype.kind in "iu"
+    if not whole or labels.min() < 0 or labels.max() >= len(keys):
+        got = f"{labels.dtype}{f' from {labels.min()} to {labels.max()}' if whole else ''}"
         raise damaged(file, f"whole {_LABELS} from 0 to {len(keys) - 1}, the numbers of {_KEYS}", got)
     numbers = np.array([place[_plain(key)] for key in keys], dtype=np.int64)
     return numbers[labels.astype(np.int64)]
