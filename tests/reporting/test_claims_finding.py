@@ -64,6 +64,13 @@ def test_the_papers_own_data_go_before_stand_ins():
     assert only.endswith("these runs contradict it on digits (-5.00 points).")
 
 
+def test_of_one_data_set_with_two_recipes_the_other_one_is_named():
+    runs = [*better(), *worse(recipe="mnist-mlp")]
+    assert said(entry("a", main="true"), runs=runs).endswith(
+        "these runs bear it out on MNIST (+5.00 points) and contradict it on MNIST, recipe mnist-mlp, (-5.00 points)."
+    )
+
+
 def test_of_the_main_claim_every_data_set_is_named_with_what_came_of_it():
     runs = [*better(), *two_rules(dataset="n-mnist"), *worse(dataset="cifar10")]
     assert said(entry("a", main="true"), runs=runs).endswith(

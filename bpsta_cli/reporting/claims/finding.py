@@ -101,9 +101,16 @@ def _of_main(found: Sequence[Line]) -> str:
         return f"{name}do not test it"
     said = []
     for verdict, words in OF_LINES.items():
-        if same := [f"{data_of(line)} ({_by(line)})" for line in shown if line.verdict == verdict]:
+        if same := [f"{_data_and_recipe(line)} ({_by(line)})" for line in shown if line.verdict == verdict]:
             said.append(f"{words} on {_listed(same)}")
     return name + _listed(said)
+
+
+def _data_and_recipe(line: Line) -> str:
+    """The data of a tested line; one data set may have lines of several recipes."""
+    group = line.evidence.groups[0]
+    recipe = group.like["recipe"]
+    return data_of(line) if recipe == group.dataset else f"{data_of(line)}, recipe {recipe},"
 
 
 def _by(line: Line) -> str:
