@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 3
 """Most panels in a row."""
+MARGIN = 0.08
+"""Free room around the marks, a part of the axis: none is cut where few seeds lie close together."""
 STATISTICS = {"mean": "mean", "sd": "std"}
 """End of a column's name -> what pandas calls it; the deviation divides by n - 1."""
 
@@ -87,4 +89,5 @@ def _draw(cell: pd.DataFrame, axes: "Axes") -> None:
         )
         if method != rule:
             axes.annotate(method, place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=colour)
-    axes.set_xlim(left=0)
+    axes.margins(MARGIN)
+    axes.set_xlim(0, axes.get_xlim()[1] * (1 + MARGIN))

@@ -108,8 +108,21 @@ class Evaluation(_Record):
     quantised: _QuantisedTwin | None = None
 
 
+class _Chosen(_Record):
+    tolerance: _Share
+    mean_steps: float
+    loss: float
+
+
+class _EarlyExit(_Record):
+    chosen_on: _Text
+    chosen: list[_Chosen]
+
+
 class Latency(_Record):
     """What `bpsta latency --json` gives of a run."""
+
+    early_exit: _EarlyExit | None = None
 
     accuracy_at: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")], _Share] = Field(min_length=1)
 

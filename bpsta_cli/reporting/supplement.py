@@ -9,6 +9,7 @@ from bpsta_cli.reporting.comparison import against_baseline, learning, without_t
 from bpsta_cli.reporting.curves import OVER_TIME, over_time
 from bpsta_cli.reporting.drawing import draw_panels
 from bpsta_cli.reporting.tables import accuracy, energy, latency
+from bpsta_cli.reporting.time_steps import early_exit
 
 
 def tables(runs: list[RunResults]) -> list[Table]:
@@ -22,8 +23,11 @@ def tables(runs: list[RunResults]) -> list[Table]:
         found.append(learning(spiking))
     if priced := [run for run in runs if run.energy]:
         found.append(energy(priced, runs))
-    if followed := [run for run in runs if run.latency]:
+    followed = [run for run in runs if run.latency]
+    if followed:
         found.append(latency(followed))
+    if stopped := [run for run in followed if (run.latency.get("early_exit") or {}).get("chosen")]:
+        found.append(early_exit(stopped))
     return found
 
 

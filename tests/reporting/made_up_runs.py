@@ -40,6 +40,7 @@ def a_run(method, seed, accuracy, *, dataset="mnist", T=8, recipe=None, rate=0.2
     energy = {}
     if counted is not None:
         energy = {"paper": {"ratio": 46 / (T * rate)}, "counted": {"ratio": counted}}
+        energy |= {"memory": {"ratio": counted / 2}, "quantised": {"memory": {"ratio": counted / 4}}}
         energy["firing_rates"] = {"lif1": rate, "lif2": 2 * rate}
     recorded = {"settings": {"data": {"train_samples": more.get("train_samples")}}}
     return RunResults(f"{recipe}-{method}-T{T}-s{seed}", train, history, energy, {}, recipe, recorded)

@@ -1,6 +1,8 @@
 """results/lite: tables, figures and page are what `bpsta report` makes of the runs' records beside them."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,13 @@ def test_the_tables_of_the_committed_runs_are_made_of_their_records(tmp_path):
     assert committed == sorted(file.relative_to(tmp_path) for file in (tmp_path / "tables").iterdir())
     assert [file for file in committed if (tmp_path / file).read_bytes() != (LITE / file).read_bytes()] == []
     assert (tmp_path / "provenance.json").read_bytes() == (LITE / "provenance.json").read_bytes()
+
+
+def test_the_comparison_of_the_committed_runs_is_made_of_their_records(tmp_path):
+    command = ["pipelines/compare.py", LITE / "train", "--out", tmp_path, "--baseline", "stbp", "--margin", "0.5"]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
+    for name in ("runs.csv", "comparison.csv", "comparison.md", "front.csv"):
+        assert (tmp_path / name).read_bytes() == (LITE / "comparison" / name).read_bytes(), name
 
 
 def test_the_committed_runs_are_of_the_presets_settings_and_hold_no_weights():

@@ -25,13 +25,13 @@ from bpsta_cli.reporting.paper.definition import (
     text,
     with_disagreements,
 )
-from bpsta_cli.reporting.paper.groups import Group, of_baseline
+from bpsta_cli.reporting.paper.groups import ENERGY, Group, of_baseline
 from bpsta_cli.reporting.paper.study import Study
 from bpsta_cli.rules import TWIN
 
 COMPARED = (BASELINE, "bpsta")
 """The methods of the two columns in the paper's table."""
-MEASURED = ("firing_rate", "paper_ratio", "counted_ratio")
+MEASURED = ("firing_rate", *ENERGY)
 QUANTISED = {"calibrated_twin": "calibrated_twin_accuracy", "quantised_twin": "quantised_twin_accuracy"}
 PAPER_COLUMNS = {
     "accuracy_percent": "paper_percent",
@@ -63,6 +63,8 @@ COLUMNS: Columns = {
     "p": lambda row: probability(row.get("firing_rate_p", float("nan"))),
     "ratio by Eq. 1": lambda row: spread(row, "paper_ratio_mean", "paper_ratio_sd", 1),
     "ratio, counted": lambda row: spread(row, "counted_ratio_mean", "counted_ratio_sd", 2),
+    "with memory": lambda row: spread(row, "memory_ratio_mean", "memory_ratio_sd", 2),
+    "to the quantised twin": lambda row: spread(row, "quantised_ratio_mean", "quantised_ratio_sd", 2),
     "seeds": lambda row: number(row, "seeds", 0),
     "the paper's accuracy, %": lambda row: number(row, "paper_percent", 2),
     "the paper's firing rate": lambda row: number(row, "paper_firing_rate", 3),
@@ -134,9 +136,11 @@ NOTE = (
     f"The table compares {BASELINE} and bpsta. {CHOICE} A ratio is the energy of the ReLU twin divided by that of the "
     "spiking network: above 1 the spiking network needs less. Eq. 1, the paper's account, is FLOPs x 4.6 pJ over "
     "FLOPs x firing rate x 0.1 pJ x T. Counted are the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 "
-    "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates. Beside the accuracy "
+    "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates; with memory, also addresses, reads and writes "
+    "(Lemaire et al. 2022); to the quantised twin, the same of a ReLU network with activations of ceil(log2(T + 1)) "
+    "bits and weights of 8 (Yan et al. 2024). Beside the accuracy "
     "stand the mean accuracies of the network with ReLU in place of the neurons, where one was trained, and of its "
-    "quantised form, with activations of ceil(log2(T + 1)) bits; the table of energies has their spread. "
+    "quantised form; the table of energies has their spread. "
     "p is two-sided, from Welch's t-test over the "
     f"seeds' firing rates. {ABOUT_PAPER} The caption of the paper's table names its two values in the reverse of their "
     "order; here every row names its method. docs/energy.md says what each account leaves out."

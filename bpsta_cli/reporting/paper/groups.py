@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pandas as pd
@@ -20,7 +22,14 @@ PARTIAL = "; a partial copy: "
 """What `split` ends with where not all of a data set was at hand, before the counts (`Manifest`)."""
 LIKE = ["recipe", "network", "epochs", "selection", "split", "train_samples", "T", "method"]
 """What runs have in common if their values are averaged."""
-VALUES = ["accuracy", "firing_rate", "paper_ratio", "counted_ratio"]
+ENERGY = {
+    "paper_ratio": ("paper", "ratio"),
+    "counted_ratio": ("counted", "ratio"),
+    "memory_ratio": ("memory", "ratio"),
+    "quantised_ratio": ("quantised", "memory", "ratio"),
+}
+"""Values of an energy result, each with the keys that lead to it."""
+VALUES = ["accuracy", "firing_rate", *ENERGY]
 """The columns of `Group.values`."""
 
 
@@ -125,11 +134,6 @@ def _still(dataset: str) -> bool:
 
 
 def _values(run: RunResults) -> dict[str, float | None]:
-    energy = run.energy
-    values = {
-        "accuracy": 100 * run.train["accuracy"],
-        "firing_rate": run.train["firing_rate"],
-        "paper_ratio": energy["paper"]["ratio"] if energy else None,
-        "counted_ratio": energy["counted"]["ratio"] if energy else None,
-    }
-    return {name: values[name] for name in VALUES}
+    values = {"accuracy": 100 * run.train["accuracy"], "firing_rate": run.train["firing_rate"]}
+    priced = {name: reduce(getitem, keys, run.energy) if run.energy else None for name, keys in ENERGY.items()}
+    return values | priced
