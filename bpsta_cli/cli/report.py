@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bpsta_cli.reporting.runs_report import RunsReport
 
 RESULTS, PARAMS, OUT = Path("results"), Path("params.yaml"), Path("report")
+IN_TERMINAL = ("settings", "accuracy", "comparison")
+"""The tables that are printed; the page has all of them, which would be hundreds of lines."""
 
 
 def report(
@@ -53,14 +55,19 @@ def report(
     written = _of_runs(runs, out or OUT) if runs else _of_study(results or RESULTS, params or PARAMS)
     for table in written.tables:
         if table.lead:
-            output.say(table.lead)
-        output.table(table.title, list(table.display.columns), table.display.astype(str).to_numpy().tolist())
-        output.say(table.note + "\n")
+            output.say(table.lead + "\n")
+        if table.name in IN_TERMINAL:
+            output.table(table.title, list(table.display.columns), table.display.astype(str).to_numpy().tolist())
+            output.say(table.note + "\n")
     from bpsta_cli.reporting import describe_missing
 
     for line in describe_missing(written.missing):
         output.warn(f"missing: {line}")
-    output.say("\n".join(map(str, written.files)))
+    folder = written.page.parent
+    output.say(
+        f"{len(written.tables)} tables ({folder / 'tables'}) and {len(written.figures)} figures "
+        f"({folder / 'figures'}), all on one page: {written.page}"
+    )
     if show and not webbrowser.open(written.page.resolve().as_uri()):
         output.warn(f"no web browser could be started: open {written.page} in one")
     output.result({"files": [str(path) for path in written.files], "missing": written.missing})

@@ -207,6 +207,10 @@ def test_a_report_of_any_runs_is_tables_curves_and_a_page(runs, unfinished, data
     again = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     assert run(arguments) == 0
     assert {file: file.read_bytes() for file in again} == again
+    printed = capsys.readouterr().out
+    assert "Test accuracy" in printed
+    assert "Energy against the ReLU twin" not in printed
+    assert f"all on one page: {out / 'report.html'}" in printed
 
 
 def test_a_measurement_of_other_weights_is_left_out(runs, data, tmp_path, capsys):

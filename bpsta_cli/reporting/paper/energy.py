@@ -32,6 +32,10 @@ from bpsta_cli.rules import TWIN
 COMPARED = (BASELINE, "bpsta")
 """The methods of the two columns in the paper's table."""
 MEASURED = ("firing_rate", *ENERGY)
+COUNTED = ("counted_ratio", "memory_ratio", "quantised_ratio")
+"""Those of `MEASURED` that count what happens."""
+SMALL_RATIOS = "counted; with memory; quantised"
+"""The heading of their column, whose cells may break over lines: the table is as wide as a screen."""
 QUANTISED = {"calibrated_twin": "calibrated_twin_accuracy", "quantised_twin": "quantised_twin_accuracy"}
 PAPER_COLUMNS = {
     "accuracy_percent": "paper_percent",
@@ -46,10 +50,10 @@ FIELDS = (
 )
 
 
-def _twins(row: Row) -> str:
-    """Accuracies of the ReLU twin and of its quantised form: one column, so that the table fits a screen."""
-    both = [number(row, f"{name}_percent", 2) for name in ("twin", "quantised_twin")]
-    return "-" if set(both) == {"-"} else "; ".join(both)
+def _together(row: Row, *names: str) -> str:
+    """Several means in one column, so that the table fits a screen."""
+    shown = [number(row, name, 2) for name in names]
+    return "-" if set(shown) == {"-"} else "; ".join(shown)
 
 
 COLUMNS: Columns = {
@@ -57,14 +61,12 @@ COLUMNS: Columns = {
     "method": method_of,
     "T": lambda row: number(row, "T", 0),
     "accuracy, %": lambda row: spread(row, "accuracy_percent", "sd_percent", 2),
-    "twin; quantised, %": _twins,
+    "twin; quantised, %": lambda row: _together(row, "twin_percent", "quantised_twin_percent"),
     "firing rate": lambda row: spread(row, "firing_rate_mean", "firing_rate_sd", 3),
     "to the baseline, %": lambda row: number(row, "firing_rate_change_percent", 1, sign=True),
     "p": lambda row: probability(row.get("firing_rate_p", float("nan"))),
     "ratio by Eq. 1": lambda row: spread(row, "paper_ratio_mean", "paper_ratio_sd", 1),
-    "ratio, counted": lambda row: spread(row, "counted_ratio_mean", "counted_ratio_sd", 2),
-    "with memory": lambda row: spread(row, "memory_ratio_mean", "memory_ratio_sd", 2),
-    "to the quantised twin": lambda row: spread(row, "quantised_ratio_mean", "quantised_ratio_sd", 2),
+    SMALL_RATIOS: lambda row: _together(row, *(f"{name}_mean" for name in COUNTED)),
     "seeds": lambda row: number(row, "seeds", 0),
     "the paper's accuracy, %": lambda row: number(row, "paper_percent", 2),
     "the paper's firing rate": lambda row: number(row, "paper_firing_rate", 3),
@@ -72,7 +74,7 @@ COLUMNS: Columns = {
     "epoch": epochs_of,
     "remarks": lambda row: text(row, "remark"),
 }
-TEXT_COLUMNS = ("data set", "method", "epoch", "remarks")
+TEXT_COLUMNS = ("data set", "method", SMALL_RATIOS, "epoch", "remarks")
 
 
 def rows(study: Study, table: int, dataset: str) -> list[Row]:
@@ -137,10 +139,10 @@ NOTE = (
     "spiking network: above 1 the spiking network needs less. Eq. 1, the paper's account, is FLOPs x 4.6 pJ over "
     "FLOPs x firing rate x 0.1 pJ x T. Counted are the operations that happened, 4.6 pJ a multiply-accumulate and 0.9 "
     "pJ an addition (45 nm, Horowitz 2014), and the neurons' updates; with memory, also addresses, reads and writes "
-    "(Lemaire et al. 2022); to the quantised twin, the same of a ReLU network with activations of ceil(log2(T + 1)) "
+    "(Lemaire et al. 2022); quantised, the same against a ReLU network with activations of ceil(log2(T + 1)) "
     "bits and weights of 8 (Yan et al. 2024). Beside the accuracy "
     "stand the mean accuracies of the network with ReLU in place of the neurons, where one was trained, and of its "
-    "quantised form; the table of energies has their spread. "
+    "quantised form; the table of energies has the spreads of these and of the counted ratios. "
     "p is two-sided, from Welch's t-test over the "
     f"seeds' firing rates. {ABOUT_PAPER} The caption of the paper's table names its two values in the reverse of their "
     "order; here every row names its method. docs/energy.md says what each account leaves out."
