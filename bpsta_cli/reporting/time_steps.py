@@ -8,7 +8,7 @@ import pandas as pd
 
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
-from bpsta_cli.reporting.artifacts import KEYS, Table
+from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.records import read_history
 from bpsta_cli.reporting.tables import display_frame, keys_of, over_seeds
@@ -142,20 +142,16 @@ def early_exit(runs: list[RunResults]) -> Table:
         for chosen in run.latency["early_exit"]["chosen"]:
             points = f"{100 * chosen['tolerance']:.1f}"
             row |= {f"steps_{points}": chosen["mean_steps"], f"loss_{points}": chosen["loss"]}
-            columns[f"steps_{points}"] = (f"steps, {points} pp", 1, 2)
-            columns[f"loss_{points}"] = ("loss, pp", 100, 2)
+            columns[f"steps_{points}"] = (f"steps at {points} pp", 1, 2)
+            columns[f"loss_{points}"] = (f"loss at {points} pp", 100, 2)
         rows.append(row)
     frame = over_seeds(rows)
-    display = frame[[*KEYS]].astype(str)
-    for name, (title, scale, digits) in columns.items():
-        entries = display_frame(frame, {name: (title, scale, digits)})[title]
-        # a title may come twice: each loss is next to its steps
-        display.insert(len(display.columns), title, entries, allow_duplicates=True)
+    display = display_frame(frame, columns)
     display["seeds"] = frame["seeds"].astype(str)
     where = "; ".join(dict.fromkeys(run.latency["early_exit"]["chosen_on"] for run in runs))
     note = (
-        "The fewest mean steps at which early exit loses no more than the given percentage points of the accuracy "
-        f"after all steps. The threshold was chosen on {where}; steps and loss are those of other test samples. Mean ± "
-        "standard deviation over seeds."
+        "The fewest mean steps at which early exit loses no more than the given percentage points (pp) of the accuracy "
+        f"after all steps. The threshold was chosen on {where}; steps and loss, in percentage points, are those of "
+        "other test samples. Mean ± standard deviation over seeds."
     )
     return Table("early-exit", "Early exit: fewest steps that lose no more", note, frame, display)

@@ -93,7 +93,13 @@ def test_a_number_of_steps_that_a_method_was_not_trained_at_is_a_dash(runs, resu
 
 def test_early_exit_is_gathered_with_its_loss_beside_the_steps(runs, results):
     table = time_steps.early_exit(time_steps.run_results(runs, results))
-    assert list(table.display.columns[3:]) == ["steps, 0.1 pp", "loss, pp", "steps, 1.0 pp", "loss, pp", "seeds"]
+    assert list(table.display.columns[3:]) == [
+        "steps at 0.1 pp",
+        "loss at 0.1 pp",
+        "steps at 1.0 pp",
+        "loss at 1.0 pp",
+        "seeds",
+    ]
     assert table.display.iloc[0].tolist()[3:] == ["1.50 ± 0.00", "0.00 ± 0.00", "1.25 ± 0.00", "2.00 ± 0.00", "2"]
     assert "every second test sample" in table.note
 
