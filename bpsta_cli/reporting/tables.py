@@ -1,6 +1,6 @@
 """The tables: a row a data set, T and method, with mean and standard deviation over seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -31,6 +31,35 @@ def accuracy(runs: list[RunResults]) -> Table:
         display[column] = frame[column].astype(str)
     note = f"Mean ± standard deviation over seeds. {splits(frame)}"
     return Table("accuracy", "Test accuracy", note, frame, display)
+
+
+def side_by_side(runs: list[RunResults]) -> Table:
+    """Test accuracy and firing rate with a row a data set and T and a column a method: the whole at a glance."""
+    frame = over_seeds(
+        {**keys_of(run), "accuracy": run.train["accuracy"], "firing_rate": run.train["firing_rate"]} for run in runs
+    )
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for group in frame.to_dict("records"):
+        place = str(group["dataset"]), str(group["T"])
+        rows.setdefault(place, {})[group["method"]] = _with_rate(group)
+        seeds.setdefault(place, set()).add(group["seeds"])
+    display = pd.DataFrame(
+        [{"dataset": dataset, "T": T} | methods for (dataset, T), methods in rows.items()],
+        columns=["dataset", "T", *frame["method"].unique()],
+    ).fillna("-")
+    display["seeds"] = ["-".join(map(str, sorted({min(found), max(found)}))) for found in seeds.values()]
+    note = (
+        "Test accuracy, %, mean ± standard deviation over seeds, and in brackets the mean firing rate, spikes a neuron "
+        f"and step. {splits(frame)}"
+    )
+    return Table("side-by-side", "The methods side by side", note, frame, display, ("dataset", "T"))
+
+
+def _with_rate(group: dict[Hashable, Any]) -> str:
+    accuracy = mean_sd(100 * group["accuracy_mean"], 100 * group["accuracy_sd"], 2)
+    rate = group["firing_rate_mean"]
+    return accuracy if pd.isna(rate) else f"{accuracy} ({rate:.3f})"
 
 
 def energy(runs: list[RunResults], all_runs: list[RunResults]) -> Table:

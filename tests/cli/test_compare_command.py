@@ -208,7 +208,7 @@ def test_a_report_of_any_runs_is_tables_curves_and_a_page(runs, unfinished, data
     assert run(arguments) == 0
     assert {file: file.read_bytes() for file in again} == again
     printed = capsys.readouterr().out
-    assert "Test accuracy" in printed
+    assert "The methods side by side" in printed
     assert "Energy against the ReLU twin" not in printed
     assert f"all on one page: {out / 'report.html'}" in printed
 

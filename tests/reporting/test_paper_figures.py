@@ -104,7 +104,7 @@ def test_what_was_not_measured_or_has_one_t_is_not_drawn(tmp_path):
 def test_the_page_has_the_papers_tables_and_figures_before_the_others_and_ends_in_what_is_missing(drawn):
     made = study(two_rules(dataset="digits"), stand_ins=STAND_INS)
     tables = supplement.tables(made.runs)
-    page = overview.page(tables, drawn[0], ["a-s0", "b-s0 (energy)"], tables[0].display)
+    page = overview.page(tables, drawn[0], ["a-s0", "b-s0 (energy)"], tables[1].display)
     order = ["figure-2.png", "## Supplementary", "### Test accuracy", "## Provenance", "- energy of b-s0"]
     assert "- not there: a-s0\n- energy of b-s0\n" in page
     assert [page.index(words) for words in order] == sorted(page.index(words) for words in order)
@@ -118,10 +118,15 @@ def test_many_missing_runs_are_counted_and_some_named():
 
 def test_supplements_keep_runs_of_another_recipe_apart_and_leave_the_twin_out_of_the_rules():
     runs = [*two_rules(), a_run("stbp", 0, 0.5, recipe="mnist-large"), a_run("ann", 0, 0.9, rate=None)]
-    accuracy, comparison, learning = supplement.tables(runs)
+    side, accuracy, comparison, learning = supplement.tables(runs)
     large = accuracy.frame.set_index("dataset").loc["mnist (mnist-large)"]
     assert (large["accuracy_mean"], large["seeds"]) == (0.5, 1)
     assert "ann" in set(accuracy.frame["method"])
     assert comparison.frame["method"].tolist() == ["bpsta"]
     assert "ann" not in set(learning.frame["method"])
-    assert [table.name for table in supplement.tables(runs[-1:])] == ["accuracy"]
+    assert list(side.display.columns) == ["dataset", "T", "stbp", "bpsta", "ann", "seeds"]
+    assert side.display.to_numpy().tolist() == [
+        ["mnist", "8", "92.00 ± 2.83 (0.250)", "95.00 ± 0.00 (0.100)", "90.00", "1-2"],
+        ["mnist (mnist-large)", "8", "50.00 (0.200)", "-", "-", "1"],
+    ]
+    assert [table.name for table in supplement.tables(runs[-1:])] == ["side-by-side", "accuracy"]
