@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHOWN = re.compile(r"<!-- (results/\S+\.md) -->\n\n((?:\|.*\n)+)")
-PAGES = ("README.md", "docs/findings.md")
+PAGES = ("README.md", "docs/energy.md", "docs/findings.md", "docs/latency.md")
 
 
 def cells(text):
