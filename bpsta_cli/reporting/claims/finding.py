@@ -110,7 +110,7 @@ def _data_and_recipe(line: Line) -> str:
     """The data of a tested line; one data set may have lines of several recipes."""
     group = line.evidence.groups[0]
     recipe = group.like["recipe"]
-    return data_of(line) if recipe == group.dataset else f"{data_of(line)}, recipe {recipe},"
+    return data_of(line) if recipe == group.dataset else f"{data_of(line)} with recipe {recipe}"
 
 
 def _by(line: Line) -> str:
