@@ -1,5 +1,6 @@
 """Two samples paired by seed: the mean difference, its interval, p, and what the design could have seen."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,14 +62,18 @@ def detectable(pairs: int, sd: float) -> float:
         pairs: how many, at least 2.
         sd: standard deviation of the differences.
     """
+    return _detectable_deviations(pairs) * sd if sd else 0.0
+
+
+@functools.cache
+def _detectable_deviations(pairs: int) -> float:
+    """The same in standard deviations: a second of quadrature, which depends on the number of pairs alone."""
     from scipy.optimize import brentq
 
-    if sd == 0:
-        return 0.0
     highest = 1.0
     while power(highest, pairs) < POWER:
         highest *= 2
-    return float(brentq(lambda size: power(size, pairs) - POWER, 0.0, highest)) * sd
+    return float(brentq(lambda size: power(size, pairs) - POWER, 0.0, highest))
 
 
 def power(size: float, pairs: int) -> float:

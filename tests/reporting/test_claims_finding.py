@@ -67,7 +67,8 @@ def test_the_papers_own_data_go_before_stand_ins():
 def test_of_one_data_set_with_two_recipes_the_other_one_is_named():
     runs = [*better(), *worse(recipe="mnist-mlp")]
     assert said(entry("a", main="true"), runs=runs).endswith(
-        "these runs bear it out on MNIST (+5.00 points) and contradict it on MNIST with recipe mnist-mlp (-5.00 points)."
+        "these runs bear it out on MNIST (+5.00 points) and contradict it on MNIST with recipe mnist-mlp "
+        "(-5.00 points)."
     )
 
 
