@@ -30,10 +30,14 @@ def test_the_tables_of_the_committed_runs_are_made_of_their_records(tmp_path):
 
 
 def test_the_comparison_of_the_committed_runs_is_made_of_their_records(tmp_path):
-    command = ["pipelines/compare.py", LITE / "train", "--out", tmp_path, "--baseline", "stbp", "--margin", "0.5"]
-    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
+    command = [sys.executable, "pipelines/compare.py", LITE / "train", "--margin", "0.5"]
+    for baseline in ("stbp", "stbp-slow"):
+        made = ["--baseline", baseline, "--out", tmp_path / baseline]
+        subprocess.run([*command, *made], cwd=ROOT, check=True, capture_output=True)
     for name in ("runs.csv", "comparison.csv", "comparison.md", "front.csv"):
-        assert (tmp_path / name).read_bytes() == (LITE / "comparison" / name).read_bytes(), name
+        assert (tmp_path / "stbp" / name).read_bytes() == (LITE / "comparison" / name).read_bytes(), name
+    slow = LITE / "comparison" / "against-slow.md"
+    assert (tmp_path / "stbp-slow" / "comparison.md").read_bytes() == slow.read_bytes()
 
 
 def test_the_committed_runs_are_of_the_presets_settings_and_hold_no_weights():
