@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bpsta_cli.reporting.runs_report import RunsReport
 
 RESULTS, PARAMS, OUT = Path("results"), Path("params.yaml"), Path("report")
-IN_TERMINAL = ("settings", "side-by-side", "comparison")
+IN_TERMINAL = ("settings", "methods", "comparison")
 """The tables that are printed; the page has all of them, which would be hundreds of lines."""
 
 

@@ -4,6 +4,8 @@ Table 5 gives accuracy, firing rate and E_ANN / E_SNN of the baseline and of the
 "baseline/our method", but its columns stand the other way round; here every row names its method.
 """
 
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,10 @@ def run_frame(runs: list[EnergyResult]) -> pd.DataFrame:
     """A row a run: the columns of `VALUES`, and the mean accuracy of its twin where runs of the twin are given."""
     twins = [pd.Series([twin["accuracy"] for twin in _twins(run, runs)], dtype=float).mean() for run in runs]
     return pd.DataFrame(
-        [_identity(run) | _values(run) | {"twin_accuracy": accuracy} for run, accuracy in zip(runs, twins, strict=True)]
+        [
+            _identity(run) | {name: value(run, name) for name in VALUES} | {"twin_accuracy": accuracy}
+            for run, accuracy in zip(runs, twins, strict=True)
+        ]
     )
 
 
@@ -107,14 +112,9 @@ def _identity(run: EnergyResult) -> dict[str, Any]:
     return {name: run[name] for name in ("run", *KEYS, "seed", "samples")}
 
 
-def _values(run: EnergyResult) -> dict[str, Any]:
-    found = {}
-    for name, path in VALUES.items():
-        value: Any = run
-        for step in path:
-            value = value[step]
-        found[name] = value
-    return found
+def value(run: EnergyResult, name: str) -> Any:
+    """One of `VALUES`."""
+    return reduce(getitem, VALUES[name], run)
 
 
 def _twins(run: EnergyResult, runs: list[EnergyResult]) -> list[EnergyResult]:

@@ -89,5 +89,5 @@ def _draw(cell: pd.DataFrame, axes: "Axes") -> None:
         )
         if method != rule:
             axes.annotate(method, place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=colour)
-    axes.margins(MARGIN)
+    axes.margins(y=MARGIN)
     axes.set_xlim(0, axes.get_xlim()[1] * (1 + MARGIN))

@@ -8,14 +8,14 @@ from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.comparison import against_baseline, learning, without_twin
 from bpsta_cli.reporting.curves import OVER_TIME, over_time
 from bpsta_cli.reporting.drawing import draw_panels
-from bpsta_cli.reporting.tables import accuracy, energy, latency, side_by_side
+from bpsta_cli.reporting.tables import accuracy, energy, latency, methods
 from bpsta_cli.reporting.time_steps import early_exit
 
 
 def tables(runs: list[RunResults]) -> list[Table]:
     """The tables that the runs can fill."""
     runs = by_recipe(runs)
-    found = [side_by_side(runs), accuracy(runs)]
+    found = [methods(runs), accuracy(runs)]
     comparison = against_baseline(runs)
     if not comparison.frame.empty:
         found.append(comparison)

@@ -33,7 +33,7 @@ def accuracy(runs: list[RunResults]) -> Table:
     return Table("accuracy", "Test accuracy", note, frame, display)
 
 
-def side_by_side(runs: list[RunResults]) -> Table:
+def methods(runs: list[RunResults]) -> Table:
     """Test accuracy and firing rate with a row a data set and T and a column a method: the whole at a glance."""
     frame = over_seeds(
         {**keys_of(run), "accuracy": run.train["accuracy"], "firing_rate": run.train["firing_rate"]} for run in runs
@@ -45,7 +45,7 @@ def side_by_side(runs: list[RunResults]) -> Table:
         rows.setdefault(place, {})[group["method"]] = _with_rate(group)
         seeds.setdefault(place, set()).add(group["seeds"])
     display = pd.DataFrame(
-        [{"dataset": dataset, "T": T} | methods for (dataset, T), methods in rows.items()],
+        [{"dataset": dataset, "T": T} | texts for (dataset, T), texts in rows.items()],
         columns=["dataset", "T", *frame["method"].unique()],
     ).fillna("-")
     display["seeds"] = ["-".join(map(str, sorted({min(found), max(found)}))) for found in seeds.values()]
@@ -53,7 +53,7 @@ def side_by_side(runs: list[RunResults]) -> Table:
         "Test accuracy, %, mean ± standard deviation over seeds, and in brackets the mean firing rate, spikes a neuron "
         f"and step. {splits(frame)}"
     )
-    return Table("side-by-side", "The methods side by side", note, frame, display, ("dataset", "T"))
+    return Table("methods", "The methods side by side", note, frame, display, ("dataset", "T"))
 
 
 def _with_rate(group: dict[Hashable, Any]) -> str:

@@ -129,4 +129,4 @@ def test_supplements_keep_runs_of_another_recipe_apart_and_leave_the_twin_out_of
         ["mnist", "8", "92.00 ± 2.83 (0.250)", "95.00 ± 0.00 (0.100)", "90.00", "1-2"],
         ["mnist (mnist-large)", "8", "50.00 (0.200)", "-", "-", "1"],
     ]
-    assert [table.name for table in supplement.tables(runs[-1:])] == ["side-by-side", "accuracy"]
+    assert [table.name for table in supplement.tables(runs[-1:])] == ["methods", "accuracy"]

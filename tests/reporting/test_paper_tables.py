@@ -188,7 +188,7 @@ def test_energy_stands_beside_the_twins_accuracy_and_the_papers_values():
     # t = 0.15 / sqrt(0.005 / 2) = 3 with 1 degree of freedom
     assert method["firing_rate_p"] == pytest.approx(1 - 2 * math.atan(3) / math.pi)
     assert (method["paper_ratio_mean"], method["counted_ratio_mean"]) == (pytest.approx(46 / 1.6), 2)
-    assert (method["memory_ratio_mean"], method["quantised_ratio_mean"]) == (1, 0.5)
+    assert (method["memory_ratio_mean"], method["quantised_memory_ratio_mean"]) == (1, 0.5)
     assert (method["twin_percent"], method["twin_seeds"]) == (97, 1)
     assert baseline[["paper_percent", "paper_firing_rate", "paper_printed_ratio"]].tolist() == [91, 0.25, 11.5]
     assert pd.isna(method["paper_printed_ratio"])

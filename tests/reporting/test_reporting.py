@@ -122,7 +122,7 @@ def test_a_run_that_was_not_measured_stands_in_the_other_tables(results):
     report = write_report(results, results / "params.yaml")
     assert report.missing[:2] == ["digits-stbp-T2-s0 (latency)", "digits-stbp-T2-s1 (energy)"]
     names = [table.name for table in report.tables if table.supplementary]
-    assert names == ["side-by-side", "accuracy", "comparison", "learning", "energy"]
+    assert names == ["methods", "accuracy", "comparison", "learning", "energy"]
     seeds = {
         name: pd.read_csv(results / "tables" / f"{name}.csv").set_index("method").loc["stbp", "seeds"]
         for name in ("accuracy", "energy")
@@ -225,7 +225,7 @@ def test_one_seed_or_no_baseline_gives_no_test(results):
     (results / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     tables = write_report(results, results / "params.yaml").tables
     names = [table.name for table in tables if table.supplementary]
-    assert names == ["side-by-side", "accuracy", "learning", "energy", "latency"]
+    assert names == ["methods", "accuracy", "learning", "energy", "latency"]
 
 
 def test_early_exit_is_reported_with_its_steps_and_what_it_loses(results):

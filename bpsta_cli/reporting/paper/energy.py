@@ -32,8 +32,8 @@ from bpsta_cli.rules import TWIN
 COMPARED = (BASELINE, "bpsta")
 """The methods of the two columns in the paper's table."""
 MEASURED = ("firing_rate", *ENERGY)
-COUNTED = ("counted_ratio", "memory_ratio", "quantised_ratio")
-"""Those of `MEASURED` that count what happens."""
+COUNTED = ENERGY[1:]
+"""Those of them that count what happens, and not by Eq. 1."""
 SMALL_RATIOS = "counted; with memory; quantised"
 """The heading of their column, whose cells may break over lines: the table is as wide as a screen."""
 QUANTISED = {"calibrated_twin": "calibrated_twin_accuracy", "quantised_twin": "quantised_twin_accuracy"}

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
-from operator import getitem
 from typing import Any
 
 import pandas as pd
 
 from bpsta_cli.data import catalogue
+from bpsta_cli.reporting import energy
 from bpsta_cli.reporting.collect import RunResults
 from bpsta_cli.reporting.comparison import BASELINE
 from bpsta_cli.reporting.paper.literature import NAMES
@@ -22,13 +21,8 @@ PARTIAL = "; a partial copy: "
 """What `split` ends with where not all of a data set was at hand, before the counts (`Manifest`)."""
 LIKE = ["recipe", "network", "epochs", "selection", "split", "train_samples", "T", "method"]
 """What runs have in common if their values are averaged."""
-ENERGY = {
-    "paper_ratio": ("paper", "ratio"),
-    "counted_ratio": ("counted", "ratio"),
-    "memory_ratio": ("memory", "ratio"),
-    "quantised_ratio": ("quantised", "memory", "ratio"),
-}
-"""Values of an energy result, each with the keys that lead to it."""
+ENERGY = ("paper_ratio", "counted_ratio", "memory_ratio", "quantised_memory_ratio")
+"""Those of `reporting.energy.VALUES` that a group has."""
 VALUES = ["accuracy", "firing_rate", *ENERGY]
 """The columns of `Group.values`."""
 
@@ -135,5 +129,5 @@ def _still(dataset: str) -> bool:
 
 def _values(run: RunResults) -> dict[str, float | None]:
     values = {"accuracy": 100 * run.train["accuracy"], "firing_rate": run.train["firing_rate"]}
-    priced = {name: reduce(getitem, keys, run.energy) if run.energy else None for name, keys in ENERGY.items()}
+    priced = {name: energy.value(run.energy, name) if run.energy else None for name in ENERGY}
     return values | priced
