@@ -29,8 +29,7 @@ CORES = len(os.sched_getaffinity(0))
 STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 120.0
 """Seconds that a training has to save its state."""
-COMPILE = "from bpsta_cli.kernels import choose; choose(device='cpu')"
-"""Picks the kernels, which compiles them where they are not there yet."""
+COMPILE = Path(__file__).with_name("compile_kernels.py")
 FIRST = ("params-check", "code-train", "code-measure", "prepare")
 LAST = ("metrics", "report")
 """What all runs depend on, and what is made of all of them, or of those that are there."""
@@ -70,7 +69,7 @@ class Processes:
 
     def compile_kernels(self) -> None:
         """Have them compiled while data are prepared, so that the first trainings need not wait for it."""
-        self.running.append(subprocess.Popen([sys.executable, "-c", COMPILE], start_new_session=True))
+        self.running.append(subprocess.Popen([sys.executable, str(COMPILE)], start_new_session=True))
 
     def wait(self) -> bool:
         """Wait for all; True if all succeeded."""

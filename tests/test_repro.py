@@ -90,6 +90,12 @@ def test_with_all_data_the_runs_go_side_by_side_and_one_pass_ends_it(all_changed
     assert dvc.started[-1] == ("repro", "--keep-going")
 
 
+def test_the_kernels_are_compiled_by_a_program_that_ends_well():
+    dvc = repro.Processes()
+    dvc.compile_kernels()
+    assert dvc.wait()
+
+
 def test_one_job_is_dvcs_own_order_alone(all_changed, study):
     dvc = Recorder(stored=["digits", "mnist"])
     repro.regenerate(study, 1, dvc)
