@@ -134,6 +134,7 @@ def _measure_one(
     output: Output,
     trusted: list[Path],
 ) -> dict[str, Any]:
+    from bpsta_cli.data.catalogue import HELD_OUT
     from bpsta_cli.data.run_data import prepared_store
     from bpsta_cli.devices import resolve_device
     from bpsta_cli.measurement import Opened, described
@@ -149,6 +150,13 @@ def _measure_one(
     if names := directory.unchecked():
         output.warn(f"{run}: {' and '.join(names)} cannot be checked: an older version wrote no checksums")
     settings = info.settings
+    if HELD_OUT in info.split:
+        raise RunError(
+            f"{run} is a trial of a search",
+            expected="a run that was trained on all training samples, and has not chosen by those it is measured on",
+            got=f"a split of {info.split.rpartition('; ')[2]}",
+            todo=f"`bpsta train --like {run} --selection final` trains its settings on all of them.",
+        )
     with Bar("samples") as bar:
         store = prepared_store(
             settings.dataset,

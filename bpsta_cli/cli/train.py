@@ -34,7 +34,7 @@ PANELS = {
     TRAINING: ("loss", "schedule", "weight_decay", "warmup", "warmup_epochs"),
     "Switches": ("detach_reset", "norm_weight_decay", "idle_momentum", "recompute"),
     "Run options": (
-        *("resume", "overwrite", "params", "run", "log", "threads", "checkpoint_minutes"),
+        *("resume", "overwrite", "params", "run", "like", "log", "threads", "checkpoint_minutes"),
         *("reduce", "keep_state", "as_json"),
     ),
 }
@@ -54,6 +54,15 @@ def train(
     given: Given,
     params: ParamsFile = None,
     run: RunName = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Take all settings from the run in this directory, such as a trial of bpsta tune; options override "
+            "them. (default: no run)",
+            show_default=False,
+        ),
+    ] = None,
     rule_option: Annotated[
         list[str] | None,
         typer.Option(
@@ -128,10 +137,19 @@ def train(
         )
     if given["run"].get("method", "").endswith(".py"):
         rules.find(given["run"]["method"])  # named on this command line: run here, and for no other settings
-    if out is not None and resume and params is None and run is None and "dataset" not in given["run"]:
-        settings = settings_of_run(out, given, rule_option or [])
+    source = params or run or given["run"].get("dataset")
+    if like is not None and source is not None:
+        raise SettingsError(
+            "two sources of settings",
+            expected="--like RUN alone, as it names the data set too",
+            got=f"{source} beside --like {like}",
+            todo="Leave one of them out.",
+        )
+    template = like or (out if resume and source is None else None)
+    if template is not None:
+        settings = settings_of_run(template, given, rule_option or [])
     else:
-        other = ", or --resume --out RUN for a run that is there"
+        other = ", --like RUN, or --resume --out RUN for a run that is there"
         settings = chosen_settings(params, run, given, rule_option or [], or_else=other)
     if launcher.launched() and out is None:
         raise SettingsError(

@@ -20,6 +20,8 @@ from bpsta_cli.errors import DataError, did_you_mean
 
 Kind = Literal["image", "events", "speech", "series"]
 FILE = Path(__file__).with_name("catalogue.toml")
+HELD_OUT = "in place of the test part"
+"""Stands in a split's description where held-out training samples do: that of a trial of a search, and no row's."""
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]

@@ -24,8 +24,6 @@ FACTS = {"data_hash": "data", "split": "split", "rule_sha256": "rule file"}
 """Keys of settings.json beside the settings, and what a reader is told of them."""
 SOURCES = ("data", "split", "init_from")
 """Facts beside the groups of settings that make another experiment of a run."""
-HELD_OUT = "in place of the test part"
-"""What the split of a run says whose results are of held-out training samples: a trial of a search."""
 SHORT = 12
 """Characters of a hash that are shown."""
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bpsta_cli import files
+from bpsta_cli.data.catalogue import HELD_OUT
 from bpsta_cli.errors import SettingsError
-from bpsta_cli.reporting.any_runs import HELD_OUT, AnyRun, differing, said
+from bpsta_cli.reporting.any_runs import AnyRun, differing, said
 from bpsta_cli.reporting.artifacts import grid
 from bpsta_cli.reporting.drawing import OTHERS, STYLES, new_figure, save
 

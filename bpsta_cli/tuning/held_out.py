@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass
 
 from bpsta_cli.config import RunSettings
+from bpsta_cli.data.catalogue import HELD_OUT
 from bpsta_cli.data.run_data import training_parts
 from bpsta_cli.data.sources import SplitName
 from bpsta_cli.data.store import Split, Store
-from bpsta_cli.reporting.any_runs import HELD_OUT
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,21 @@ def test_another_setting_is_refused_with_key_old_and_new_value(data, trained, ca
     assert {name: (trained / name).read_bytes() for name in FILES} == before
 
 
+def test_a_run_like_another_one_has_its_settings_but_for_the_options(data, trained, tmp_path):
+    out = tmp_path / "like"
+    options = ["--like", str(trained), "--seed", "5", "--out", str(out), "--data-dir", str(data), "--threads", "1"]
+    assert run(["train", *options]) == 0
+    before, after = (json.loads((each / "settings.json").read_text())["settings"] for each in (trained, out))
+    assert before | {"seed": 5} == after
+    assert (out / "metrics.json").read_bytes() != (trained / "metrics.json").read_bytes()
+
+
+@pytest.mark.parametrize("options", [["--dataset", "digits"], ["--params", "params.yaml"]])
+def test_a_second_source_of_settings_beside_a_run_is_refused(trained, tmp_path, capsys, options):
+    assert run(["train", "--like", str(trained), *options, "--out", str(tmp_path / "run")]) == 2
+    assert f"{options[1]} beside --like" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_run_of_another_data_set_is_refused_before_data_are_fetched(data, trained, capsys):
     assert resume(data, trained, "--dataset", "mnist", "--source", str(data / "nothing")) == 2
     assert "dataset (digits there, mnist asked for)" in " ".join(capsys.readouterr().err.split())

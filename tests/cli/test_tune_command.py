@@ -42,6 +42,21 @@ def test_a_search_writes_its_trials_and_their_front_as_tables_and_a_picture(line
     assert "Of held-out training samples, not of the test part: trial-000, trial-001." in capsys.readouterr().out
 
 
+def test_a_trial_is_not_evaluated_and_a_run_of_its_settings_trains_on_all_samples(line, data, tmp_path, capsys):
+    assert run([*line, "--trials", "1"]) == 0
+    trial, out = tmp_path / "search" / "trial-000", tmp_path / "run"
+    capsys.readouterr()
+    assert run(["eval", str(trial), "--data-dir", str(data)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is a trial of a search" in said
+    assert "--selection final" in said
+    assert run(["train", "--like", str(trial), "--selection", "final", "--out", str(out), "--data-dir", str(data)]) == 0
+    assert run(["eval", str(out), "--data-dir", str(data)]) == 0
+    tried, whole = (json.loads((each / "settings.json").read_text())["settings"] for each in (trial, out))
+    assert tried["rule"] == whole["rule"]
+    assert tried["training"] | {"selection": "final"} == whole["training"]
+
+
 def test_a_signal_keeps_the_search_and_ends_with_its_exit_code(line, tmp_path, capsys, monkeypatch):
     class Signalled(command.Interruption):
         """Gets SIGINT at the first step."""

@@ -70,6 +70,14 @@ def test_a_damaged_recording_is_refused_by_name(tmp_path, name, content, message
     assert name in str(caught.value)
 
 
+def test_a_folder_that_is_no_class_is_refused_instead_of_left_out(tmp_path):
+    write(tmp_path / "given", [("accordion", 10), ("ants", 1)])
+    (tmp_path / "given" / "notes").mkdir()
+    with pytest.raises(DataError, match="no class of N-Caltech101") as caught:
+        prepare("n-caltech101", Preparation(T=2), source=tmp_path / "given", data_dir=tmp_path)
+    assert f"ants in {tmp_path / 'given'}" in str(caught.value)
+
+
 def test_the_recipe_trains_and_predict_reads_a_single_recording(tmp_path, capsys):
     source = write(tmp_path / "given", [("accordion", 10), ("ant", 10)])
     given = ["--dataset", "n-caltech101", "--source", str(source), "--T", "1", "--epochs", "2", "--threads", "1"]

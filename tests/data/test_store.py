@@ -9,6 +9,8 @@ from data_files import write_mnist, write_n_mnist
 
 from bpsta_cli import checksums
 from bpsta_cli.config import Preparation
+from bpsta_cli.data import sources
+from bpsta_cli.data.sources import Source
 from bpsta_cli.data.store import build, open_store, prepare, store_path
 from bpsta_cli.data.store.status import catalogue_status
 from bpsta_cli.errors import DataError
@@ -50,6 +52,37 @@ def test_another_source_is_prepared_anew(tmp_path, mnist):
     more = prepare("mnist", Preparation(T=4), source=write_mnist(tmp_path / "more", train=20), data_dir=tmp_path)
     assert (len(more.split("train")), len(mnist.split("train"))) == (20, 12)
     assert more.content_hash != mnist.content_hash
+
+
+def test_another_data_set_whose_files_have_the_same_names_and_sizes_is_prepared_anew(tmp_path, mnist):
+    look_alike = write_mnist(tmp_path / "fashion")
+    images = look_alike / "train-images-idx3-ubyte"
+    content = bytearray(images.read_bytes())
+    content[1000:2000] = bytes(255 - byte for byte in content[1000:2000])
+    images.write_bytes(content)
+    other = prepare("mnist", Preparation(T=4), source=look_alike, data_dir=tmp_path)
+    assert other.content_hash != mnist.content_hash
+
+
+def test_a_copy_of_the_files_is_the_same_source_and_few_of_very_many_are_looked_into(tmp_path, monkeypatch):
+    def of(*names):
+        return Source(tmp_path, tuple(tmp_path / name for name in names), lambda split: None).fingerprint()
+
+    names = [f"{number:04d}.wav" for number in range(5)]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(9_000))
+    before = of(*names)
+    assert of(*reversed(names)) == before
+    (tmp_path / "0001.wav").write_bytes(bytes(8_999) + b"x")
+    assert of(*names) == before, "neither at the beginning nor in the middle"
+    (tmp_path / "0001.wav").write_bytes(b"x" + bytes(8_999))
+    assert of(*names) != before
+    monkeypatch.setattr(sources, "FILES_LOOKED_INTO", 2)  # 0000 and 0003
+    before = of(*names)
+    (tmp_path / "0001.wav").write_bytes(bytes(9_000))
+    assert of(*names) == before
+    (tmp_path / "0003.wav").write_bytes(bytes(4_500) + b"x" + bytes(4_499))
+    assert of(*names) != before
 
 
 def test_the_same_data_give_the_same_hash_in_any_folder(tmp_path, mnist):

@@ -11,6 +11,7 @@ from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.datasets.event_folders import Layout, Listing, find
 from bpsta_cli.data.formats.event_files import read_n_mnist
 from bpsta_cli.data.sources import Source, damaged
+from bpsta_cli.errors import DataError
 
 _FOLDER, _INNER = "NCALTECH101", "Caltech101"
 _TEST_SHARE = 10
@@ -24,7 +25,7 @@ def n_caltech101(dataset: Dataset, source: Path | None, raw: Path) -> Source:
     searched in the same way, and tonic's archive downloaded if there is nothing.
 
     Raises:
-        DataError: no such folders in `source`, or the download failed.
+        DataError: no such folders in `source`, recordings in other ones, or the download failed.
     """
     classes = tuple(f"{name}/" for name in dataset.classes)
     inner = Layout({"train": classes, "test": classes}, _recordings, read_n_mnist)
@@ -35,6 +36,13 @@ def n_caltech101(dataset: Dataset, source: Path | None, raw: Path) -> Source:
 
 def _recordings(dataset: Dataset, root: Path) -> Listing:
     listing: Listing = {"train": [], "test": []}
+    if others := {file.parent.name for file in root.glob("*/*.bin")} - set(dataset.classes):
+        raise DataError(
+            f"recordings of no class of {dataset.title}",
+            expected="folders named as its classes (`bpsta prepare --list n-caltech101` shows them)",
+            got=f"{', '.join(sorted(others))} in {root}",
+            todo="Rename or remove them; classes of your own are read with --dataset folder.",
+        )
     for label, name in enumerate(dataset.classes):
         files = sorted((root / name).glob("*.bin"), key=_number)
         first_test = len(files) - len(files) // _TEST_SHARE

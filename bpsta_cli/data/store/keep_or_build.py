@@ -27,7 +27,7 @@ def prepare(
     """The store of data set `name`, built if it is not there or not as asked.
 
     A store that is there is kept, unless a `source` is given whose files differ from those it was
-    made from in name or size. A damaged store is built anew; its arrays are read for that once on each machine.
+    made from (`Source.fingerprint`). A damaged store is built anew; its arrays are read for that once on each machine.
 
     Args:
         name: a name in the catalogue.
@@ -51,23 +51,12 @@ def prepare(
         return store
     progress(0, 0, f"{name}: looking for the files, or downloading them")
     found = find(dataset, source, data_dir / "raw")
-    if store is not None and store.manifest.source == found.fingerprint():
-        return store
-    if how.test_fraction is not None:
-        found = hold_out(dataset, found, how.test_fraction, how.split_seed or 0)
-    return _built(target, dataset, how, found, progress, processes)
-
-
-def _built(
-    target: Path, dataset: Dataset, how: AppliedPreparation, found: Source, progress: Progress, processes: int | None
-) -> Store:
-    """The store at `target`, built by this process or meanwhile by another one."""
     try:
-        with build.locked(target):
-            store = _usable(target, dataset, how, progress)
-            if store is None or store.manifest.source != found.fingerprint():
-                build.build(target, dataset, how, found, progress, processes)
-            return open_store(target)
+        if store is not None and store.manifest.source == found.fingerprint():
+            return store
+        if how.test_fraction is not None:
+            found = hold_out(dataset, found, how.test_fraction, how.split_seed or 0)
+        return _built(target, dataset, how, found, progress, processes)
     except OSError as error:
         raise DataError(
             f"{target} cannot be prepared",
@@ -75,6 +64,17 @@ def _built(
             got=str(error),
             todo="Check the permissions and the room on the disk.",
         ) from error
+
+
+def _built(
+    target: Path, dataset: Dataset, how: AppliedPreparation, found: Source, progress: Progress, processes: int | None
+) -> Store:
+    """The store at `target`, built by this process or meanwhile by another one."""
+    with build.locked(target):
+        store = _usable(target, dataset, how, progress)
+        if store is None or store.manifest.source != found.fingerprint():
+            build.build(target, dataset, how, found, progress, processes)
+        return open_store(target)
 
 
 def _silent(_done: int, _total: int, _text: str) -> None:

@@ -50,7 +50,7 @@ class Manifest(_Frozen):
         partial: what is missing from the whole data set, in words; None if nothing.
         arrays: train_x, train_y, test_x and test_y; validation_x and _y where the data set has such a part;
             train_rows where samples are repeated.
-        source: fingerprint of the files it was made from (names and sizes).
+        source: fingerprint of the files it was made from (`Source.fingerprint`).
         versions: libraries that made it.
         content_hash: SHA-256 over what a network sees: neither versions, source nor words.
     """
