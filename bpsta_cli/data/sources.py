@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bpsta_cli import reading
 from bpsta_cli.data import catalogue
 from bpsta_cli.data.catalogue import Dataset
 from bpsta_cli.data.encoding import Events
@@ -152,7 +153,7 @@ class Source:
 
 def _pieces(file: str, size: int) -> str:
     """SHA-256 of the first bytes of a file and of those in its middle."""
-    with Path(file).open("rb") as stream:
+    with reading.opened(Path(file), size) as stream:
         first = stream.read(PIECE)
         stream.seek(size // 2)
         return sha256(first + stream.read(PIECE)).hexdigest()
