@@ -90,4 +90,5 @@ def _draw(cell: pd.DataFrame, axes: "Axes") -> None:
         if method != rule:
             axes.annotate(method, place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=colour)
     axes.margins(y=MARGIN)
+    axes.locator_params(axis="x", nbins=4)
     axes.set_xlim(0, axes.get_xlim()[1] * (1 + MARGIN))
