@@ -3,13 +3,14 @@
 # make test: set up and check everything. make bench: speed and memory. make kills: runs killed at random moments.
 # make docs: the documentation site, into site/.
 # make gpu: on a machine with an NVIDIA GPU, its kernels' tests, its benchmarks and the paper's runs; SECONDS=n for each of these.
+# make study: the tables and pictures of docs/study, of the tables of runs there.
 # make fuzz: readers, for an hour. make audit: known weaknesses of the pinned packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro verify test docs gpu fuzz bench audit kills lock clean
+.PHONY: setup repro verify test docs gpu study fuzz bench audit kills lock clean
 
 setup: $(VENV)/installed
 
@@ -45,6 +46,17 @@ gpu: setup # the paper's own settings in the order of their size; what is not do
 			--only "^$$runs-(stbp|bpsa|bpsta)-T16-s0" --deadline $(or $(SECONDS),inf) || test $$? -eq 3 || exit 1; \
 	done
 	bpsta report results/gpu/train/*-s0 --out results/gpu/report
+
+STUDY := python pipelines/compare.py docs/study/runs.csv \
+	$(foreach name,cifar10 fsdd mnist n-mnist synthetic-gestures synthetic-speech,--recipe $(name)) \
+	$(foreach name,stbp stbp-lean bpsa bpsta,--method $(name))
+
+study: setup
+	$(STUDY) --out docs/study
+	$(STUDY) --out .against-lean --baseline stbp-lean
+	for kind in csv md; do cp .against-lean/comparison.$$kind docs/study/against-lean.$$kind; done
+	rm -r .against-lean
+	python pipelines/compare.py docs/study/wide/runs.csv --out docs/study/wide
 
 fuzz: setup # every reader for a minute each, with inputs made by chance: CONTRIBUTING.md
 	BPSTA_FUZZ_SECONDS=$(or $(SECONDS),60) python -m pytest tests/bad_input --durations=0

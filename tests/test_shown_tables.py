@@ -1,4 +1,4 @@
-"""Tables under `<!-- results/FILE.md -->` in README and pages are that file's, with no row of a group left out."""
+"""Tables under `<!-- results/FILE.md -->`, or one of docs/study, are that file's, with no row of a group left out."""
 
 import re
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHOWN = re.compile(r"<!-- (results/\S+\.md) -->\n\n((?:\|.*\n)+)")
-PAGES = ("README.md", "docs/energy.md", "docs/findings.md", "docs/latency.md")
+SHOWN = re.compile(r"<!-- ((?:results|docs/study)/\S+\.md) -->\n\n((?:\|.*\n)+)")
+PAGES = ("README.md", "docs/energy.md", "docs/findings.md", "docs/latency.md", "docs/rules.md")
 
 
 def cells(text):
@@ -18,13 +18,13 @@ def cells(text):
 
 
 def group(row):
-    return row.get("dataset", row.get("data set")), row["T"]
+    return next(row[name] for name in ("dataset", "data set", "data") if name in row), row["T"]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_table_that_a_page_shows_is_that_of_the_committed_results(page):
     shown = SHOWN.findall((ROOT / page).read_text())
-    assert shown, f"{page} shows no table under <!-- results/FILE.md -->"
+    assert shown, f"{page} shows no table under <!-- results/FILE.md --> or <!-- docs/study/FILE.md -->"
     for file, text in shown:
         # from git's index: a user's own `make repro` may have rewritten the files
         show = ["git", "show", f":{file}"]

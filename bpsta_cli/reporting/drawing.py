@@ -45,8 +45,8 @@ So narrow that a column of panels is readable on a telephone, 400 pixels wide.
 
 METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 """What matplotlib would write into a file that is no part of the picture: neither the day nor its version."""
-NAMED = 4
-"""So many names of a legend fit side by side over a panel."""
+NAMED, HANDLE = 4, 6
+"""So many names of a legend at most stand side by side over a panel; the mark before one takes so many letters."""
 LETTERS, LETTERS_WIDE = 34, 50
 """So many letters fit into a line above a panel, and above one that stands alone in its row."""
 
@@ -139,7 +139,7 @@ def draw_sheet(
                 place.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
             for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
                 named.setdefault(label, handle)
-        beside = min(len(named), NAMED * columns)
+        beside = max(1, min(NAMED * columns, letters * columns // (HANDLE + max(map(len, named), default=0))))
         figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=beside, frameon=False)
         return save_png_and_svg(figure, target)
 

@@ -1,13 +1,15 @@
 """Accuracy against spikes: one point a method on each data set, and which of them no other one beats in both."""
 
 from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bpsta_cli.reporting.drawing import MARKERS, Panel, draw_sheet, styles
 from bpsta_cli.reporting.seed_by_seed import CELL
+from bpsta_cli.reporting.tables import seeds_in_words
 from bpsta_cli.rules import TWIN
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ COLUMNS = 3
 """Most panels in a row."""
 MARGIN = 0.08
 """Free room around the marks, a part of the axis: none is cut where few seeds lie close together."""
+VARIANTS = ("D", "v", "P", "X", "<", ">", "h", "*")
+"""Markers of variants, hollow, in order of appearance."""
 STATISTICS = {"mean": "mean", "sd": "std"}
 """End of a column's name -> what pandas calls it; the deviation divides by n - 1."""
 
@@ -52,7 +56,7 @@ def _unbeaten(point: pd.Series, points: pd.DataFrame) -> bool:
 def draw_front(points: pd.DataFrame, target: Path) -> list[Path]:
     """A panel for each cell, as PNG and SVG: a mark a method, its bars one standard deviation over seeds.
 
-    Colours are of the rules; a variant's mark is hollow and has its name beside it.
+    Colours are of the rules; a variant has its rule's colour and a hollow mark of its own.
 
     Args:
         points: as `front` gives them.
@@ -60,35 +64,42 @@ def draw_front(points: pd.DataFrame, target: Path) -> list[Path]:
     """
     cells = [cell for _, cell in points.groupby(CELL, sort=False)]
     norms = points["norm"].nunique() > 1
-    panels = [Panel(_title(cell.iloc[0], norms=norms), partial(_draw, cell)) for cell in cells]
+    looks = _looks(points)
+    panels = [Panel(_title(cell, norms=norms), partial(_draw, cell, looks)) for cell in cells]
     part = " or ".join(dict.fromkeys(points["part"]))
     labels = ("firing rate", f"{part} accuracy, %")
     return draw_sheet(panels, target, labels, min(COLUMNS, len(panels)), whole=False)
 
 
-def _title(first: pd.Series, *, norms: bool) -> str:
-    return f"{first['recipe']}, T = {first['T']}" + (f", norm {first['norm']}" if norms else "")
+def _title(cell: pd.DataFrame, *, norms: bool) -> str:
+    first = cell.iloc[0]
+    norm = f", norm {first['norm']}" if norms else ""
+    return f"{first['recipe']}, T = {first['T']}{norm}, {seeds_in_words(cell['seeds'])}"
 
 
-def _draw(cell: pd.DataFrame, axes: "Axes") -> None:
-    chosen = styles(cell["rule"])
+def _looks(points: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """How each method is marked, the same in every panel."""
+    rule_of = dict(zip(points["method"], points["rule"], strict=True))
+    chosen, looks, hollow = styles(rule_of.values()), {}, cycle(VARIANTS)
+    for method, rule in rule_of.items():
+        looks[method] = {"color": chosen[rule][0], "marker": MARKERS.get(rule, "o")}
+        if method != rule:
+            looks[method] |= {"marker": next(hollow), "markerfacecolor": "white"}
+    return looks
+
+
+def _draw(cell: pd.DataFrame, looks: dict[str, dict[str, Any]], axes: "Axes") -> None:
     for _, point in cell.iterrows():
-        rule, method = point["rule"], point["method"]
-        colour = chosen[rule][0]
-        place = point["firing_rate_mean"], 100 * point["accuracy_mean"]
         axes.errorbar(
-            *place,
+            point["firing_rate_mean"],
+            100 * point["accuracy_mean"],
             xerr=point["firing_rate_sd"],
             yerr=100 * point["accuracy_sd"],
-            color=colour,
-            marker=MARKERS.get(rule, "D"),
-            markerfacecolor=colour if method == rule else "none",
             linestyle="none",
             linewidth=0.8,
-            label=rule,
+            label=point["method"],
+            **looks[point["method"]],
         )
-        if method != rule:
-            axes.annotate(method, place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=colour)
     axes.margins(y=MARGIN)
     axes.locator_params(axis="x", nbins=4)
     axes.set_xlim(0, axes.get_xlim()[1] * (1 + MARGIN))

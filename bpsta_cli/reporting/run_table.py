@@ -1,20 +1,46 @@
 """A table of the runs in a folder, a row a run, whatever study they belong to."""
 
+import csv
+import io
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bpsta_cli import rules
 from bpsta_cli.config import RunSettings
 from bpsta_cli.errors import RunError
+from bpsta_cli.reading import UnreadableError, text
 from bpsta_cli.reporting import records
 
-COLUMNS = (
-    *("run", "recipe", "dataset", "method", "rule", "T", "seed", "part", "accuracy", "firing_rate"),
-    *("lowest_layer_rate", "epochs", "network", "norm"),
-)
+_Text = Annotated[str, Field(min_length=1)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_ShareOrNone = Annotated[_Share | None, BeforeValidator(lambda cell: None if cell == "" else cell)]
+
+
+class _Row(BaseModel):
+    """A run; the names are the table's columns, in order."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    run: _Text
+    recipe: _Text
+    dataset: _Text
+    method: _Text
+    rule: _Text
+    T: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
+    part: Literal["test", "validation"]
+    accuracy: _Share
+    firing_rate: _ShareOrNone
+    lowest_layer_rate: _ShareOrNone
+    epochs: Annotated[int, Field(ge=1)]
+    network: _Text
+    norm: _Text
+
+
+COLUMNS = tuple(_Row.model_fields)
 RATES = "train_firing_rate/"
 """Beginning of the columns of history.csv with each layer's firing rate."""
 
@@ -40,6 +66,36 @@ def run_table(folder: Path) -> pd.DataFrame:
             todo="Train them first (pipelines/grid.py), or name another folder.",
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def read_run_table(file: Path) -> pd.DataFrame:
+    """The table that `run_table` gave and that was written as CSV, value by value the same.
+
+    Raises:
+        RunError: it cannot be read, or is another table.
+    """
+    try:
+        lines = csv.DictReader(io.StringIO(text(file)), strict=True)
+        rows = [_Row.model_validate(line).model_dump() for line in lines]
+    except UnreadableError as broken:
+        raise _no_run_table(file, broken.got) from None
+    except csv.Error as broken:
+        raise _no_run_table(file, str(broken)) from None
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        raise _no_run_table(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if not rows:
+        raise _no_run_table(file, "no row")
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _no_run_table(file: Path, got: str) -> RunError:
+    return RunError(
+        f"unreadable table {file}",
+        expected=f"a row a run, in CSV: {', '.join(COLUMNS)}",
+        got=got[:200],
+        todo="Make it with pipelines/compare.py from the runs' folder, or name that folder.",
+    )
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -90,10 +90,7 @@ def _judged(rows: list[dict[str, Any]], name: str, margin: float, unit: str) -> 
 
 
 def _display(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = pd.DataFrame({"data": frame["recipe"].astype(str)})
-    norms = frame["norm"].astype(str)
-    if norms.nunique() > 1:
-        shown["data"] += ", norm " + norms
+    shown = pd.DataFrame({"data": data_names(frame)})
     for key in ("T", "method", "against", "seeds"):
         shown[key] = frame[key].astype(str)
     for name, title, digits in (("accuracy", "accuracy, points", 2), ("firing_rate", "firing rate, %", 1)):
@@ -105,6 +102,12 @@ def _display(frame: pd.DataFrame) -> pd.DataFrame:
             shown["could be seen"] = [_number(value, digits) for value in frame[f"{name}_detectable"]]
         shown[f"verdict{mark}"] = frame[f"{name}_verdict"]
     return shown
+
+
+def data_names(frame: pd.DataFrame) -> pd.Series:
+    """What a reader knows each row's data by: the recipe, with the norm where these differ."""
+    names, norms = frame["recipe"].astype(str), frame["norm"].astype(str)
+    return names + ", norm " + norms if norms.nunique() > 1 else names
 
 
 def interval(mean: float, low: float, high: float, digits: int) -> str:

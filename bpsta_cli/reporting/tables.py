@@ -48,7 +48,7 @@ def methods(runs: list[RunResults]) -> Table:
         [{"dataset": dataset, "T": T} | texts for (dataset, T), texts in rows.items()],
         columns=["dataset", "T", *frame["method"].unique()],
     ).fillna("-")
-    display["seeds"] = ["-".join(map(str, sorted({min(found), max(found)}))) for found in seeds.values()]
+    display["seeds"] = [fewest_to_most(found) for found in seeds.values()]
     note = (
         "Test accuracy, %, mean ± standard deviation over seeds, and in brackets the mean firing rate, spikes a neuron "
         f"and step. {splits(frame)}"
@@ -163,6 +163,18 @@ def display_frame(frame: pd.DataFrame, columns: dict[str, tuple[str, float, int]
         pairs = zip(frame[f"{column}_mean"], frame[f"{column}_sd"], strict=True)
         display[title] = [mean_sd(mean * scale, sd * scale, digits) for mean, sd in pairs]
     return display
+
+
+def fewest_to_most(counts: Iterable[int]) -> str:
+    """ "3", or "2-3" where they differ."""
+    found = sorted(set(counts))
+    return "-".join(map(str, dict.fromkeys((found[0], found[-1]))))
+
+
+def seeds_in_words(counts: Iterable[int]) -> str:
+    """ "1 seed", "3 seeds" or "2-3 seeds"."""
+    told = fewest_to_most(counts)
+    return "1 seed" if told == "1" else f"{told} seeds"
 
 
 def mean_sd(mean: float, sd: float, digits: int) -> str:

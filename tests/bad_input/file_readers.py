@@ -34,6 +34,7 @@ from bpsta_cli.energy import load_tech
 from bpsta_cli.reporting import records
 from bpsta_cli.reporting.any_runs import as_results, read_runs
 from bpsta_cli.reporting.collect import collect
+from bpsta_cli.reporting.run_table import read_run_table
 from bpsta_cli.reporting.side_by_side import compare
 from bpsta_cli.reporting.time_steps import history
 from bpsta_cli.training.run_directory import RunDir
@@ -63,6 +64,13 @@ class Reader:
 
 def results(path: str) -> Callable[[], bytes]:
     return (ROOT / "results" / path).read_bytes
+
+
+@cache
+def table_of_runs() -> bytes:
+    """Of the committed one, the first runs, and one without norm, which is called none."""
+    rows = (ROOT / "docs" / "study" / "runs.csv").read_text().splitlines(keepends=True)
+    return "".join([*rows[:5], next(row for row in rows if row.endswith(",none\n"))]).encode()
 
 
 def saved(write: Callable[[Any], Any]) -> Callable[[], bytes]:
@@ -223,6 +231,7 @@ READERS = (
     reporting("latency/{}.json"),
     Reader("eval.json of a twin", "eval.json",
            lambda: json.dumps(EVALUATION).encode(), lambda path: records.read(path, "eval"), "json"),
+    Reader("table of runs", "runs.csv", table_of_runs, read_run_table, "csv"),
     Reader("npz", "a.npz", saved(lambda file: np.savez(file, **EVENTS)), read_npz, "npz"),
     Reader("packed npz", "a.npz", saved(lambda file: np.savez_compressed(file, **EVENTS)), read_npz, "npz"),
     Reader("npy", "a.npy", saved(lambda file: np.save(file, np.zeros((5, 4), np.int64))), read_npy, "npy"),

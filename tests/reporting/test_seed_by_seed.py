@@ -2,14 +2,16 @@
 
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
+import typer
 from test_pipeline import script
 
 from bpsta_cli.errors import RunError
 from bpsta_cli.reporting.front import front
-from bpsta_cli.reporting.run_table import run_table
+from bpsta_cli.reporting.run_table import read_run_table, run_table
 from bpsta_cli.reporting.seed_by_seed import seed_by_seed
 
 
@@ -154,9 +156,64 @@ def test_a_folder_without_runs_is_refused(tmp_path):
         run_table(tmp_path)
 
 
-def test_the_script_writes_the_tables_and_the_picture(runs_on_disk, tmp_path):
-    told = script("compare").compare(runs_on_disk, tmp_path / "out", ["stbp"], 0.5, 5.0)
-    assert "| tiny | 2 | bpsa-gate | stbp | 2 | +20.00 (+20.00 to +20.00) |" in told
-    written = {file.name for file in (tmp_path / "out").iterdir()}
-    assert written == {"runs.csv", "comparison.csv", "comparison.md", "front.csv", "front.png", "front.svg"}
+MADE = {"methods.md", "comparison.csv", "comparison.md", "front.csv", "front.png", "front.svg"}
+
+
+def compared(runs, out, **chosen):
+    script("compare").main(runs, out, ["stbp"], **{"recipe": [], "method": []} | chosen, margin=0.5, rate_margin=5.0)
+    return {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+def test_the_script_writes_the_tables_and_the_picture(runs_on_disk, tmp_path, capsys):
+    written = compared(runs_on_disk, tmp_path / "out")
+    assert "| tiny | 2 | bpsa-gate | stbp | 2 | +20.00 (+20.00 to +20.00) |" in capsys.readouterr().out
+    assert written.keys() == {"runs.csv", *MADE}
     assert pd.read_csv(tmp_path / "out" / "front.csv").set_index("method").loc["bpsa-gate", "on_front"]
+    texts = re.findall("<!-- (.+) -->", written["front.svg"].decode())
+    assert [text for text in texts if not text[0].isdigit()] == [
+        *("firing rate", "test accuracy, %", "tiny, T = 2, 2 seeds", "stbp", "bpsa-gate")
+    ]
+
+
+def test_the_script_makes_the_same_of_the_table_of_runs_as_of_their_folder(runs_on_disk, tmp_path):
+    of_folder = compared(runs_on_disk, tmp_path / "one")
+    of_table = compared(tmp_path / "one" / "runs.csv", tmp_path / "other")
+    assert of_table == {name: of_folder[name] for name in MADE}
+
+
+def test_the_script_compares_the_named_methods_and_keeps_every_run_in_its_table(runs_on_disk, tmp_path, capsys):
+    written = compared(runs_on_disk, tmp_path / "out", method=["stbp"])
+    assert written["runs.csv"].decode() == run_table(runs_on_disk).to_csv(index=False)
+    assert set(pd.read_csv(tmp_path / "out" / "front.csv")["method"]) == {"stbp"}
+    with pytest.raises(typer.Exit) as ended:
+        compared(runs_on_disk, tmp_path / "none", method=["stbp", "bpsa-gat"])
+    assert ended.value.exit_code == 2
+    assert "got 'bpsa-gat'. Did you mean bpsa-gate?" in capsys.readouterr().err
+
+
+def test_a_table_of_runs_is_read_from_its_csv_value_by_value(runs_on_disk, tmp_path):
+    made = run_table(runs_on_disk)
+    made.loc[0, ["accuracy", "firing_rate", "norm"]] = [0.1 + 0.2, None, "none"]
+    file = tmp_path / "runs.csv"
+    file.write_text(made.to_csv(index=False))
+    assert read_run_table(file).to_csv(index=False) == file.read_text()
+    pd.testing.assert_frame_equal(read_run_table(file), made, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "got"),
+    [
+        ("run,recipe", "name,recipe", "run: Field required"),
+        (",test,", ",train,", "part: Input should be 'test' or 'validation'"),
+        (",0.5,", ",50,", "accuracy: Input should be less than or equal to 1"),
+        (",folded\n", "\n", "norm: Input should be a valid string"),
+        (",folded\n", ",folded,more\n", "Keys should be strings"),
+        ("", '"', "unexpected end of data"),
+    ],
+)
+def test_another_table_is_refused_with_what_is_wrong_in_it(runs_on_disk, tmp_path, old, new, got):
+    file = tmp_path / "runs.csv"
+    text = run_table(runs_on_disk).to_csv(index=False)
+    file.write_text(text.replace(old, new) if old else new + text)
+    with pytest.raises(RunError, match=re.escape(got)):
+        read_run_table(file)

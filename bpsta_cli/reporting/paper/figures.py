@@ -13,6 +13,7 @@ from bpsta_cli.reporting.drawing import MARKERS, Panel, band, draw_sheet, styles
 from bpsta_cli.reporting.paper.groups import RULES, Group
 from bpsta_cli.reporting.paper.literature import TITLES
 from bpsta_cli.reporting.paper.study import Study
+from bpsta_cli.reporting.tables import seeds_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,14 +159,12 @@ def _by_recipe(groups: list[Group]) -> list[list[Group]]:
 def _heading(dataset: str, groups: list[Group]) -> str:
     """Data set, T and seeds; a stand-in is named before the data set that it stands for."""
     last = groups[-1]
-    counts = sorted({group.seeds for group in groups})
-    seeds = "1 seed" if counts == [1] else f"{'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
     title = TITLES.get(dataset, dataset)
     if last.stand_in:
         title = f"{last.dataset}, a stand-in for {title}"
     if last.like["recipe"] != last.dataset:
         title += f" (recipe {last.like['recipe']})"
-    below = f"T = {last.like['T']}, {seeds}"
+    below = f"T = {last.like['T']}, {seeds_in_words(group.seeds for group in groups)}"
     return f"{title}\n{below}" if last.stand_in else f"{title}, {below}"
 
 
