@@ -54,7 +54,10 @@ STUDY := python pipelines/compare.py docs/study/runs.csv \
 study: setup
 	$(STUDY) --out docs/study
 	$(STUDY) --out .against-lean --baseline stbp-lean
-	for kind in csv md; do cp .against-lean/comparison.$$kind docs/study/against-lean.$$kind; done
+	for kind in csv md; do \
+		cp .against-lean/comparison.$$kind docs/study/against-lean.$$kind; \
+		cp .against-lean/over-data.$$kind docs/study/against-lean-over-data.$$kind; \
+	done
 	rm -r .against-lean
 	python pipelines/compare.py docs/study/wide/runs.csv --out docs/study/wide
 

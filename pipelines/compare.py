@@ -3,9 +3,10 @@
     python pipelines/compare.py runs/study --out docs/study --baseline stbp
     python pipelines/compare.py docs/study/runs.csv --out docs/study --baseline stbp
 
-Writes runs.csv, methods.md, comparison.csv and .md, front.csv, .png and .svg: what is in them is said in
-`bpsta_cli/reporting/` by `run_table.py`, `at_a_glance.py`, `seed_by_seed.py` and `front.py`. Of the second form, with a
-runs.csv that was made before, the others are made again, and no run has to be at hand.
+Writes runs.csv, methods.md, comparison.csv and .md, over-data.csv and .md (of several recipes), front.csv, .png and
+.svg: what is in them is said in `bpsta_cli/reporting/` by `run_table.py`, `at_a_glance.py`, `seed_by_seed.py`,
+`over_data.py` and `front.py`. Of the second form, with a runs.csv that was made before, the others are made again, and
+no run has to be at hand.
 """
 
 from pathlib import Path
@@ -17,9 +18,10 @@ import typer
 from bpsta_cli import files
 from bpsta_cli.cli.output import print_error
 from bpsta_cli.errors import BpstaError, SettingsError, did_you_mean
-from bpsta_cli.reporting.artifacts import markdown
+from bpsta_cli.reporting.artifacts import markdown, write_tables
 from bpsta_cli.reporting.at_a_glance import at_a_glance
 from bpsta_cli.reporting.front import draw_front, front
+from bpsta_cli.reporting.over_data import over_data
 from bpsta_cli.reporting.run_table import read_run_table, run_table
 from bpsta_cli.reporting.seed_by_seed import MARGIN, RATE_MARGIN, seed_by_seed
 
@@ -53,17 +55,18 @@ def chosen(table: pd.DataFrame, column: str, wanted: list[str]) -> pd.DataFrame:
 
 
 def compare(table: pd.DataFrame, out: Path, baselines: list[str], margin: float, rate_margin: float) -> str:
-    """Write what is made of these runs; returns the comparison as Markdown."""
+    """Write what is made of these runs; returns the comparisons as Markdown."""
     out.mkdir(parents=True, exist_ok=True)
     comparison = seed_by_seed(table, baselines, margin=margin, rate_margin=rate_margin)
+    whole = over_data(comparison.frame, margin=margin, rate_margin=rate_margin)
+    tables = [comparison, whole] if len(whole.frame) else [comparison]
     points = front(table)
-    for name, frame in (("comparison", comparison.frame), ("front", points)):
-        files.write_text(out / f"{name}.csv", frame.to_csv(index=False))
-    files.write_text(out / "comparison.md", markdown(comparison))
+    write_tables(tables, out)
+    files.write_text(out / "front.csv", points.to_csv(index=False))
     if len(points):
         files.write_text(out / "methods.md", markdown(at_a_glance(points, comparison.frame, baselines)))
         draw_front(points, out / "front")
-    return markdown(comparison)
+    return "\n".join(map(markdown, tables))
 
 
 def main(

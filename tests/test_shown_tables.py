@@ -18,7 +18,7 @@ def cells(text):
 
 
 def group(row):
-    return next(row[name] for name in ("dataset", "data set", "data") if name in row), row["T"]
+    return next(row[name] for name in ("dataset", "data set", "data", "method") if name in row), row.get("T")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -15,6 +15,7 @@ CELL = ["recipe", "dataset", "network", "norm", "epochs", "T", "part"]
 """What two runs have in common if their values are compared."""
 MARGIN, RATE_MARGIN = 0.5, 5.0
 """Differences that do not matter: in points of accuracy, and in percent of the firing rate."""
+_SHOWN = ("T", "method", "against", "seeds")
 _OF_A_TEST = ("mean", "low", "high", "p", "detectable")
 
 
@@ -34,11 +35,7 @@ def seed_by_seed(
     """
     spiking = runs[runs["rule"] != TWIN]
     rows = [row for _, cell in spiking.groupby(CELL, sort=False) for row in _compared(cell, baselines)]
-    accuracy, rate = _judged(rows, "accuracy", margin, "points"), _judged(rows, "firing_rate", rate_margin, "%")
-    keys = pd.DataFrame([{k: v for k, v in row.items() if not isinstance(v, Paired)} for row in rows])
-    if keys.empty:
-        keys = pd.DataFrame(columns=[*CELL, "method", "against", "seeds"])
-    frame = pd.concat([keys, accuracy, rate], axis=1)
+    frame = judged(rows, [*CELL, "method", "against", "seeds"], margin, rate_margin)
     parts = " or ".join(dict.fromkeys(spiking["part"])) or "test"
     note = (
         "Means of differences, seed by seed, with intervals of 95 % (Student's t) and two-sided p values of the paired "
@@ -48,7 +45,9 @@ def seed_by_seed(
         f"Within: the whole interval lies inside ± {margin:g} points, or ± {rate_margin:g} % of the firing rate."
     )
     text = ("data", "method", "against", "verdict", "verdict (rate)")
-    return Table("comparison", "The methods, seed by seed", note, frame, _display(frame), text_columns=text)
+    shown = pd.DataFrame({"data": data_names(frame), **{key: frame[key].astype(str) for key in _SHOWN}})
+    display = pd.concat([shown, differences(frame)], axis=1)
+    return Table("comparison", "The methods, seed by seed", note, frame, display, text_columns=text)
 
 
 def _compared(cell: pd.DataFrame, baselines: Sequence[str]) -> Iterable[dict[str, Any]]:
@@ -77,6 +76,21 @@ def _compared(cell: pd.DataFrame, baselines: Sequence[str]) -> Iterable[dict[str
         }
 
 
+def judged(rows: list[dict[str, Any]], keys: list[str], margin: float, rate_margin: float) -> pd.DataFrame:
+    """The rows with a column a value of their tests: accuracy and firing rate, each corrected for itself.
+
+    Args:
+        rows: `keys`, and under accuracy and firing_rate the differences as `paired` gives them.
+        keys: the columns before those of the tests.
+        margin: points of accuracy that do not matter.
+        rate_margin: percent of the firing rate that do not matter.
+    """
+    accuracy, rate = _judged(rows, "accuracy", margin, "points"), _judged(rows, "firing_rate", rate_margin, "%")
+    return pd.concat(
+        [pd.DataFrame([{key: row[key] for key in keys} for row in rows], columns=keys), accuracy, rate], axis=1
+    )
+
+
 def _judged(rows: list[dict[str, Any]], name: str, margin: float, unit: str) -> pd.DataFrame:
     """The columns of one family of tests."""
     found: list[Paired] = [row[name] for row in rows]
@@ -89,10 +103,9 @@ def _judged(rows: list[dict[str, Any]], name: str, margin: float, unit: str) -> 
     return pd.DataFrame(made, columns=[f"{name}_{part}" for part in (*_OF_A_TEST, "p_holm", "verdict")])
 
 
-def _display(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = pd.DataFrame({"data": data_names(frame)})
-    for key in ("T", "method", "against", "seeds"):
-        shown[key] = frame[key].astype(str)
+def differences(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the tests for readers, every cell text; of a frame as `judged` gives it."""
+    shown = pd.DataFrame(index=frame.index)
     for name, title, digits in (("accuracy", "accuracy, points", 2), ("firing_rate", "firing rate, %", 1)):
         mark = "" if name == "accuracy" else " (rate)"
         ends = zip(frame[f"{name}_mean"], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)

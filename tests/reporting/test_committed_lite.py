@@ -34,7 +34,7 @@ def test_the_comparison_of_the_committed_runs_is_made_of_their_records(tmp_path)
     for baseline in ("stbp", "stbp-slow"):
         made = ["--baseline", baseline, "--out", tmp_path / baseline]
         subprocess.run([*command, *made], cwd=ROOT, check=True, capture_output=True)
-    for name in ("runs.csv", "methods.md", "comparison.csv", "comparison.md", "front.csv"):
+    for name in ("runs.csv", "methods.md", "comparison.csv", "comparison.md", "over-data.csv", "front.csv"):
         assert (tmp_path / "stbp" / name).read_bytes() == (LITE / "comparison" / name).read_bytes(), name
     slow = LITE / "comparison" / "against-slow.md"
     assert (tmp_path / "stbp-slow" / "comparison.md").read_bytes() == slow.read_bytes()

@@ -9,6 +9,7 @@ import pytest
 from bpsta_cli.reporting.artifacts import markdown
 from bpsta_cli.reporting.at_a_glance import at_a_glance
 from bpsta_cli.reporting.front import front
+from bpsta_cli.reporting.over_data import over_data
 from bpsta_cli.reporting.run_table import read_run_table
 from bpsta_cli.reporting.seed_by_seed import seed_by_seed
 from bpsta_cli.reporting.tables import mean_sd
@@ -46,6 +47,10 @@ def test_the_comparison_is_made_of_the_committed_runs(runs, baseline, folder, pr
     comparison = seed_by_seed(found, [baseline])
     assert comparison.frame.to_csv(index=False) == (folder / f"{prefix}.csv").read_text()
     assert markdown(comparison) == (folder / f"{prefix}.md").read_text()
+    if folder == STUDY:
+        whole, name = over_data(comparison.frame), "over-data" if baseline == "stbp" else f"{prefix}-over-data"
+        assert whole.frame.to_csv(index=False) == (folder / f"{name}.csv").read_text()
+        assert markdown(whole) == (folder / f"{name}.md").read_text()
     if baseline == "stbp":
         points = front(found)
         assert points.to_csv(index=False) == (folder / "front.csv").read_text()
