@@ -3,7 +3,7 @@
     python pipelines/compare.py runs/study --out docs/study --baseline stbp
     python pipelines/compare.py docs/study/runs.csv --out docs/study --baseline stbp
 
-Writes runs.csv, methods.md, comparison.csv and .md, over-data.csv and .md (of several recipes), front.csv, .png and
+Writes runs.csv, methods.md, comparison.csv and .md, over-data.csv and .md (of several data sets), front.csv, .png and
 .svg: what is in them is said in `bpsta_cli/reporting/` by `run_table.py`, `at_a_glance.py`, `seed_by_seed.py`,
 `over_data.py` and `front.py`. Of the second form, with a runs.csv that was made before, the others are made again, and
 no run has to be at hand.

@@ -8,14 +8,16 @@ from bpsta_cli.reporting.artifacts import Table
 from bpsta_cli.reporting.paired import paired
 from bpsta_cli.reporting.seed_by_seed import MARGIN, RATE_MARGIN, differences, judged
 
-KEYS = ["method", "against", "recipes", "rows", "rows_below", "rows_sparser"]
+FOLDER = "folder"
+"""The data set of anybody's own files: what is in them its recipe says."""
+KEYS = ["method", "against", "data_sets", "rows", "rows_below", "rows_sparser"]
 
 
 def over_data(comparison: pd.DataFrame, *, margin: float = MARGIN, rate_margin: float = RATE_MARGIN) -> Table:
-    """Each method's mean difference over recipes, with a paired t-test whose pairs are the recipes.
+    """Each method's mean difference over data sets, with a paired t-test whose pairs are the data sets.
 
-    Of a recipe the mean differences at its numbers of steps count as one value, their mean: its T, like its seeds, have
-    the data in common. A method that was run on one recipe alone is left out.
+    Of a data set the mean differences of its structures and numbers of steps count as one value, their mean: they, like
+    their seeds, have the data in common. A method that was run on one data set alone is left out.
 
     Args:
         comparison: the frame of `seed_by_seed`.
@@ -23,13 +25,14 @@ def over_data(comparison: pd.DataFrame, *, margin: float = MARGIN, rate_margin: 
         rate_margin: percent of the firing rate that do not matter.
     """
     rows: list[dict[str, Any]] = []
-    for (method, against), found in comparison.groupby(["method", "against"], sort=False):
-        means = found.groupby("recipe", sort=False)[["accuracy_mean", "firing_rate_mean"]].mean()
+    data = comparison["dataset"].where(comparison["dataset"] != FOLDER, comparison["recipe"])
+    for (method, against), found in comparison.assign(data=data).groupby(["method", "against"], sort=False):
+        means = found.groupby("data", sort=False)[["accuracy_mean", "firing_rate_mean"]].mean()
         if len(means) == 1:
             continue
         rows.append(
             {
-                **{"method": method, "against": against, "recipes": len(means), "rows": len(found)},
+                **{"method": method, "against": against, "data_sets": len(means), "rows": len(found)},
                 "rows_below": int((found["accuracy_mean"] < 0).sum()),
                 "rows_sparser": int((found["firing_rate_mean"] < 0).sum()),
                 "accuracy": paired(means["accuracy_mean"].tolist()),
@@ -37,16 +40,17 @@ def over_data(comparison: pd.DataFrame, *, margin: float = MARGIN, rate_margin: 
             }
         )
     frame = judged(rows, KEYS, margin, rate_margin)
-    shown = frame[["method", "against"]].assign(recipes=frame["recipes"].astype(str))
+    shown = frame[["method", "against"]].assign(**{"data sets": frame["data_sets"].astype(str)})
     for title, key in (("less accurate", "rows_below"), ("fires less", "rows_sparser")):
         shown[title] = frame[key].astype(str) + " of " + frame["rows"].astype(str)
     display = pd.concat([shown, differences(frame)], axis=1)
     note = (
         "Less accurate and fires less: in how many of the rows of comparison.md the mean is below the baseline's. The "
-        "differences are the means over recipes, each the mean of its rows, so that recipes and not seeds are the "
+        "differences are the means over data sets, each the mean of its rows, so that data sets and not seeds are the "
         "pairs of the t-test: 95 % intervals, p corrected by Holm's method over the rows of this table, accuracy and "
-        "firing rate each for itself. Could be seen: with as many recipes and this spread in 80 % of studies, at 5 %, "
-        f"uncorrected. Within: the whole interval lies inside ± {margin:g} points, or ± {rate_margin:g} % of the rate."
+        "firing rate each for itself. Could be seen: with as many data sets and this spread in 80 % of studies, at "
+        "5 %, uncorrected. "
+        f"Within: the whole interval lies inside ± {margin:g} points, or ± {rate_margin:g} % of the rate."
     )
     text = ("method", "against", "verdict", "verdict (rate)")
     return Table("over-data", "The methods over all data", note, frame, display, text_columns=text)
