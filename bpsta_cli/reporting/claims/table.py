@@ -18,7 +18,7 @@ from bpsta_cli.reporting.comparison import probability
 from bpsta_cli.reporting.paper.groups import RULES, SELECTIONS
 from bpsta_cli.reporting.paper.literature import TITLES
 from bpsta_cli.reporting.paper.study import Study
-from bpsta_cli.reporting.tables import mean_sd
+from bpsta_cli.reporting.tables import fewest_to_most, mean_sd
 
 NAME = "claims"
 TITLE = "What the texts claim, and what these runs say"
@@ -127,7 +127,7 @@ def _on(line: Line) -> str:
 
 def _seeds(line: Line) -> str:
     counts = [group.seeds for group in line.evidence.groups]
-    return " and ".join(map(str, counts if len(set(counts)) > 1 else counts[:1]))
+    return fewest_to_most(counts) if counts else ""
 
 
 def _test(line: Line) -> str:
