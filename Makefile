@@ -48,7 +48,7 @@ gpu: setup # the paper's own settings in the order of their size; what is not do
 	bpsta report results/gpu/train/*-s0 --out results/gpu/report
 
 STUDY := python pipelines/compare.py docs/study/runs.csv \
-	$(foreach name,cifar10 fsdd mnist n-mnist synthetic-gestures synthetic-speech,--recipe $(name)) \
+	$(foreach name,cifar10 cifar10-small fsdd mnist mnist-narrow n-mnist synthetic-gestures synthetic-speech,--recipe $(name)) \
 	$(foreach name,stbp stbp-lean bpsa bpsta,--method $(name))
 
 study: setup

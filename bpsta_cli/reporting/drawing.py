@@ -47,7 +47,7 @@ METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": 
 """What matplotlib would write into a file that is no part of the picture: neither the day nor its version."""
 NAMED, HANDLE = 4, 6
 """So many names of a legend at most stand side by side over a panel; the mark before one takes so many letters."""
-LETTERS, LETTERS_WIDE = 34, 50
+LETTERS, LETTERS_WIDE = 31, 50
 """So many letters fit into a line above a panel, and above one that stands alone in its row."""
 
 

@@ -21,6 +21,7 @@ MARGIN = 0.08
 """Free room around the marks, a part of the axis: none is cut where few seeds lie close together."""
 VARIANTS = ("D", "v", "P", "X", "<", ">", "h", "*")
 """Markers of variants, hollow, in order of appearance."""
+NO_BREAK = "\N{NO-BREAK SPACE}"
 STATISTICS = {"mean": "mean", "sd": "std"}
 """End of a column's name -> what pandas calls it; the deviation divides by n - 1."""
 
@@ -74,7 +75,8 @@ def draw_front(points: pd.DataFrame, target: Path) -> list[Path]:
 def _title(cell: pd.DataFrame, *, norms: bool) -> str:
     first = cell.iloc[0]
     norm = f", norm {first['norm']}" if norms else ""
-    return f"{first['recipe']}, T = {first['T']}{norm}, {seeds_in_words(cell['seeds'])}"
+    seeds = seeds_in_words(cell["seeds"]).replace(" ", NO_BREAK)
+    return f"{first['recipe']}, T = {first['T']}{norm}, {seeds}"
 
 
 def _looks(points: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -171,7 +171,7 @@ def test_the_script_writes_the_tables_and_the_picture(runs_on_disk, tmp_path, ca
     assert pd.read_csv(tmp_path / "out" / "front.csv").set_index("method").loc["bpsa-gate", "on_front"]
     texts = re.findall("<!-- (.+) -->", written["front.svg"].decode())
     assert [text for text in texts if not text[0].isdigit()] == [
-        *("firing rate", "test accuracy, %", "tiny, T = 2, 2 seeds", "stbp", "bpsa-gate")
+        *("firing rate", "test accuracy, %", "tiny, T = 2, 2\N{NO-BREAK SPACE}seeds", "stbp", "bpsa-gate")
     ]
 
 
