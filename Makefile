@@ -53,12 +53,11 @@ STUDY := python pipelines/compare.py docs/study/runs.csv \
 
 study: setup
 	$(STUDY) --out docs/study
-	$(STUDY) --out .against-lean --baseline stbp-lean
+	made=$$(mktemp -d) && trap 'rm -r "$$made"' EXIT && $(STUDY) --out "$$made" --baseline stbp-lean && \
 	for kind in csv md; do \
-		cp .against-lean/comparison.$$kind docs/study/against-lean.$$kind; \
-		cp .against-lean/over-data.$$kind docs/study/against-lean-over-data.$$kind; \
+		cp "$$made/comparison.$$kind" docs/study/against-lean.$$kind && \
+		cp "$$made/over-data.$$kind" docs/study/against-lean-over-data.$$kind || exit 1; \
 	done
-	rm -r .against-lean
 	python pipelines/compare.py docs/study/wide/runs.csv --out docs/study/wide
 
 fuzz: setup # every reader for a minute each, with inputs made by chance: CONTRIBUTING.md
